@@ -14,12 +14,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde::Serialize;
 
-use crate::{proxy_error::ProxyError, usage::UsageLedger};
+use crate::{proxy_error::ProxyError, timestamp::rfc_3339, usage::UsageLedger};
 
 pub(crate) use self::{
     chosen::{ChosenHops, ChosenPlace},
@@ -66,6 +66,7 @@ pub(crate) struct HopCounts {
     /// How long it took to agree to a CONNECT.
     pub handshakes: Histogram,
     failures: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    last_failure: Mutex<Option<LastFailure>>,
 }
 
 /// Reloads by outcome.
@@ -122,6 +123,15 @@ pub(crate) struct Failure {
     pub error: &'static str,
     /// The number of failures.
     pub count: u64,
+}
+
+/// The last thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LastFailure {
+    /// When.
+    pub at: String,
+    /// The cause in a few words, as the status line of the client has it.
+    pub cause: String,
 }
 
 impl Metrics {
@@ -192,6 +202,17 @@ impl HopCounts {
         each.map(|((stage, error), count)| Failure { stage, error, count: *count }).collect()
     }
 
+    /// Returns the last failure with its cause.
+    pub(crate) fn last_failure(&self) -> Option<LastFailure> {
+        lock(&self.last_failure).clone()
+    }
+
+    fn explain(&self, cause: &str) {
+        let cause = cause.chars().filter(|one| !one.is_control()).take(CAUSE_CHARS_MAX).collect();
+        let failure = LastFailure { at: rfc_3339(SystemTime::now()), cause };
+        *lock(&self.last_failure) = Some(failure);
+    }
+
     /// Counts a plain request that begins.
     fn request(&self) {
         self.counts.requests.fetch_add(1, Relaxed);
@@ -254,6 +275,12 @@ impl Meter {
         hop.map_or(&self.target, |(_, counts)| counts).failed(stage, error.name());
     }
 
+    /// Notes the cause of a failure at `hop` or at the target, in a few words.
+    pub(crate) fn explain(&self, hop: Option<&str>, cause: &str) {
+        let hop = hop.and_then(|hop| self.hops.iter().find(|(name, _)| **name == *hop));
+        hop.map_or(&self.target, |(_, counts)| counts).explain(cause);
+    }
+
     fn each(&self, count: impl Fn(&Counts) -> &AtomicU64, more: u64) {
         // Each hop is counted as well, so a hop in several chains has the sum of them.
         if more > 0 {
@@ -280,6 +307,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The most characters of a cause. Words of a hop may be in it.
+const CAUSE_CHARS_MAX: usize = 200;
 /// More names than any configuration has.
 const NAMES_MAX: usize = 10_000;
 
@@ -318,6 +347,10 @@ mod tests {
         meter.failed(Some("b"), "extend", ProxyError::Dns);
         meter.failed(Some("b"), "extend", ProxyError::Dns);
         meter.failed(None, "dial", ProxyError::ConnectionRefused);
+        meter.explain(Some("b"), "404\u{1b} Not Found");
+        let cause =
+            |name_of: &str| metrics.hops.of(&name(name_of)).last_failure().map(|last| last.cause);
+        assert_eq!((cause("a"), cause("b")), (None, Some("404 Not Found".to_owned())));
         let expected = Failure { stage: "extend", error: "dns_error", count: 2 };
         assert_eq!(metrics.hops.of(&name("b")).failures(), [expected]);
         assert_eq!(metrics.hops.of(&name("a")).failures(), []);

@@ -1,5 +1,6 @@
 //! TLS with clients: the certificate of a listener, and the handshake.
 
+pub(crate) mod failed_handshake;
 mod names;
 mod problem;
 

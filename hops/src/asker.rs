@@ -35,6 +35,12 @@ pub trait Asker: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Fetches the document now, whatever its age, since an operator asked for that. Returns whether it does. Nothing waits
+    /// for the fetch, and what is there stays in use until it ends.
+    fn fetch_now(&self) -> bool {
+        false
+    }
+
     /// Waits until the document is there or can't be had, if a request has to. May begin to fetch it.
     ///
     /// A request waits here before it begins, and follows a reload meanwhile. It may have to wait again in

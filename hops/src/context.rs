@@ -183,8 +183,11 @@ impl<'a> BuildContext<'a> {
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let (path, bytes) = self.read_bytes(path)?;
         let text = str::from_utf8(&bytes).map_err(|_| {
-            let why =
-                if is_utf16(&bytes) { "it is text in UTF-16; save it as UTF-8" } else { NO_UTF_8 };
+            let why = if is_utf16(&bytes) {
+                "it is text in UTF-16; save it as UTF-8".to_owned()
+            } else {
+                not_utf_8(&bytes)
+            };
             io::Error::new(io::ErrorKind::InvalidData, why)
         })?;
         // Only a keyed hash is kept. The content may be a password, and a context lives as long as the configuration
@@ -266,7 +269,12 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
 }
 
-const NO_UTF_8: &str = "it is not text in UTF-8";
+/// Says where `bytes` are not text in UTF-8.
+fn not_utf_8(bytes: &[u8]) -> String {
+    let valid = str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("a character in its line {line} is not UTF-8; save it as UTF-8")
+}
 
 /// The default of `timeouts.handshake`.
 const HANDSHAKE: Duration = Duration::from_secs(30);

@@ -68,11 +68,28 @@ pub fn password(
             "has more than one line or a control character; expected the password and nothing else",
         );
     }
-    let doubt = doubtful(password).or_else(|| account_line(password, username));
+    let doubt = doubtful(password)
+        .or_else(|| account_line(password, username))
+        .or_else(|| assignment(password));
     if let Some(doubt) = doubt {
         context.warn(InvalidSetting::file("password_file", doubt));
     }
     Ok(Some(Secret::new(password)))
+}
+
+/// Returns what is odd about a password from a file that looks like a line of settings, as `.env` files and INI files have.
+fn assignment(text: &str) -> Option<&'static str> {
+    let name_ends = text.find(['=', ':'])?;
+    // A password may hold both characters, so only names that mean a password count.
+    let (name, _) = text.split_at(name_ends);
+    let name = name.trim().trim_start_matches("export ").trim().trim_matches('"').to_lowercase();
+    let is_password = ["password", "passwd", "pass", "pwd", "secret"].iter().any(|word| {
+        name == *word
+            || name.strip_suffix(word).is_some_and(|start| start.ends_with(['_', '-', '.']))
+    });
+    is_password.then_some(
+        "begins with a name such as `password=`, which is sent as a part of the password; write the password alone",
+    )
 }
 
 /// Returns what is odd about a password from a file that looks like `USERNAME:PASSWORD`.
@@ -176,6 +193,20 @@ mod tests {
             ("x:y", ""),
         ] {
             assert_eq!(doubt(text, username), "", "{text}");
+        }
+        for text in [
+            "password=Secret1",
+            "Password: Secret1",
+            "export PROXY_PASSWORD=x",
+            "proxy.password = x",
+            "\"pwd\": x",
+        ] {
+            assert!(assignment(text).is_some_and(|doubt| doubt.contains("`password=`")), "{text}");
+        }
+        for text in
+            ["Secret1", "pass", "pass word", "compass=north", "x=password", "=", "my:pass=1"]
+        {
+            assert_eq!(assignment(text), None, "{text}");
         }
         for hash in ["$apr1$x", "$2y$05$x", "{SHA}x"] {
             assert!(doubt(&format!("bob:{hash}"), "alice").contains("htpasswd"), "{hash}");

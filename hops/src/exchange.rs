@@ -205,11 +205,16 @@ impl<'t> Exchange<'t> {
         }
     }
 
-    /// Reports the answer to a request with credentials by `scheme` to the [observer](Tunnel::observe_rounds), if there
+    /// Reports the answer to a request with credentials by `scheme`, made from `source`, to the [observer](Tunnel::observe_rounds), if there
     /// is one.
-    pub fn report_round(&self, scheme: Option<AuthScheme>, answer: &Answer) {
+    pub fn report_round(
+        &self,
+        scheme: Option<AuthScheme>,
+        source: Option<&'static str>,
+        answer: &Answer,
+    ) {
         if let Some(observer) = self.tunnel.rounds_observer() {
-            observer.round(scheme, answer.status());
+            observer.round(scheme, source, answer.status());
         }
     }
 

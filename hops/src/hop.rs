@@ -3,7 +3,7 @@
 mod choice;
 mod description;
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -66,6 +66,12 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Returns the place among [`members`](Self::members) of the one that carries `request` while all of them work. Returns
+    /// `None` if there is no choice, or if it differs from one connection to the next.
+    fn usual_member(&self, _request: Request<'_>) -> Option<usize> {
+        None
+    }
+
     /// Returns the list that the members come from: its file as the configuration names it, or the server of its URL.
     /// Returns `None` without a list.
     fn list(&self) -> Option<String> {
@@ -90,6 +96,15 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
     fn readiness(&self) -> Vec<Readiness> {
         Vec::new()
     }
+
+    /// As [`Link::held_back`]. A hop that chooses among others says nothing for them.
+    fn held_back(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Ends all waits of [`held_back`](Self::held_back), also those of members that have no name of their own, by an order of
+    /// the operator.
+    fn release(&self) {}
 
     /// Returns the side of this hop that depends on a document from elsewhere. Most kinds have none.
     fn asker(&self) -> Option<&dyn Asker> {
@@ -139,6 +154,14 @@ impl<L: Link + 'static> Hop for L {
 
     fn readiness(&self) -> Vec<Readiness> {
         Link::readiness(self)
+    }
+
+    fn held_back(&self) -> Option<Duration> {
+        Link::held_back(self)
+    }
+
+    fn release(&self) {
+        Link::release(self);
     }
 
     fn choose(self: Arc<Self>, _: Request<'_>) -> Eventual<'static, Result<Chosen, ChooseError>> {

@@ -1,6 +1,6 @@
 //! The second half of the seam: how one upstream carries a connection.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -126,6 +126,15 @@ pub trait Link: fmt::Debug + Send + Sync {
     fn readiness(&self) -> Vec<Readiness> {
         Vec::new()
     }
+
+    /// Returns how long credentials are not sent, because the hop rejected them, in whole seconds. Returns `None` if they
+    /// may be sent.
+    fn held_back(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Ends the wait of [`held_back`](Self::held_back), by an order of the operator.
+    fn release(&self) {}
 
     /// Adds to a refusal what this kind knows about it.
     fn explain(&self, _refusal: &mut Refusal) {}

@@ -6,6 +6,7 @@ use crate::auth::challenge::AuthScheme;
 
 /// An observer of the rounds on one connection.
 pub trait ObserveRounds: fmt::Debug + Send + Sync {
-    /// A hop answered a request with `status`. The request had credentials by `scheme`, or none.
-    fn round(&self, scheme: Option<AuthScheme>, status: u16);
+    /// A hop answered a request with `status`. The request had credentials by `scheme`, or none. `source` says
+    /// what they were made from, such as "the password", if the scheme leaves a choice.
+    fn round(&self, scheme: Option<AuthScheme>, source: Option<&'static str>, status: u16);
 }

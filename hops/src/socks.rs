@@ -6,7 +6,10 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub use self::v5::{AuthMethod, ReplyCode, UserPassword};
-use crate::{Authority, HopError, Meaning, Party, Refusal, Tunnel};
+use crate::{
+    Authority, HopError, Meaning, Party, Refusal, Tunnel,
+    refusal::{CREDENTIALS_NEEDED, CREDENTIALS_REJECTED},
+};
 
 /// Has the SOCKS5 proxy that `tunnel` reaches connect it to `next`.
 ///
@@ -48,7 +51,12 @@ pub async fn connect(
             }
             AuthMethod::UserPassword => "that it takes no username and password (RFC 1929)",
         };
-        return Err(Refusal::new(Meaning::Credentials, Party::Hop, said).into());
+        let mut refusal = Refusal::new(Meaning::Credentials, Party::Hop, said);
+        refusal.summary = Some(match method {
+            AuthMethod::None => CREDENTIALS_NEEDED.into(),
+            AuthMethod::UserPassword => "takes no password".into(),
+        });
+        return Err(refusal.into());
     }
     if let Some(credentials) = credentials {
         // The credentials are sent only after the proxy has chosen this method, so a proxy without it never receives
@@ -56,7 +64,9 @@ pub async fn connect(
         send(&mut tunnel, &credentials.message()).await?;
         if !receive(&mut tunnel, &mut seen, v5::is_authenticated).await? {
             let said = "username or password not accepted";
-            return Err(Refusal::new(Meaning::Credentials, Party::Hop, said).into());
+            let mut refusal = Refusal::new(Meaning::Credentials, Party::Hop, said);
+            refusal.summary = Some(CREDENTIALS_REJECTED.into());
+            return Err(refusal.into());
         }
     }
     send(&mut tunnel, &v5::request(next)?).await?;

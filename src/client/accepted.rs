@@ -10,7 +10,7 @@ use crate::{
     client::{connection::Client, detect::Detected, reply::Reply, socks},
     io::lazy_timer::Alarm,
     system::shutdown::Shutdown,
-    tls::TlsServer,
+    tls::{TlsServer, failed_handshake},
 };
 
 /// A connection that was just accepted.
@@ -82,7 +82,7 @@ async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
     match tls.accept(client.into()).await {
         Ok(tunnel) => Some(Client { is_tls: true, ..Client::new(tunnel, peer) }),
         Err((error, tunnel)) => {
-            warn!(client = %peer, reason = %error, "TLS handshake failed");
+            warn!(client = %peer, reason = %failed_handshake::in_words(&error), "TLS handshake failed");
             Client::new(tunnel, peer).close().await;
             None
         }

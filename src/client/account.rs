@@ -143,10 +143,13 @@ impl Account {
         // A failure for which the client or this proxy is responsible counts for no chain and no
         // hop.
         if let Some(blame) = reply.blame() {
-            self.chain().meter().failed(blame.hop.as_deref(), blame.stage, reply.error());
+            let meter = self.chain().meter();
+            meter.failed(blame.hop.as_deref(), blame.stage, reply.error());
+            meter.explain(blame.hop.as_deref(), &blame.cause);
             let metrics = self.row().generation.metrics();
             if let Some(through) = metrics.chosen(blame.through.iter()) {
                 through.failed(blame.stage, reply.error());
+                through.explain(&blame.cause);
             }
             // A hop that is switched by a condition of the network may fail because the network has
             // changed, so the conditions on this way are looked at again.
@@ -158,7 +161,10 @@ impl Account {
         self.registration.failed(reply.status(), reply.text());
         let blame = reply.blame();
         let hop = blame.and_then(|blame| blame.hop.as_deref());
-        let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error };
+        // The whole paragraph has the advice already.
+        let is_told = error == reply.text();
+        let advice = blame.and_then(|blame| blame.advice.as_deref()).filter(|_| !is_told);
+        let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error, advice };
         AccessLine::new(self.row(), reply.status()).failed(failed, self.registration.log());
     }
 

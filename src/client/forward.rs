@@ -166,6 +166,8 @@ impl Forwarder<'_> {
             }
         }
         let mut challenges = 0;
+        // The end with a hop that failed, which is the end of the request if no other hop is left.
+        let mut failed = None;
         loop {
             // The old connection closes before the new one is opened, so a client has one at a time.
             **kept = None;
@@ -185,12 +187,21 @@ impl Forwarder<'_> {
                     account.row().set_passage(upstream.passage().clone());
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
+                    if plan.settle(hearing, upstream) {
+                        failed = Some(ending);
+                        continue;
+                    }
                     if challenges == CHALLENGES_MAX || !plan.goes_on(hearing) {
                         return ending;
                     }
                     challenges += 1;
                 }
                 Some(Err(error)) => {
+                    if let Some(failed) = failed
+                        && error.failed_members.is_none()
+                    {
+                        return failed;
+                    }
                     account.row().set_passage(error.passage());
                     return unreachable(&error);
                 }

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use mooltiroute_hops::{Registry, tls::TlsClient};
+use mooltiroute_hops::{Registry, SourceKind, SourceState, tls::TlsClient};
 use serde_json::json;
 use tokio::runtime::Builder;
 
@@ -31,7 +31,12 @@ use crate::{
         reply::Reply,
     },
     config::{Config, Environment, Loader, Problems},
-    state::generation::{Generation, Live},
+    state::{
+        generation::{Generation, Live},
+        saved_lists::SavedLists,
+    },
+    timestamp::rfc_3339,
+    upstream::chain::Chain,
 };
 
 /// Runs the command.
@@ -104,7 +109,9 @@ pub async fn probe(
     let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
     let address = example_address(&config.server);
     let switches = describe::switches_by_chain(&config, &loader.network);
-    let live = Live::new(Generation::new(1, config, listening));
+    // A running proxy begins with the lists that it has kept, and so does this.
+    let lists = SavedLists::find(loader.source(), loader.environment()).read_only();
+    let live = Live::new(Generation::first(config, listening, &loader.network, lists));
     let generation = live.current();
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);
@@ -141,7 +148,8 @@ pub async fn probe(
             }
             Ok(_) => {
                 let (chain, generation) = (way.chain, &generation);
-                Visit { errand, chain, generation, tls, steps: &steps }.make().await
+                let visit = Visit { errand, chain, generation, tls, steps: &steps };
+                visit.make().await.map_err(Reply::for_probe)
             }
         },
     };
@@ -151,6 +159,8 @@ pub async fn probe(
         way.as_ref().is_ok_and(|way| way.chain.hops().iter().any(|hop| hop.name == *name))
     });
     let used_up = running::used_up_budgets(loader, &budgeted);
+    let kept_lists =
+        way.as_ref().map_or_else(|_| Vec::new(), |way| kept_lists(&generation, way.chain));
     let ignored = way.as_ref().ok().filter(|way| ask.has_unused_preferences(**way, &generation));
     let ignored = ignored.map(|way| no_say(way.chain.name()));
     match format {
@@ -173,6 +183,9 @@ pub async fn probe(
                         writeln!(out, "{ASK_WITH_A_SESSION}")?;
                     }
                 }
+            }
+            for note in &kept_lists {
+                writeln!(out, "{note}")?;
             }
             if let Some(why) = &ignored {
                 writeln!(out, "{NO_EFFECT}: {why}")?;
@@ -199,6 +212,7 @@ pub async fn probe(
                 "seconds": took.as_secs_f64(),
                 "reached": failure.is_none(),
                 "ignored": ignored,
+                "kept_lists": kept_lists,
                 "budgets_used_up": used_up,
                 "status": answer.map(|answer| answer.status),
                 "exit": answer.and_then(|answer| answer.exit),
@@ -222,6 +236,26 @@ async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Probl
     // The outcomes are an input of the loader, like the files, so the configuration is built again for them.
     loader.network.ask_once(&conditions).await;
     loader.load()
+}
+
+/// Describes the lists of hops of `chain` whose last good copies were used.
+fn kept_lists(generation: &Generation, chain: &Chain) -> Vec<String> {
+    let hops = generation.hops().iter();
+    let hops = hops.filter(|hop| chain.hops().iter().any(|one| one.name == hop.name));
+    let kept = hops.filter_map(|hop| {
+        let SourceState { kind, source, loaded, checked, problem, .. } = hop.asker()?.state();
+        let loaded = loaded.filter(|_| problem.is_some() || checked.is_none())?;
+        let why = problem.map(|problem| format!(", since the list can't be fetched: {problem}"));
+        (kind == SourceKind::List).then(|| {
+            format!(
+                "{}: the last good copy of the list at {source} was used, as by a running proxy; it is of {}{}",
+                hop.name,
+                rfc_3339(loaded),
+                why.unwrap_or_default()
+            )
+        })
+    });
+    kept.collect()
 }
 
 fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()> {

@@ -175,11 +175,12 @@ impl<'a> Parts<'a> {
         {
             return Err(UrlFault::Credentials);
         }
-        let (username, password) =
-            match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
-                Some((username, password)) => (Some(decode(username)?), Some(decode(password)?)),
-                None => (None, None),
-            };
+        let (username, password) = match credentials.map(|text| text.split_once(':').ok_or(text)) {
+            Some(Ok((username, password))) => (Some(decode(username)?), Some(decode(password)?)),
+            // The password may be a setting after the `?`, such as `password_file`.
+            Some(Err(username)) => (Some(decode(username)?), None),
+            None => (None, None),
+        };
         let mut parts = Self {
             kind,
             username,
@@ -269,8 +270,18 @@ fn kind(
 
 /// Returns the fault of a URL without a scheme, with the address to write behind one.
 fn without_scheme(url: &str) -> UrlFault {
-    let address = proxy_address(url).unwrap_or_else(|| "HOST:PORT".to_owned());
-    let credentials = if url.contains('@') { "USERNAME:PASSWORD@" } else { "" };
+    // Providers write `HOST:PORT:USERNAME:PASSWORD`.
+    let listed = || {
+        let (host, rest) = url.split_once(':')?;
+        let (port, login) = rest.split_once(':')?;
+        let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        let is_listed =
+            login.contains(':') && is_port && (host.contains('.') || host == "localhost");
+        is_listed.then(|| proxy_address(&format!("{host}:{port}"))).flatten()
+    };
+    let listed = if url.contains('@') { None } else { listed() };
+    let credentials = if url.contains('@') || listed.is_some() { "USERNAME:PASSWORD@" } else { "" };
+    let address = listed.or_else(|| proxy_address(url)).unwrap_or_else(|| "HOST:PORT".to_owned());
     UrlFault::NoScheme(format!("{credentials}{address}"))
 }
 
@@ -381,6 +392,9 @@ chains:
         check("proxy:3128", |fault| *fault == UrlFault::NoScheme("proxy:3128".into()));
         check("joe:hunter2@proxy:3128", |fault| {
             *fault == UrlFault::NoScheme("USERNAME:PASSWORD@proxy:3128".into())
+        });
+        check("127.0.0.1:24001:acme:hunter2", |fault| {
+            *fault == UrlFault::NoScheme("USERNAME:PASSWORD@127.0.0.1:24001".into())
         });
         check("hunter2", |fault| *fault == UrlFault::NoScheme("HOST:PORT".into()));
         check("socks4a://joe:hunter2@a:1", |fault| *fault == UrlFault::Socks4);

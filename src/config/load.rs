@@ -182,6 +182,7 @@ impl Loader {
         }
         let named = resolver.named_files();
         problems.append(resolver.problems);
+        config.warnings.extend(self.source.doubtful_files(&named));
         // An option may name a hop of the file that could not be read.
         if is_complete {
             problems.extend(self.misused_options(&tree));

@@ -343,6 +343,81 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     }
 }
 
+impl Source {
+    /// Warns of files in the directory of the configuration that are probably not treated as they were meant: those that
+    /// are not read and are none of `named`, the files that settings name, and copies, which are read.
+    pub(crate) fn doubtful_files(&self, named: &[PathBuf]) -> Vec<Problem> {
+        let Self::Path(directory) = self else { return Vec::new() };
+        let names = |paths: Vec<PathBuf>| -> Vec<String> {
+            let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+            let mut names: Vec<_> = paths.iter().filter_map(name).collect();
+            names.sort();
+            names
+        };
+        if !directory.is_dir() {
+            return Vec::new();
+        }
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let (read, others): (Vec<_>, Vec<_>) = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file())
+            .partition(|path| is_read(path));
+        let is_named = |path: &PathBuf| {
+            named.contains(path)
+                || path.canonicalize().is_ok_and(|whole| {
+                    named.iter().any(|one| one.canonicalize().is_ok_and(|one| one == whole))
+                })
+        };
+        let unread = names(others.into_iter().filter(|path| !is_named(path)).collect());
+        let unread: Vec<_> = unread.into_iter().filter(|name| seems_meant(name)).collect();
+        let copies: Vec<_> = names(read).into_iter().filter(|name| is_copy(name)).collect();
+        let warning = |names: &[String], what: &str, help: &str| {
+            let message = format!("{}: {what}: `{}`", directory.display(), names.join("`, `"));
+            Problem::new(&KeyPath::default(), "source", message).with_help(help)
+        };
+        let mut warnings = Vec::new();
+        if !unread.is_empty() {
+            warnings.push(warning(&unread, UNREAD, UNREAD_HELP));
+        }
+        if !copies.is_empty() {
+            warnings.push(warning(
+                &copies,
+                "this seems to be a copy of a file, and is read as well",
+                COPY_HELP,
+            ));
+        }
+        warnings
+    }
+}
+
+/// Returns whether a file that is not read seems to be a part of the configuration. Backups, secrets and certificates have
+/// other endings.
+fn seems_meant(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let ends = [".json", ".toml", ".conf", ".cfg", ".config", ".ini", ".env", ".txt"];
+    ends.iter().any(|end| lower.ends_with(end) && (lower.len() > end.len() || *end == ".env"))
+}
+
+/// Returns whether a file has the name that programs give to a copy.
+fn is_copy(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    let stem = lower.rsplit_once('.').map_or(&*lower, |(stem, _)| stem);
+    let ends = [" copy", "-copy", "_copy", " kopie", "(copy)", "(kopie)"];
+    let is_numbered = stem.strip_suffix(')').and_then(|rest| rest.rsplit_once('(')).is_some_and(
+        |(before, number)| {
+            !before.is_empty()
+                && !number.is_empty()
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+        },
+    );
+    stem.starts_with("copy of ") || is_numbered || ends.iter().any(|end| stem.ends_with(end))
+}
+
+const UNREAD: &str = "only `*.yaml` and `*.yml` are read from a directory, and not";
+const UNREAD_HELP: &str = "rename a part of the configuration to `NAME.yaml`; keep other files elsewhere, and set variables where \
+                           the program is started";
+const COPY_HELP: &str = "remove the copy, or rename it to end with `.bak`; of two values of a key, the one of the last file by name counts";
+
 /// Says that no file in the directory `path` is read, and names one that was probably meant.
 fn nothing_to_read(path: &Path) -> String {
     let nothing = "there is no `*.yaml` or `*.yml` file in this directory";
@@ -470,6 +545,24 @@ mod tests {
         let source = Source::Path(link.clone());
         assert_eq!(source.as_written(&real.join("10.yaml")), link.join("10.yaml"));
         assert_eq!(source.as_written(Path::new("/elsewhere/a")), Path::new("/elsewhere/a"));
+    }
+
+    #[test]
+    fn copies_and_files_that_are_not_read_are_told_by_their_names() {
+        for name in
+            ["00 - Copy.yaml", "a (1).yaml", "a copy.yml", "Copy of a.yaml", "a - Kopie.yaml"]
+        {
+            assert!(is_copy(name), "{name}");
+        }
+        for name in ["00.yaml", "copy.yaml", "a(b).yaml", "(1).yaml", "photocopy.yaml"] {
+            assert!(!is_copy(name), "{name}");
+        }
+        for name in ["a.json", "A.TXT", ".env", "prod.env", "a.yaml.txt"] {
+            assert!(seems_meant(name), "{name}");
+        }
+        for name in ["a.yaml.bak", "a.pem", "password", "pw.secret", ".gitignore", ".json"] {
+            assert!(!seems_meant(name), "{name}");
+        }
     }
 
     #[test]

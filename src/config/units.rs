@@ -38,9 +38,7 @@ impl<'de> Deserialize<'de> for Percent {
                 let number =
                     text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
                 let number = number.filter(|number| (1..=100).contains(number));
-                number
-                    .map(Percent)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+                number.map(Percent).ok_or_else(|| E::custom("is not a percentage such as `80%`"))
             }
         }
 
@@ -82,7 +80,9 @@ impl<'de> Deserialize<'de> for Period {
                 match humantime::parse_duration(text) {
                     Ok(period) if period <= PERIOD_MAX => Ok(Period(period)),
                     Ok(_) => Err(E::custom("a duration is at most 365 days")),
-                    Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                    Err(_) => Err(E::custom(
+                        "is not a duration with its unit, such as `500ms`, `10s` or `5m`",
+                    )),
                 }
             }
         }
@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for Size {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
                 // A number of bytes without a unit arrives here if it comes from a variable.
-                let invalid = || E::invalid_value(de::Unexpected::Str(text), &self);
+                let invalid = || E::custom("is not a size such as `64KiB` or `1MiB`");
                 let digits = text.bytes().take_while(u8::is_ascii_digit).count();
                 let (number, unit) = text.split_at(digits);
                 let factor: u64 = match unit.trim_start() {

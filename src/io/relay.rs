@@ -46,6 +46,8 @@ pub struct Relay {
     timer: Option<(Pin<Box<Sleep>>, Duration)>,
     begun: Instant,
     last_moved: Instant,
+    /// Whether the last bytes came from the client, so that an answer may be due.
+    awaits_answer: bool,
 }
 
 /// How long a relay waits for a byte.
@@ -102,6 +104,7 @@ impl Relay {
             timer: None,
             begun: Instant::now(),
             last_moved: Instant::now(),
+            awaits_answer: false,
         }
     }
 
@@ -160,6 +163,10 @@ impl Relay {
             return end;
         }
         let has_moved = before != (self.sent(), self.received());
+        if has_moved {
+            // If both directions moved at once, what came back can hardly be the answer yet.
+            self.awaits_answer = before.0 != self.sent();
+        }
         self.poll_timer(cx, has_moved)
     }
 
@@ -302,9 +309,9 @@ mod tests {
             // Not one second of these is quiet, although the tunnel gets older than it should.
             for _ in 0..30 {
                 tokio::time::sleep(Duration::from_millis(500)).await;
-                client.write_all(b"x").await.unwrap();
+                upstream.write_all(b"x").await.unwrap();
                 let mut byte = [0];
-                upstream.read_exact(&mut byte).await.unwrap();
+                client.read_exact(&mut byte).await.unwrap();
             }
             let (mut one, mut other) = (Vec::new(), Vec::new());
             let (client, upstream) =
@@ -321,6 +328,32 @@ mod tests {
         let idle = Patience { idle: Some(Duration::from_secs(3)), ..patience };
         let (mut relay, _client, _upstream) = piped(64, idle);
         assert_eq!(relay.run(|| false).await, End::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_tunnel_waits_for_the_answer_to_the_clients_last_bytes() {
+        let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
+        for (thinks, expected) in [(Some(4), 14), (Some(50), 60), (None, 69)] {
+            let (mut relay, mut client, mut upstream) = piped(64, patience);
+            let begun = Instant::now();
+            let ends = async {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                client.write_all(b"ask").await.unwrap();
+                let mut asked = [0; 3];
+                upstream.read_exact(&mut asked).await.unwrap();
+                if let Some(seconds) = thinks {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    upstream.write_all(b"answer").await.unwrap();
+                }
+                let mut answer = Vec::new();
+                client.read_to_end(&mut answer).await.unwrap();
+                answer
+            };
+            let (end, answer) = join!(relay.run(|| false), ends);
+            let answered: &[u8] = if thinks.is_some() { b"answer" } else { b"" };
+            assert_eq!((end, &answer[..]), (End::Rotated, answered), "{thinks:?}");
+            assert_eq!(begun.elapsed().as_secs(), expected, "{thinks:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

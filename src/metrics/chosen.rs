@@ -102,6 +102,11 @@ impl ChosenHops {
     pub(crate) fn failed(&self, stage: &'static str, error: ProxyError) {
         self.0.iter().for_each(|hop| hop.counts.failed(stage, error.name()));
     }
+
+    /// Notes the cause of that failure in a few words.
+    pub(crate) fn explain(&self, cause: &str) {
+        self.0.iter().for_each(|hop| hop.counts.explain(cause));
+    }
 }
 
 impl CountBytes for ChosenHops {

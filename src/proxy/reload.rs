@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use mooltiroute_hops::SourceKind;
 use tokio::{sync::mpsc, task};
 use tracing::{debug, info};
 
@@ -31,7 +32,7 @@ use crate::{
     metrics::Metrics,
     network::Network,
     proxy::{changes::edited_in_vain, listeners::Listeners, server::Server, watch::Watch},
-    state::shared::Shared,
+    state::{generation::Generation, shared::Shared},
     system::{shutdown::ReloadRequests, supervisor},
 };
 
@@ -244,6 +245,10 @@ impl Reloads {
             );
         }
         self.overridden.clone_from(&config.overridden);
+        // An operator who has had an account unlocked has nothing to edit.
+        if matches!(call, Call::Signal | Call::Order) {
+            self.shared().live().current().built_hops().for_each(|(_, hop)| hop.release());
+        }
         let current = self.shared().live().current();
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
@@ -259,6 +264,10 @@ impl Reloads {
             // The operator may have changed the value of a variable, which the files don't show.
             let mut notes = notes_on_replaced(&config);
             notes.extend(config.has_variables.then(note_on_variables));
+            // The operator may have changed the list, and not the files.
+            if matches!(call, Call::Order | Call::Signal) {
+                notes.extend(fetch_lists(&current));
+            }
             return ReloadVerdict {
                 warnings,
                 notes,
@@ -296,3 +305,17 @@ impl Reloads {
 
 /// How often files that change while they are read are read again.
 const LOADS_MAX: usize = 20;
+
+/// Fetches the lists at a URL again. Returns a note on them, if there are any.
+fn fetch_lists(generation: &Generation) -> Option<String> {
+    let askers = generation.hops().iter().filter_map(|hop| Some((hop, hop.asker()?)));
+    let fetched = askers.filter(|(_, asker)| asker.state().kind == SourceKind::List);
+    let fetched = fetched.filter(|(_, asker)| asker.fetch_now());
+    let names: Vec<_> = fetched.map(|(hop, _)| format!("`{}`", hop.name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "the list of {} is fetched now; `mooltiroute status` shows the outcome",
+            names.join(", ")
+        )
+    })
+}

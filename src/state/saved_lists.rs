@@ -22,7 +22,10 @@ use crate::{
 
 /// The directory of the lists. By default there is none, and nothing is kept.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SavedLists(Option<Arc<Path>>);
+pub(crate) struct SavedLists {
+    directory: Option<Arc<Path>>,
+    is_read_only: bool,
+}
 
 /// The first line of a file. The list follows as it came.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,11 +45,18 @@ impl SavedLists {
     /// if the user has no directory for such files.
     pub(crate) fn find(source: &Source, environment: &Environment) -> Self {
         match source {
-            Source::Text(_) | Source::CommandLine { .. } => Self(None),
+            Source::Text(_) | Source::CommandLine { .. } => Self::default(),
             Source::Path(_) | Source::Embedded => {
-                Self(environment.state_directory().map(|state| state.join("lists").into()))
+                let state = environment.state_directory();
+                let directory = state.map(|state| state.join("lists").into());
+                Self { directory, is_read_only: false }
             }
         }
+    }
+
+    /// Returns the same lists, which are read and never changed.
+    pub(crate) fn read_only(self) -> Self {
+        Self { is_read_only: true, ..self }
     }
 
     /// Returns the list that is kept under `name`. Blocks the thread.
@@ -86,7 +96,12 @@ impl SavedLists {
     /// # Errors
     /// The directory or the file can't be written. The file is as it was then.
     pub(crate) fn write(&self, name: &str, document: &SavedDocument) -> io::Result<()> {
-        let (Some(directory), Some(path)) = (&self.0, self.path(name)) else { return Ok(()) };
+        let (Some(directory), Some(path)) = (&self.directory, self.path(name)) else {
+            return Ok(());
+        };
+        if self.is_read_only {
+            return Ok(());
+        }
         create_private(directory)?;
         // A replaced file keeps its permissions, and these must not be kept.
         if File::open(&path).is_ok_and(|file| is_private(&file).is_err()) {
@@ -116,13 +131,13 @@ impl SavedLists {
     /// # Errors
     /// There is no such list, or it can't be changed.
     pub(crate) fn confirm(&self, name: &str) -> io::Result<()> {
-        let Some(path) = self.path(name) else { return Ok(()) };
+        let Some(path) = self.path(name).filter(|_| !self.is_read_only) else { return Ok(()) };
         File::options().append(true).open(path)?.set_modified(SystemTime::now())
     }
 
     /// Returns the path of the list `name`, if lists are kept.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
-        Some(self.0.as_ref()?.join(name))
+        Some(self.directory.as_ref()?.join(name))
     }
 }
 
@@ -181,7 +196,8 @@ mod tests {
 
     fn lists() -> (tempfile::TempDir, SavedLists) {
         let home = tempfile::tempdir().unwrap();
-        let lists = SavedLists(Some(home.path().join("lists").into()));
+        let lists =
+            SavedLists { directory: Some(home.path().join("lists").into()), is_read_only: false };
         (home, lists)
     }
 

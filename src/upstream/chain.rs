@@ -19,11 +19,11 @@ use self::{attempt::FailedAttempt, travel::Arrived};
 pub(crate) use self::{
     counted::ChainAccounts,
     error::{Cause, ChainError, FailedMembers, Stage, Step},
-    last_hop::LastHop,
+    last_hop::{LastHop, REFUSING_MEMBER},
     passage::{Passage, TakenHop},
     spares::ChainSpares,
     trace::Trace,
-    travel::Destination,
+    travel::{Destination, Unproved},
 };
 use crate::{
     metrics::Meter,

@@ -8,8 +8,17 @@ use thiserror::Error;
 pub struct SsoError {
     /// The reason, for decisions.
     pub reason: Reason,
-    /// The library's own words, and the place in which it looked for tickets. Never a secret.
-    pub detail: String,
+    /// The details, in the words of this program and of others. Never a password or a ticket.
+    pub details: Vec<Words>,
+}
+
+/// A piece of a text. Only words of others can quote a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// This program's own words.
+    Ours(&'static str),
+    /// The words of the system's library, or a name or a path.
+    Foreign(String),
 }
 
 /// The reason of a failure.
@@ -40,6 +49,11 @@ pub enum Reason {
     /// The KDC knows no such service.
     #[error("the domain controller does not know the proxy's service name")]
     UnknownService,
+    /// The KDC knows no way to the realm of the service.
+    #[error(
+        "the domain controller does not know the realm of the proxy's service name, or does not trust it"
+    )]
+    ForeignRealm,
     /// No KDC answers.
     #[error("no domain controller answers")]
     KdcUnreachable,
@@ -83,6 +97,7 @@ impl Reason {
                 | Self::TicketExpired
                 | Self::ClockSkew
                 | Self::UnknownService
+                | Self::ForeignRealm
                 | Self::KdcUnreachable
                 | Self::UnknownRealm
         )
@@ -98,11 +113,31 @@ impl Reason {
 }
 
 impl SsoError {
-    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+    /// Creates an error with details in this program's own words, if there are any.
+    pub fn new(reason: Reason, detail: &'static str) -> Self {
+        let details = if detail.is_empty() { Vec::new() } else { vec![Words::Ours(detail)] };
+        Self { reason, details }
+    }
+
+    /// Replaces something in the words of others, such as the name of a user. The words of this program stay as they are.
+    #[must_use]
+    pub fn map_foreign(mut self, replaced: impl Fn(&str) -> String) -> Self {
+        for words in &mut self.details {
+            if let Words::Foreign(text) = words {
+                *text = replaced(text);
+            }
+        }
+        self
     }
 
     fn shown_detail(&self) -> String {
-        if self.detail.is_empty() { String::new() } else { format!(" ({})", self.detail) }
+        if self.details.is_empty() {
+            return String::new();
+        }
+        let details = self.details.iter().map(|words| match words {
+            Words::Ours(text) => text,
+            Words::Foreign(text) => text.as_str(),
+        });
+        format!(" ({})", details.collect::<String>())
     }
 }

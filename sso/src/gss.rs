@@ -48,7 +48,7 @@ impl SystemContext {
         bindings: Option<&[u8]>,
     ) -> Result<Self, SsoError> {
         let library = GssLibrary::get()?;
-        let fail = |failure: GssFailure| failure.into_error(&place(identity));
+        let fail = |failure: GssFailure| failure.into_error(place(identity));
         let target = GssName::service(library, spn).map_err(fail)?;
         // A password is not used here but by the first step, so a context that is never used costs no logon.
         let credential =
@@ -68,7 +68,7 @@ impl SystemContext {
             let step = self.context.step(&self.target, None, Mechanism::Spnego, bindings, token);
             let step =
                 step.map_err(|failure| if is_first { self.real_failure(failure) } else { failure });
-            step.map_err(|failure| failure.into_error(&place(&self.identity)))?
+            step.map_err(|failure| failure.into_error(place(&self.identity)))?
         } else {
             self.step_by_ticket(is_first)?
         };
@@ -83,7 +83,7 @@ impl SystemContext {
     /// authentication nothing follows it: a second challenge means that the proxy refused the ticket.
     fn step_by_ticket(&mut self, is_first: bool) -> Result<(Vec<u8>, bool), SsoError> {
         let Self { library, target, identity, credential, context, bindings, .. } = self;
-        let fail = |failure: GssFailure| failure.into_error(&place(identity));
+        let fail = |failure: GssFailure| failure.into_error(place(identity));
         // The token was complete, so there is nothing to answer. A second challenge is the proxy's way to refuse it.
         if !is_first {
             return Err(fail(GssFailure::refused()));

@@ -51,7 +51,7 @@ use crate::sspi as system;
 
 pub use crate::{
     credentials::{Credentials, Password},
-    error::{Reason, SsoError},
+    error::{Reason, SsoError, Words},
 };
 
 /// A user, with the ticket that a password gave.

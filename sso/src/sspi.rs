@@ -26,7 +26,7 @@ use self::{
     credential::{Credential, RawIdentity},
     reason::reason,
 };
-use crate::{Credentials, Identity, Reason, SsoError, Step, Ticket};
+use crate::{Credentials, Identity, Reason, SsoError, Step, Ticket, Words};
 
 /// An authentication by the package Negotiate.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ struct Conversation {
     target: Vec<u16>,
     bindings: Option<Vec<u8>>,
     token_bytes_max: u32,
-    place: String,
+    place: Vec<Words>,
 }
 
 pub(crate) fn check_available() -> Result<(), SsoError> {
@@ -65,13 +65,11 @@ impl SystemContext {
     ) -> Result<Self, SsoError> {
         let (credential, place) = match identity.credentials() {
             Credentials::LoggedIn { principal: None } => {
-                let place = "as the logged-in user".to_owned();
+                let place = vec![Words::Ours("as the logged-in user")];
                 let acquired = Credential::acquire(None);
                 (Some(acquired.map_err(|status| failure(status, &place))?), place)
             }
-            Credentials::Password { username, .. } => {
-                (None, format!("with the password of {username}"))
-            }
+            Credentials::Password { username, .. } => (None, of_password(username)),
             _ => {
                 let words = "Windows has no credential caches or keytabs; leave out `kerberos:`";
                 return Err(SsoError::new(Reason::Unsupported, words));
@@ -94,7 +92,7 @@ impl SystemContext {
                 let acquire = || {
                     let mut user = RawIdentity::new(username, password);
                     let acquired = Credential::acquire(Some(&mut user));
-                    let place = format!("with the password of {username}");
+                    let place = of_password(username);
                     acquired.map_err(|status| failure(status, &place))
                 };
                 let step = |credential: &Credential| conversation.step(credential, token);
@@ -197,7 +195,7 @@ fn token_bytes_max() -> Result<u32, SsoError> {
     unsafe {
         let status = QuerySecurityPackageInfoW(package.as_ptr(), &raw mut found);
         if status != SEC_E_OK || found.is_null() {
-            return Err(failure(status, "the package Negotiate"));
+            return Err(failure(status, &[Words::Ours("the package Negotiate")]));
         }
         let length = (*found).cbMaxToken;
         FreeContextBuffer(found.cast());
@@ -234,9 +232,15 @@ fn wide(text: &str) -> Vec<u16> {
     wide
 }
 
-fn failure(status: i32, place: &str) -> SsoError {
+fn failure(status: i32, place: &[Words]) -> SsoError {
     let code = u32::from_ne_bytes(status.to_ne_bytes());
-    SsoError::new(reason(code), format!("SSPI error {code:#010x}; {place}"))
+    let mut details = vec![Words::Foreign(format!("SSPI error {code:#010x}")), Words::Ours("; ")];
+    details.extend_from_slice(place);
+    SsoError { reason: reason(code), details }
+}
+
+fn of_password(username: &str) -> Vec<Words> {
+    vec![Words::Ours("with the password of "), Words::Foreign(username.to_owned())]
 }
 
 const EMPTY_HANDLE: SecHandle = SecHandle { dwLower: 0, dwUpper: 0 };

@@ -382,6 +382,26 @@ async fn a_list_in_a_file_is_in_the_status_and_tells_how_many_proxies_it_lost() 
     assert_eq!((event.field("proxies"), event.field("before")), ("4".into(), "3".into()));
 }
 
+#[tokio::test]
+async fn a_reload_by_an_operator_fetches_the_list_at_once() {
+    let one = member("one").await;
+    let server = ListServer::of(&format!("{}\n", one.address())).await;
+    let proxy = start(&server.url(PATH), ", every: 1h", "").await;
+    assert_eq!(served_by(&proxy).await, "one");
+    let two = member("two").await;
+    server.becomes(&format!("{}\n", two.address()));
+    let (code, told, error) = outcome(&proxy.command(&["reload"]));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(told.contains("note: the list of `exits` is fetched now"), "{told}");
+    within("the new list is in use", async {
+        while served_by(&proxy).await != "two" {
+            pause().await;
+        }
+    })
+    .await;
+    assert_eq!(server.heads().len(), 2);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_last_good_list_is_in_use_again_after_a_restart() {
@@ -433,6 +453,13 @@ async fn the_last_good_list_is_in_use_again_after_a_restart() {
     assert!(asked.contains("\r\nIf-None-Match: \""), "the tag is known too: {asked}");
     assert_eq!(list(&proxy).await["loaded"], true);
     drop(proxy);
+    let mut probe = std::process::Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    probe.arg("probe").arg("-c").arg(files.path()).arg("origin.test:443");
+    probe.env("XDG_STATE_HOME", files.path().join(".state")).env_remove("STATE_DIRECTORY");
+    let told = tokio::task::spawn_blocking(move || probe.output().unwrap()).await.unwrap();
+    let (_, told, _) = outcome(&told);
+    assert!(told.contains("exits: the last good copy of the list at "), "{told}");
+    assert!(!told.contains("no list of proxies"), "{told}");
     // A file that others could have changed is not used.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let proxy = Proxy::at(files.path()).await;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ConfigDir, Double, Proxy, Step, connect, exchange, free_port, run, status};
+use crate::support::{
+    ConfigDir, Double, Proxy, Step, connect, exchange, free_port, run, status, within,
+};
 
 const REQUEST: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
 
@@ -81,4 +83,166 @@ async fn labels_of_a_long_list_are_bounded() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("2000 members") && text.contains("and 1980 more"), "{text}");
     assert!(!text.contains("pAsSwOrD") && !told.contains("pAsSwOrD"));
+}
+
+fn plain(method: &str) -> String {
+    format!(
+        "{method} http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\n\r\n"
+    )
+}
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+/// Reads a head, and closes or breaks the connection.
+fn hangs_up(end: Step) -> [Step; 2] {
+    [Step::Hear("\r\n\r\n".into()), end]
+}
+
+/// Returns how many connections each of the two members failed, and whether connections use them.
+async fn failures(proxy: &Proxy) -> [(Value, Value); 2] {
+    let pool = status(proxy.address()).await["pools"]["exits"].clone();
+    [0, 1].map(|index| {
+        let member = &pool["shown"][index];
+        (member["failed"].clone(), member["working"].clone())
+    })
+}
+
+#[tokio::test]
+async fn a_plain_request_goes_on_through_another_member_if_the_first_hangs_up() {
+    for end in [Step::End, Step::Reset] {
+        let first = Double::start(hangs_up(end.clone())).await;
+        let second = Double::start([Step::Answer(ANSWER.into())]).await;
+        let proxy =
+            Proxy::start(&two_members([&first, &second].map(|one| one.address().port()))).await;
+        for _ in 0..3 {
+            let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hi"), "{answer}");
+        }
+        assert_eq!(first.record().now().len(), 1, "it is left out after the first failure");
+        let left = proxy.event("pool member left").await;
+        assert_eq!(["hop", "member"].map(|field| left.field(field)), ["exits", "members[0]"]);
+        let expected = [(json!(1), json!(false)), (json!(0), json!(true))];
+        assert_eq!(failures(&proxy).await, expected, "{end:?}");
+        let carried =
+            status(proxy.address()).await["pools"]["exits"]["shown"][0]["reached"].clone();
+        assert_eq!(carried, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_plain_request_that_is_unsafe_to_repeat_fails_and_its_member_is_left_out() {
+    let body = "PUT http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+    for request in [plain("POST"), body.to_owned()] {
+        let first = Double::start(hangs_up(Step::End)).await;
+        let second = Double::start([Step::Answer(ANSWER.into())]).await;
+        let proxy =
+            Proxy::start(&two_members([&first, &second].map(|one| one.address().port()))).await;
+        let answer = exchange(proxy.address(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert!(second.record().now().is_empty(), "{request}");
+        let answer = exchange(proxy.address(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(failures(&proxy).await[0], (json!(1), json!(false)));
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_never_answers_a_plain_request_is_left_out() {
+    let first = Double::start([Step::Listen]).await;
+    let second = Double::start([Step::Answer(ANSWER.into())]).await;
+    let config = two_members([&first, &second].map(|one| one.address().port()));
+    let proxy = Proxy::start(&format!("timeouts: {{ response: 300ms }}\n{config}")).await;
+    let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(failures(&proxy).await[0], (json!(1), json!(false)));
+}
+
+#[tokio::test]
+async fn a_slow_origin_does_not_make_a_pool_leave_a_member_that_answers_others() {
+    let first = Double::start([Step::Listen]).await;
+    let second = Double::start([Step::Answer(ANSWER.into())]).await;
+    let config = two_members([&first, &second].map(|one| one.address().port()));
+    let proxy = Proxy::start(&format!("timeouts: {{ response: 1s }}\n{config}")).await;
+    let (address, request) = (proxy.address(), plain("GET"));
+    let slow = tokio::spawn(async move { exchange(address, request.as_bytes()).await });
+    within("the slow request is sent", async {
+        while first.record().now().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    first.becomes([Step::Answer(ANSWER.into())]);
+    let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(slow.await.unwrap().starts_with("HTTP/1.1 504 "));
+    assert_eq!(failures(&proxy).await[0], (json!(0), json!(true)));
+    assert!(second.record().now().is_empty());
+}
+
+#[tokio::test]
+async fn a_member_that_rejects_the_credentials_of_a_plain_request_gives_way_to_one_other() {
+    let rejects =
+        "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n";
+    let first = Double::start([Step::Answer(rejects.into())]).await;
+    let second = Double::start([Step::Answer(ANSWER.into())]).await;
+    let proxy = Proxy::start(&two_members([&first, &second].map(|one| one.address().port()))).await;
+    for _ in 0..2 {
+        let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert_eq!(first.record().now().len(), 1);
+    assert_eq!(failures(&proxy).await[0], (json!(1), json!(false)));
+}
+
+#[tokio::test]
+async fn a_plain_request_that_every_member_hangs_up_on_fails_with_the_last_of_them() {
+    let member = Double::start(hangs_up(Step::End)).await;
+    let port = member.address().port();
+    let proxy = Proxy::start(&two_members([port, port])).await;
+    let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.contains("all 2 members"), "{answer}");
+    assert_eq!(member.record().now().len(), 2);
+}
+
+#[test]
+fn check_shows_the_age_and_the_budget_of_a_pool_and_warns_of_the_same_exit() {
+    let told = |pick: &str| {
+        let config = ConfigDir::new(&format!(
+            "hops: {{ exits: {{ kind: pool, pick: {pick}, rotate_after: 10m, budget: {{ bytes: 5GiB, per: day }}, \
+             members: [{{ kind: socks5, address: \"a.test:1\" }}, {{ kind: socks5, address: \"b.test:1\" }}] }} }}\n\
+             chains: {{ default: [exits] }}\n"
+        ));
+        let output = run(["check", "-c", config.path().to_str().unwrap()]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (sticky, random) = (told("sticky"), told("random"));
+    for text in [&sticky, &random] {
+        assert!(text.contains("rotate_after 10m"), "{text}");
+        assert!(text.contains("budget 5GiB per day, then refuse"), "{text}");
+    }
+    assert!(sticky.contains("`pick: sticky` gives them the same member again"), "{sticky}");
+    assert!(!random.contains("same member"), "{random}");
+}
+
+#[test]
+fn explain_names_the_member_of_a_session_or_says_that_each_connection_gets_one() {
+    let told = |pick: &str, session: usize| {
+        let config = ConfigDir::new(
+            &two_members([1, 2]).replace("pool\n", &format!("pool\n    pick: {pick}\n")),
+        );
+        let session = format!("session-{session}");
+        let path = config.path().to_str().unwrap().to_owned();
+        let output = run(["explain", "-c", &path, "--as", &session, "https://t.test/"]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sticky: Vec<_> = (0..8).map(|session| told("sticky", session)).collect();
+    for (member, address) in [("members[0]", "127.0.0.1:1,"), ("members[1]", "127.0.0.1:2,")] {
+        let words = format!("{address} its {member} while that works");
+        assert!(sticky.iter().any(|text| text.contains(&words)), "{sticky:?}");
+    }
+    let text = told("round-robin", 1);
+    assert!(text.contains("one of its 2 members, chosen for each connection"), "{text}");
 }

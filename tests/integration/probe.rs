@@ -125,7 +125,7 @@ async fn the_second_hop_is_blamed_for_its_faults() {
 async fn a_plain_request_blames_who_answers_it() {
     for (script, words) in [
         (answer("407 No\r\nProxy-Authenticate: Basic"), "`username` and `password`"),
-        (answer("503 No\r\nX-Squid-Error: ERR_DNS_FAIL 0"), "could not reach the address"),
+        (answer("503 No\r\nX-Squid-Error: ERR_DNS_FAIL 0"), "Check the host name first"),
         (vec![Step::Listen], "no answer within 1 s (`timeouts.response`)"),
         (vec![Step::Answer(String::new()), Step::End], "closed before"),
         (vec![Step::Answer("SSH-2.0-hop\r\n".into())], "can't be passed on"),

@@ -122,6 +122,85 @@ async fn a_basic_password_is_held_back_with_the_same_words() {
     assert!(later.contains("credentials not sent: held back for another "), "{later}");
 }
 
+const BASIC_REJECTED: &str =
+    "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn the_first_rejection_of_a_plain_request_names_the_wait_too() {
+    for (auth, steps) in
+        [("basic", vec![answer(BASIC_REJECTED)]), ("ntlm", Vec::from(ntlm(REJECTED)))]
+    {
+        let hop = Double::start(steps).await;
+        let proxy = Proxy::start(&with_login(&hop, r"CORP\svc", auth)).await;
+        let first = exchange(proxy.address(), GET).await;
+        assert!(
+            first.contains("sends these credentials again in 30 s at the earliest"),
+            "{auth}: {first}"
+        );
+        assert!(first.contains("\r\nRetry-After: 30\r\n"), "{auth}: {first}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_to_reload_allows_one_more_logon_and_the_next_rejection_counts_for_longer() {
+    let hop = Double::start([answer(BASIC_REJECTED)]).await;
+    let proxy = Proxy::start(&with_login(&hop, "svc", "basic")).await;
+    let logons = || hop.sent().matches("Proxy-Authorization: Basic").count();
+    for _ in 0..3 {
+        exchange(proxy.address(), CONNECT).await;
+    }
+    assert_eq!(logons(), 1);
+    let path = proxy.config().path().to_str().unwrap();
+    let (code, told, errors) = outcome(&run(["reload", "-c", path]));
+    assert_eq!(code, Some(0), "{told}{errors}");
+    let second = exchange(proxy.address(), CONNECT).await;
+    assert!(
+        second.contains("sends these credentials again in 35 min at the earliest. An edit"),
+        "{second}"
+    );
+    assert!(second.contains("\r\nRetry-After: 2100\r\n"), "{second}");
+    exchange(proxy.address(), CONNECT).await;
+    assert_eq!(logons(), 2);
+}
+
+#[tokio::test]
+async fn status_and_log_say_that_credentials_were_rejected_and_what_to_do() {
+    let hop = Double::start(ntlm(REJECTED)).await;
+    let proxy = Proxy::start(&with_login(&hop, r"CORP\svc", "ntlm")).await;
+    for request in [CONNECT, CONNECT] {
+        exchange(proxy.address(), request).await;
+        let shown = status(proxy.address()).await;
+        let corporate = &shown["hops"]["corporate"];
+        assert_eq!(
+            corporate["last_failure"]["cause"], "407 Who, credentials rejected",
+            "{corporate}"
+        );
+        let held = corporate["held_back_seconds"].as_u64();
+        assert!(held.is_some_and(|seconds| (20..=30).contains(&seconds)), "{corporate}");
+    }
+    for event in logged(&proxy, "request failed", 2).await {
+        let advice = event.field("advice");
+        assert!(advice.contains("Correct this hop's `username` and `password`"), "{advice}");
+        assert!(advice.contains("To keep the account from being locked"), "{advice}");
+    }
+    let path = proxy.config().path().to_str().unwrap();
+    let (_, told, _) = outcome(&run(["status", "-c", path]));
+    assert!(
+        told.contains("407 Who, credentials rejected; its credentials are held back for "),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_probe_says_that_it_is_a_logon_of_its_own() {
+    for request in ["origin.test:443", "http://origin.test/"] {
+        let hop = Double::start([answer(BASIC_REJECTED)]).await;
+        let probed = probe(&with_login(&hop, "svc", "basic"), &[request]).await;
+        assert!(probed.words.contains("Each probe is one logon"), "{request}: {}", probed.words);
+        assert!(!probed.words.contains("at the earliest"), "{request}: {}", probed.words);
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_after_a_login_is_about_the_user_too_and_quotes_the_page() {
     let page = "<html><title>403 Forbidden</title><p>Your account is locked.</p></html>";

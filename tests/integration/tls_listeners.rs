@@ -259,7 +259,20 @@ async fn with_client_ca_only_clients_with_a_valid_certificate_are_served() {
         let refused = admitted(&proxy, &certificates, own.as_ref()).await.unwrap_err();
         assert!(refused.contains(alert), "{refused}, not {alert}");
     }
+    let reason = proxy.event("TLS handshake failed").await.field("reason");
+    assert!(reason.contains("`client_ca` of this listener asks for one (peer sent"), "{reason}");
     assert_eq!(admitted(&proxy, &certificates, Some(&known)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_trust_the_listener_is_logged_in_plain_words() {
+    let (certificates, strangers) = (Certificates::new(), Certificates::new());
+    let proxy = proxy(&certificates.listener_tls(), DIRECT).await;
+    // This client trusts another authority alone.
+    admitted(&proxy, &strangers, None).await.unwrap_err();
+    let reason = proxy.event("TLS handshake failed").await.field("reason");
+    assert!(reason.contains("the client does not trust this proxy's certificate"), "{reason}");
+    assert!(reason.contains("(alert "), "{reason}");
 }
 
 #[test]

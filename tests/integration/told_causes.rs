@@ -399,3 +399,29 @@ async fn status_asks_before_it_shows_what_a_condition_depends_on() {
     .await;
     proxy.event("config reloaded").await;
 }
+
+#[tokio::test]
+async fn a_402_and_a_name_that_does_not_resolve_get_advice_of_their_own() {
+    for (said, words) in [
+        ("HTTP/1.1 402 Payment Required\r\n\r\n", "wants to be paid"),
+        ("HTTP/1.1 502 Could not resolve host\r\n\r\n", "Check the host name first"),
+        ("HTTP/1.1 503 No\r\nX-Error: no such host\r\n\r\n", "Check the host name first"),
+        ("HTTP/1.1 502 Connection refused\r\n\r\n", "It could not reach the address"),
+    ] {
+        let member = Double::start([answer(said), Step::End]).await;
+        let proxy = Proxy::start(&pool(&member)).await;
+        let text = exchange(proxy.address(), CONNECT).await;
+        assert!(text.contains(words), "{said}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_socks_member_that_wants_a_password_is_told_in_a_whole_status_line() {
+    let member =
+        Double::start([Step::Hear("\x05\x01\0".into()), Step::Say("\x05\x02".into())]).await;
+    let config = pool(&member).replace("http-connect", "socks5");
+    let proxy = Proxy::start(&config).await;
+    let text = exchange(proxy.address(), CONNECT).await;
+    let status = text.lines().next().unwrap_or_default();
+    assert_eq!(status, "HTTP/1.1 502 Bad Gateway (exits.members[0]: credentials needed)");
+}

@@ -76,6 +76,12 @@ pub trait Selection: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns whether the chosen link is known to have answered no other connection since it was chosen for this one. A
+    /// link that answers others works, and is not responsible for a request that waits in vain.
+    fn is_silent(&self) -> bool {
+        false
+    }
+
     /// Reports that the chosen link did its part for the connection. A failure further on is not its failure.
     fn reached(&self);
 

@@ -9,7 +9,7 @@ mod lockout;
 mod settings;
 mod sign_on;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -216,6 +216,16 @@ impl Link for HttpConnect {
 
     fn readiness(&self) -> Vec<Readiness> {
         self.authenticator.as_ref().map_or_else(Vec::new, |one| one.readiness())
+    }
+
+    fn held_back(&self) -> Option<Duration> {
+        self.authenticator.as_ref()?.held_back()
+    }
+
+    fn release(&self) {
+        if let Some(authenticator) = &self.authenticator {
+            authenticator.release();
+        }
     }
 }
 

@@ -95,11 +95,10 @@ impl Pac {
     async fn verdict(&self, asked: Asked) -> Verdict {
         let script = match &self.source {
             Source::File { script, .. } => Arc::clone(script),
-            Source::Url { remote, .. } => remote
-                .value()
-                .await
-                .map_err(|why| Failure::not_loaded(&remote.shown_url(), &why, remote.retry()))
-                .map_err(Arc::new)?,
+            Source::Url { remote, .. } => remote.value().await.map_err(|why| {
+                let failure = Failure::not_loaded(&remote.shown_url(), &why, remote.retry());
+                Arc::new(failure.despite(self.rules.otherwise))
+            })?,
         };
         let services = self.services.present().cloned();
         script.follow_network(services.as_ref().map(|services| services.network_epoch()));
@@ -267,7 +266,7 @@ impl Decider for Pac {
     }
 
     fn terms(&self) -> Vec<String> {
-        self.rules.terms(&self.members)
+        self.rules.terms(&self.members, matches!(self.source, Source::Url { .. }))
     }
 }
 

@@ -211,6 +211,13 @@ impl Hop for Pool {
         }
     }
 
+    fn usual_member(&self, request: Request<'_>) -> Option<usize> {
+        match &self.0 {
+            Members::Known(known) => known.roster().usual_member(request),
+            Members::Listed(list) => list.present()?.usual_member(request),
+        }
+    }
+
     fn plain_form(&self) -> PlainForm {
         match &self.0 {
             Members::Known(known) => known.roster().plain_form(),
@@ -224,6 +231,17 @@ impl Hop for Pool {
         match &self.0 {
             Members::Known(known) => known.roster().login_shape(preferences),
             Members::Listed(_) => Vec::new(),
+        }
+    }
+
+    fn release(&self) {
+        match &self.0 {
+            Members::Known(known) => known.roster().release(),
+            Members::Listed(list) => {
+                if let Some(roster) = list.present() {
+                    roster.release();
+                }
+            }
         }
     }
 
@@ -553,6 +571,26 @@ mod tests {
         for number in 0..500 {
             let old = host(&before, number);
             assert!(old == "h7.example:1" || old == host(&after, number), "{number}");
+        }
+    }
+
+    #[test]
+    fn the_usual_member_of_a_session_is_the_one_that_it_gets() {
+        for (picked, is_usual) in
+            [("sticky", true), ("failover", true), ("round-robin", false), ("random", false)]
+        {
+            let hop = pool(&format!("members: {MEMBERS}, pick: {picked}")).unwrap();
+            let target = "t.example:1".parse().unwrap();
+            for session in 0..20 {
+                let said =
+                    if picked == "sticky" { format!("session-{session}") } else { String::new() };
+                let preferences =
+                    if said.is_empty() { Preferences::default() } else { said.parse().unwrap() };
+                let usual = hop.usual_member(Request::new(&target, &preferences));
+                let taken = pick(&hop, "t.example:1", &said).member();
+                let usual = usual.map(|index| hop.members()[index].name.to_string());
+                assert_eq!(usual, is_usual.then(|| taken.unwrap()), "{picked} {said}");
+            }
         }
     }
 

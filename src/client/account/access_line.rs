@@ -43,6 +43,8 @@ pub(super) struct Failed<'a> {
     pub stage: Option<&'static str>,
     /// The reason.
     pub error: &'a str,
+    /// What to do, as the client is told it.
+    pub advice: Option<&'a str>,
 }
 
 impl<'a> AccessLine<'a> {
@@ -90,7 +92,7 @@ impl<'a> AccessLine<'a> {
         if !event_enabled!(Level::WARN) {
             return;
         }
-        let Failed { hop, stage, error } = failed;
+        let Failed { hop, stage, error, advice } = failed;
         // As in `passed`, with the hop and the step in place of the bytes.
         let is_written = log.is_some_and(|log| {
             log.write(Level::WARN, FAILED, |line| {
@@ -103,6 +105,9 @@ impl<'a> AccessLine<'a> {
                     line.word("stage", stage);
                 }
                 line.text("error", error);
+                if let Some(advice) = advice {
+                    line.text("advice", advice);
+                }
             })
         });
         if is_written {
@@ -118,7 +123,7 @@ impl<'a> AccessLine<'a> {
         let (hop, stage) = (hop.map(display), stage.map(display));
         warn!(
             id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, ?duration,
-            duration_seconds, connect_seconds, attempts, hop, stage, error, "{FAILED}"
+            duration_seconds, connect_seconds, attempts, hop, stage, error, advice, "{FAILED}"
         );
     }
 
@@ -243,7 +248,12 @@ mod tests {
     fn check(line: &AccessLine<'_>, expected: &str) {
         let end = &"client left";
         let passed = Passed { message: "tunnel closed", sent: 4, received: 5, end };
-        let failed = Failed { hop: Some("b"), stage: Some("dial"), error: "no \"way\"" };
+        let failed = Failed {
+            hop: Some("b"),
+            stage: Some("dial"),
+            error: "no \"way\"",
+            advice: Some("Go."),
+        };
         let log = |log: Option<&DirectLog>| {
             line.passed(passed, log);
             line.failed(failed, log);

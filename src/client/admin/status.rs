@@ -118,7 +118,13 @@ impl StatusDocument {
                 .collect(),
             hops: hops
                 .into_iter()
-                .map(|(name, counts)| (name.to_string(), HopTotals::from(&*counts)))
+                .map(|(name, counts)| {
+                    let built = current.built_hops().find(|(built, _)| **built == name);
+                    let held = built.and_then(|(_, hop)| hop.held_back());
+                    let held_back_seconds = held.map(|wait| wait.as_secs());
+                    let totals = HopTotals { held_back_seconds, ..HopTotals::from(&*counts) };
+                    (name.to_string(), totals)
+                })
                 .collect(),
             hops_off: current
                 .hops()

@@ -91,6 +91,8 @@ pub(crate) enum Hearing {
     Something,
     /// It closed the connection without a word. A kept connection may have been closed before the request came.
     ClosedUnheard,
+    /// It took the request, or nothing of it, and said nothing until the time for that was up.
+    Silent,
     /// It is a hop that wants credentials, and the next connection has better ones. The request went no further.
     Challenged,
 }

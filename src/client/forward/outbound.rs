@@ -4,7 +4,7 @@ mod plan;
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Logon, Refusal, Reuse, Spoken};
+use mooltiroute_hops::{Logon, Party, Refusal, Reuse, Spoken};
 use tracing::{Level, debug, event_enabled};
 
 pub(crate) use self::plan::{CHALLENGES_MAX, Plan};
@@ -110,7 +110,8 @@ impl<'a> Outbound<'a> {
         let mut refusal =
             Refusal::from_http(response.status(), response.reason(), response.fields().iter());
         // The target can imitate the fields by which a hop is recognised, so only this one answer
-        // depends on them. No member of a pool is left for it.
+        // depends on them. A member of a pool is left for it only if the credentials of this proxy
+        // were rejected, and at most two are for one request.
         if !hop.link.refuses(&refusal) {
             return None;
         }
@@ -121,19 +122,27 @@ impl<'a> Outbound<'a> {
             let challenges: Vec<_> = challenges.map(|(_, value)| value).collect();
             logon.challenged(&challenges, &mut refusal)
         });
+        let is_rejection = response.status() == 407 && refusal.about == Party::Hop;
         let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
-        if !can_go_on {
-            hop.refused(self.plan.chain, &with_causes(&error.cause).into());
-        }
         let ending = Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error));
+        let why = with_causes(&error.cause);
+        let tries_another = can_go_on || (is_rejection && self.plan.is_rejected(error));
+        if !tries_another {
+            hop.refused(self.plan.chain, &why.into());
+        }
         Some((ending, can_go_on))
     }
 
     /// Notes for the member of a pool that passed on `response` whether that is a refusal. Nothing depends on it, since the
     /// target may have sent it.
     pub(super) fn note_answer(&self, response: &ResponseHead) {
-        let Some(hop) = self.end.hop.as_ref().filter(|hop| hop.record.is_some()) else { return };
         let status = response.status();
+        if let Some(hop) =
+            self.answering_hop().filter(|_| REFUSALS.contains(&status) || status == 401)
+        {
+            debug!(%hop, status, "answered by the hop or by the target, which the answer does not say");
+        }
+        let Some(hop) = self.end.hop.as_ref().filter(|hop| hop.record.is_some()) else { return };
         if status < 400 {
             hop.agreed(self.plan.chain);
         } else if REFUSALS.contains(&status) {

@@ -271,7 +271,11 @@ pub(super) fn not_reached(stage: &Stage) -> String {
 pub(super) fn unknown_name(stage: &Stage) -> String {
     match next_address(stage) {
         Some(check) => format!("It can't look up the name. {check}"),
-        None => "It can't look up the name.".into(),
+        None => format!(
+            "Check the host name first: the hop can't look up the name `{}`. If it is right, {}",
+            stage.stop.host(),
+            lower_first(&look_at_log(stage))
+        ),
     }
 }
 
@@ -298,6 +302,12 @@ fn look_at_log(stage: &Stage) -> String {
         ),
         None => "Try again.".to_owned(),
     }
+}
+
+/// Makes a sentence the end of another one.
+fn lower_first(sentence: &str) -> String {
+    let mut rest = sentence.chars();
+    rest.next().map_or_else(String::new, |first| first.to_lowercase().chain(rest).collect())
 }
 
 /// Returns advice that names the setting with the next hop's address, if the step was to reach one.

@@ -7,7 +7,7 @@ use mooltiroute_hops::{Authority, InvalidPreferences};
 use super::{
     reason_phrase::{Summary, reason_phrase, room_beside, standard_phrase},
     texts,
-    verdict::FailureVerdict,
+    verdict::{FailureVerdict, HELD_BACK},
 };
 use crate::{
     client::connection::Client,
@@ -28,6 +28,8 @@ pub struct Reply {
     received_status: Option<u16>,
     details: String,
     text: String,
+    /// The sentences of the text about credentials that are held back.
+    hold: Option<String>,
     field: Option<Cow<'static, str>>,
     blame: Option<Blame>,
 }
@@ -39,6 +41,10 @@ pub struct Blame {
     pub hop: Option<Arc<str>>,
     /// The names of the hops that it chose to go through.
     pub through: Vec<Arc<str>>,
+    /// The cause in a few words, without the name of the hop.
+    pub cause: String,
+    /// What to do, if there is more to say than the cause.
+    pub advice: Option<String>,
     /// The name of the step that failed: that of a [`Step`](crate::upstream::chain::Step), or `response`.
     pub stage: &'static str,
 }
@@ -192,19 +198,28 @@ impl Reply {
             // A hop that is missing explains little about the others, and much about a target that is gone to without any.
             switched_off: if error.stage.hop.is_none() { &error.switched_off } else { &[] },
         };
+        let mut advice = verdict.advice.into_owned();
+        if let Some(hold) = &verdict.hold {
+            advice.push(' ');
+            advice.push_str(hold);
+        }
+        let cause = verdict.summary.strip_prefix(HELD_BACK).unwrap_or(&verdict.summary).to_owned();
         Self {
             status: verdict.status,
             error: verdict.error,
             summary: Some(summary.within(room_beside(standard_phrase(verdict.status)))),
             next_hop: Some(next_hop),
             received_status: verdict.received_status,
-            text: texts::failed(error, &details, &verdict.advice),
+            text: texts::failed(error, &details, &advice),
             details,
+            hold: verdict.hold,
             field: verdict.field,
             blame: Some(Blame {
                 hop: error.stage.hop.clone(),
                 through: error.stage.through.clone(),
                 stage: error.stage.step.name(),
+                cause,
+                advice: Some(advice),
             }),
         }
     }
@@ -222,7 +237,13 @@ impl Reply {
             summary: Some(format!("{next_hop}: {}", texts::response_summary(error))),
             next_hop: Some(next_hop.to_owned()),
             details: details.to_owned(),
-            blame: Some(Blame { hop: hop.cloned(), through: Vec::new(), stage: "response" }),
+            blame: Some(Blame {
+                hop: hop.cloned(),
+                through: Vec::new(),
+                stage: "response",
+                cause: details.to_owned(),
+                advice: None,
+            }),
             ..Self::of_ours(error, texts::bad_response(next_hop, hop.is_some(), (error, details)))
         }
     }
@@ -232,6 +253,15 @@ impl Reply {
     pub fn blaming_chosen(mut self, through: &[Arc<str>]) -> Self {
         if let Some(blame) = &mut self.blame {
             blame.through = through.to_vec();
+        }
+        self
+    }
+
+    /// Returns the reply of a probe: it makes a logon each time, whatever the running proxy holds back.
+    #[must_use]
+    pub(crate) fn for_probe(mut self) -> Self {
+        if let Some(hold) = self.hold.take() {
+            self.text = self.text.replace(&hold, texts::PROBE_IS_A_LOGON);
         }
         self
     }
@@ -312,6 +342,7 @@ impl Reply {
             received_status: None,
             details: String::new(),
             text,
+            hold: None,
             field: None,
             blame: None,
         }

@@ -73,6 +73,12 @@ impl Summary<'_> {
             return form.clone();
         }
         let rest = format!(": {cause}{off}");
+        // The number of members goes before a part of the cause does.
+        if room
+            < of_members.chars().count() + NAME_MIN.min(name.chars().count()) + rest.chars().count()
+        {
+            of_members.clear();
+        }
         let left = room.saturating_sub(of_members.chars().count() + rest.chars().count());
         let kept = left.max(NAME_MIN).saturating_sub(ELLIPSIS.len());
         match name.char_indices().nth(kept + ELLIPSIS.len()) {
@@ -160,6 +166,9 @@ mod tests {
             summary(Some(&failed), name, &[], 66),
             "last of 3 to fail, exits.members[2]: 407, credentials rejected"
         );
+        let cause = "407, offers NTLM, Negotiate, Digest and Other";
+        let parts = Summary { failed_members: Some(&failed), name, cause, switched_off: &[] };
+        assert_eq!(parts.within(66), format!("{name}: {cause}"));
         let long = "a-proxy-of-the-department-with-a-very-long-name";
         assert_eq!(
             summary(None, long, &[], 66),

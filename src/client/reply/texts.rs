@@ -88,6 +88,7 @@ pub(super) const TARGET_TLS: &str = "Check that it speaks TLS at this port; if i
 
 // Refusals of a hop.
 pub(super) const QUOTA: &str = "Look at this hop's account and credentials.";
+pub(super) const PAYMENT: &str = "Its provider wants to be paid: the account has no traffic left, or an invoice is open. Look at the account there.";
 pub(super) const BUSY: &str = "It asks for fewer connections at once.";
 pub(super) const HOP_FAULT: &str = "It has a fault of its own; try again later.";
 pub(super) const FORBIDDEN: &str = "It lets no client go there; route this host another way.";
@@ -371,12 +372,20 @@ pub(super) fn refused_after_login(stage: &Stage) -> String {
 
 /// Says how long credentials are held back, and what ends that.
 pub(super) fn held_back(wait: Duration) -> String {
+    let later = if wait > SHORT_HOLD { "" } else { AFTER_ANOTHER };
     format!(
-        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest. An edit of \
-         the hop ends the wait at once; if they come from variables, a restart does.",
+        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest{later}. An \
+         edit of the hop or `mooltiroute reload` ends the wait at once; if they come from variables, a restart does.",
         duration::in_words(duration::whole_seconds(wait))
     )
 }
+
+/// Says the same to the user of `probe`, which has no memory of its own.
+pub(super) const PROBE_IS_A_LOGON: &str = "Each probe is one logon, and does not wait as the running proxy does: correct the credentials before the \
+     next one, so that the account is not locked.";
+/// The longest wait that may be followed by a longer one.
+const SHORT_HOLD: Duration = Duration::from_secs(300);
+const AFTER_ANOTHER: &str = ", and waits longer after another rejection, up to 35 min";
 
 pub(super) fn slow_to_connect(stage: &Stage) -> String {
     format!("{} Or raise `timeouts.connect`.", is_it_up(stage))

@@ -29,6 +29,8 @@ pub(super) struct FailureVerdict {
     pub(super) summary: Cow<'static, str>,
     /// Sentences that say what to do.
     pub(super) advice: Cow<'static, str>,
+    /// The sentences of the advice about credentials that are held back.
+    pub(super) hold: Option<String>,
     /// A field line that belongs to the status.
     pub(super) field: Option<Cow<'static, str>>,
 }
@@ -45,6 +47,7 @@ impl FailureVerdict {
             received_status: None,
             summary: summary.into(),
             advice: advice.into(),
+            hold: None,
             field: None,
         }
     }
@@ -223,11 +226,9 @@ fn certificate_summary(reason: &RejectionReason) -> &'static str {
 
 fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
     let summary = missing.summary.clone();
-    let advice = match missing.retry_after {
-        Some(wait) => format!("{} {}", missing.advice, texts::held_back(wait)),
-        None => missing.advice.clone(),
-    };
+    let advice = missing.advice.clone();
     let mut verdict = FailureVerdict::new(ProxyError::ProxyConfiguration, summary, advice);
+    verdict.hold = missing.retry_after.map(texts::held_back);
     // A server of credentials that is silent makes the client wait as a silent hop does.
     if missing.is_timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
@@ -291,8 +292,15 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         Meaning::NetworkUnreachable => {
             (ProxyError::DestinationIpUnroutable, hop_advice::not_reached(stage).into())
         }
+        _ if stage.next.is_none() && is_about_a_name(refusal) => {
+            (ProxyError::DestinationUnavailable, hop_advice::unknown_name(stage).into())
+        }
         Meaning::Unreachable | Meaning::Timeout => {
             (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
+        }
+        // Providers send it when the traffic of an account is used up or not paid for.
+        Meaning::Unclear if refusal.http.as_ref().is_some_and(|http| http.status == 402) => {
+            (ProxyError::ProxyConfiguration, texts::PAYMENT.into())
         }
         Meaning::Unsupported => (ProxyError::HttpProtocol, texts::UNSUPPORTED.into()),
         _ if refusal.http.as_ref().is_some_and(|http| (300..400).contains(&http.status)) => {
@@ -309,11 +317,8 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     };
     // The advice of a kind knows the provider, so it takes the place of the general one.
     let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
-    let advice = match refusal.held_back {
-        Some(wait) => format!("{advice} {}", texts::held_back(wait)).into(),
-        None => advice,
-    };
     let mut verdict = FailureVerdict::new(error, refusal_summary(stage, refusal), advice);
+    verdict.hold = refusal.held_back.map(texts::held_back);
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
@@ -335,9 +340,12 @@ fn held_back(chain: &ChainError, HeldBack { wait, refusal }: &HeldBack) -> Failu
     refusal.summary.get_or_insert("credentials rejected".into());
     let verdict = refused(chain, &refusal);
     // Nothing was sent, so there is no status that was received.
-    let summary = format!("held back; {}", verdict.summary).into();
+    let summary = format!("{HELD_BACK}{}", verdict.summary).into();
     FailureVerdict { received_status: None, summary, ..verdict }
 }
+
+/// Begins the summary of a request whose credentials were not sent.
+pub(super) const HELD_BACK: &str = "held back; ";
 
 /// Returns the hop's words, or the schemes that it offers if this program speaks none of them.
 ///
@@ -354,6 +362,8 @@ fn refusal_summary(stage: &Stage, refusal: &Refusal) -> String {
                 Some(http) if is_standard(&refusal.said, http.status) => {
                     format!("{}, {summary}", http.status)
                 }
+                // The words of a protocol without texts, such as SOCKS5, are those of its kind.
+                None => summary.to_string(),
                 _ => format!("{}, {summary}", refusal.said),
             },
             (None, Some(detail)) => format!("{}, {detail}", refusal.said),
@@ -373,6 +383,33 @@ fn refusal_summary(stage: &Stage, refusal: &Refusal) -> String {
         },
     }
 }
+
+/// Returns whether the hop failed to reach the next stop and says that it can't look up a name. Only advice depends on
+/// the words.
+fn is_about_a_name(refusal: &Refusal) -> bool {
+    let is_meant = matches!(refusal.meaning, Meaning::Unreachable | Meaning::Timeout)
+        || refusal.meaning == Meaning::Unclear && is_server_error(refusal);
+    let detail = refusal.detail.as_deref().unwrap_or_default();
+    let page = refusal.page.as_deref().unwrap_or_default();
+    let said = format!("{} {detail} {page}", refusal.said).to_ascii_lowercase();
+    is_meant && NAME_WORDS.iter().any(|words| said.contains(words))
+}
+
+/// Words of proxies that can't look up a name.
+const NAME_WORDS: [&str; 12] = [
+    "resolv",
+    "resolution",
+    "dns",
+    "nxdomain",
+    "no such host",
+    "unknown host",
+    "host not found",
+    "name or service not known",
+    "getaddrinfo",
+    "enotfound",
+    "ip address from host name",
+    "name does not exist",
+];
 
 /// Returns whether the hop answered for a next stop that it did not reach. 503 may say that it is overloaded itself.
 fn is_unreached(refusal: &Refusal) -> bool {

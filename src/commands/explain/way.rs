@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, Write},
     sync::Arc,
 };
 
-use mooltiroute_hops::{Decision, PlainForm, Preferences, SourceKind, SourceState};
+use mooltiroute_hops::{
+    Authority, Decision, PlainForm, Preferences, Request, SourceKind, SourceState,
+};
 use serde::Serialize;
 
 use super::{
@@ -85,6 +88,44 @@ fn login(hop: &NamedHop, preferences: &Preferences) -> BTreeMap<String, String> 
 /// A pool may have many members with a login of this sort.
 const SHAPES_MAX: usize = 10;
 
+/// The member of a pool that a request takes.
+enum TakenMember {
+    /// The hop is no pool, has one member, or has a list that is not known here.
+    None,
+    /// The member of this name, while it works.
+    One(Arc<str>, Option<Authority>),
+    /// One of so many members, chosen for each connection.
+    PerRequest(usize),
+}
+
+impl TakenMember {
+    fn of(hop: &NamedHop, request: Request<'_>) -> Self {
+        let Some(hop) = hop.hop.as_ref().filter(|hop| hop.decider().is_none()) else {
+            return Self::None;
+        };
+        let members = hop.members();
+        if members.len() < 2 {
+            return Self::None;
+        }
+        match hop.usual_member(request).and_then(|index| members.get(index)) {
+            Some(member) => Self::One(Arc::clone(&member.name), member.address.clone()),
+            None => Self::PerRequest(members.len()),
+        }
+    }
+}
+
+impl fmt::Display for TakenMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::One(name, _) => write!(f, ", its {name} while that works"),
+            Self::PerRequest(count) => {
+                write!(f, ", one of its {count} members, chosen for each connection")
+            }
+        }
+    }
+}
+
 impl<'a> ExplainedWay<'a> {
     pub(super) fn new(
         config: &'a Config,
@@ -114,8 +155,12 @@ impl<'a> ExplainedWay<'a> {
             },
         };
         let hops: Vec<&NamedHop> = hops.into_iter().filter_map(taken).collect();
-        let address =
-            |hop: &NamedHop| hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
+        let asking = Request::new(&asked.target, preferences);
+        let address = |hop: &NamedHop| match TakenMember::of(hop, asking) {
+            TakenMember::None => hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned()),
+            TakenMember::One(_, address) => address,
+            TakenMember::PerRequest(_) => None,
+        };
         let refusing = hops.iter().position(|hop| hop.has_all_members_off);
         // Nothing is sent beyond a hop that refuses the request.
         let hops = &hops[..refusing.map_or(hops.len(), |position| position + 1)];
@@ -159,7 +204,11 @@ impl<'a> ExplainedWay<'a> {
                 address: address(hop).map(|address| address.to_string()).unwrap_or_default(),
                 request,
                 credentials: hop.credentials.iter().map(ShownCredential::from).collect(),
-                words: describe::credentials(&hop.credentials),
+                words: format!(
+                    "{}{}",
+                    TakenMember::of(hop, asking),
+                    describe::credentials(&hop.credentials)
+                ),
                 login: login(hop, preferences),
             });
         }

@@ -28,7 +28,7 @@ pub(super) struct Steps<'a> {
 
 /// The rounds of authentication in the step that is under way, with the times when they ended.
 #[derive(Debug, Default)]
-struct RecordedRounds(Mutex<Vec<(Option<AuthScheme>, u16, Instant)>>);
+struct RecordedRounds(Mutex<Vec<(AuthRound, Instant)>>);
 
 struct Notes<'a> {
     steps: Vec<Note>,
@@ -61,17 +61,20 @@ pub(super) struct Note {
 struct AuthRound {
     /// The scheme of the credentials, or `None` if there were none.
     scheme: Option<&'static str>,
+    /// What they were made from, if the scheme leaves a choice.
+    source: Option<&'static str>,
     status: u16,
 }
 
 impl ObserveRounds for RecordedRounds {
-    fn round(&self, scheme: Option<AuthScheme>, status: u16) {
-        self.lock().push((scheme, status, Instant::now()));
+    fn round(&self, scheme: Option<AuthScheme>, source: Option<&'static str>, status: u16) {
+        let round = AuthRound { scheme: scheme.map(AuthScheme::name), source, status };
+        self.lock().push((round, Instant::now()));
     }
 }
 
 impl RecordedRounds {
-    fn lock(&self) -> MutexGuard<'_, Vec<(Option<AuthScheme>, u16, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(AuthRound, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,8 +94,7 @@ impl<'a> Steps<'a> {
 
     /// Notes the rounds of the step that ends.
     fn note_rounds(&self, stage: &Stage) {
-        for (scheme, status, ended) in mem::take(&mut *self.rounds.lock()) {
-            let round = AuthRound { scheme: scheme.map(AuthScheme::name), status };
+        for (round, ended) in mem::take(&mut *self.rounds.lock()) {
             let mut notes = self.notes.borrow_mut();
             notes.add("round", stage.hop_name(), &stage.stop, ended, |note| Note {
                 round: Some(round),
@@ -200,10 +202,11 @@ impl fmt::Display for Note {
             (_, Some(hop)) => write!(f, "{hop} at {stop}")?,
             (_, None) => write!(f, "the target, {stop}")?,
         }
-        if let Some(AuthRound { scheme, status }) = round {
-            match scheme {
-                Some(scheme) => write!(f, ", by {scheme}: {status}")?,
-                None => write!(f, ", without credentials: {status}")?,
+        if let Some(AuthRound { scheme, source, status }) = round {
+            match (scheme, source) {
+                (Some(scheme), Some(source)) => write!(f, ", by {scheme} with {source}: {status}")?,
+                (Some(scheme), None) => write!(f, ", by {scheme}: {status}")?,
+                (None, _) => write!(f, ", without credentials: {status}")?,
             }
         }
         match error {

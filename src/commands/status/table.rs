@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::duration;
+use crate::{duration, upstream::chain::REFUSING_MEMBER};
 
 /// Writes the known parts of `status`. Another version of the proxy may report more or less.
 pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -231,7 +231,7 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
             "and {rest} more: see `pool member left` and `pool member refuses` in the log"
         )?;
     }
-    if is_refusing { writeln!(out, "{STAYS_IN_USE}") } else { Ok(()) }
+    if is_refusing { writeln!(out, "{REFUSING_MEMBER}") } else { Ok(()) }
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -254,8 +254,28 @@ fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         let legend = STAGES.iter().filter(|(stage, _)| met(stage));
         let legend: Vec<_> = legend.map(|(stage, meaning)| format!("{stage}: {meaning}")).collect();
         write_section(&["failed at", "times", "stage", "error"], rows.clone(), out)?;
-        if legend.is_empty() { Ok(()) } else { writeln!(out, "{}", legend.join("; ")) }
+        if !legend.is_empty() {
+            writeln!(out, "{}", legend.join("; "))?;
+        }
+        last_failures(&status["hops"], out)
     }
+}
+
+/// Says for each hop that failed why it did so the last time, and whether its credentials are held back.
+fn last_failures(hops: &Value, out: &mut dyn Write) -> io::Result<()> {
+    for (name, hop) in hops.as_object().into_iter().flatten() {
+        let last = &hop["last_failure"];
+        if !last["cause"].is_string() {
+            continue;
+        }
+        let (at, cause) = (word(&last["at"]), word(&last["cause"]));
+        let held = hop["held_back_seconds"].as_u64().map(|seconds| {
+            let wait = duration::in_words(Duration::from_secs(seconds));
+            format!("; its credentials are held back for {wait}, so that the account is not locked")
+        });
+        writeln!(out, "{name} failed last at {at}: {cause}{}", held.unwrap_or_default())?;
+    }
+    Ok(())
 }
 
 /// Writes an empty line and a table.
@@ -371,8 +391,6 @@ const STAGES: [(&str, &str); 5] = [
 ];
 /// The number of refusals in a row from which they are shown.
 const REFUSALS_IN_A_ROW: u64 = 3;
-const STAYS_IN_USE: &str = "A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
-                            it out of the pool.";
 /// The most members of pools whose failures are listed. All members of a long list may fail at once.
 const REASONS_MAX: usize = 10;
 /// The columns that contain words, besides the first one.
@@ -397,6 +415,10 @@ mod tests {
             "bytes_received": 1_572_864, "handshake_seconds_mean": 0.01234,
             "failures": [{ "stage": "extend", "error": "dns_error", "count": 2 }],
         });
+        let mut hop = counts.clone();
+        hop["last_failure"] =
+            json!({ "at": "2026-11-22T20:11:02Z", "cause": "407, credentials rejected" });
+        hop["held_back_seconds"] = json!(224);
         let status = json!({
             "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",
             "generation": 7, "generation_since": "2026-11-22T20:11:02Z", "draining": false,
@@ -404,7 +426,7 @@ mod tests {
             "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
-            "chains": { "default": counts }, "hops": { "corporate": counts }, "target_failures": [],
+            "chains": { "default": counts }, "hops": { "corporate": hop }, "target_failures": [],
             "hops_off": ["backup", "third"], "hops_switched": { "backup": "--disable" },
             "budgets": { "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
                                     "is_reached": true } },
@@ -456,6 +478,8 @@ exits   used up (150 %)  3.0 KiB  2.0 KiB per day              1 h
 failed at  times  stage   error
 corporate      2  extend  dns_error
 extend: asking it to connect further
+corporate failed last at 2026-11-22T20:11:02Z: 407, credentials rejected; its credentials are held back for 3 m 44 s, \
+so that the account is not locked
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

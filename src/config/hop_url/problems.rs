@@ -26,11 +26,18 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
         _ => None,
     };
     let part = UrlPart::of(key);
+    // The text has a variable for each credential of the URL, whose name would mean nothing.
+    let message = if *code == "variable" { "is empty" } else { message };
     let message = format!("--hop: {}{}: {message}", ordinal(position), part.described(key));
     let example = match scheme(name) {
         kind @ ("pac" | "pool") => format!(
             "a hop of `kind: {kind}` names other hops, which a URL can't: write a configuration, and name it with `-c FILE`"
         ),
+        // A session is added to the username, and the username of an earlier URL may have one already.
+        "webshare" if matches!(part, UrlPart::Credentials) && text.contains("    sessions:") => {
+            "write the username without a `-` and what follows it, as in `webshare://USERNAME:PASSWORD@HOST:PORT?sessions=by-client`"
+                .to_owned()
+        }
         scheme => part.example(scheme, key),
     };
     // A suggested name fits a URL too. Any other advice shows YAML, so an example URL replaces it.
@@ -129,6 +136,12 @@ mod tests {
             "--hop: the second URL, its host and port: the port is missing",
         );
         check(&["socks5://a:1", "http://proxy"], "write `http://HOST:PORT`");
+        check(&["http://acme@a:1"], "its username and password: needs a `password`");
+        check(&["http://acme:@a:1"], "its username and password: is empty");
+        check(
+            &["webshare://acme-rotate:hunter2@p.webshare.io:80?sessions=by-client"],
+            "as in `webshare://USERNAME:PASSWORD@HOST:PORT?sessions=by-client`",
+        );
         check(&["http://joe:hunter2@a:1?auth=kerberos"], "help: did you mean `negotiate`?");
         check(&["http://a:1?auth=ntlm"], "`http://USERNAME:PASSWORD@HOST:PORT?auth=ntlm`");
         check(

@@ -12,7 +12,9 @@ pub(crate) fn instead(key: &str, text: &str) -> Option<String> {
             _ => "no command is run; put its output into a variable and write `\"${NAME}\"`".to_owned(),
         });
     }
-    if let Some(inner) = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
+    if let Some(inner) = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"))
+        && !inner.contains(['{', '}'])
+    {
         return Some(in_double_braces(inner));
     }
     named_by(text).map(written)
@@ -55,9 +57,27 @@ fn named_by(text: &str) -> Option<&str> {
     let name = between("%(", ")s")
         .or_else(|| between("%", "%"))
         .or_else(|| text.strip_prefix("$env:"))
+        .or_else(|| text.strip_prefix("env:"))
+        .or_else(|| text.strip_prefix("env."))
+        .or_else(|| text.strip_prefix("ENV:"))
+        .or_else(|| text.strip_prefix("os.environ/"))
         .or_else(|| text.strip_prefix('$'))?;
     // A password may begin with `$` too, and rarely has only capital letters.
     (!name.is_empty() && is_upper(name)).then_some(name)
+}
+
+/// Returns whether `text` has a variable of a shell in it, such as `$USER` or `%USERNAME%`, beside other characters.
+pub(crate) fn is_inside(text: &str) -> bool {
+    let is_long = |name: &str| name.len() > 1 && is_upper(name) && name.contains(|one| one != '_');
+    let parts: Vec<&str> = text.split('%').collect();
+    // Between two `%` is every second part, and the last part has no `%` after it.
+    let is_percent = (1..parts.len().saturating_sub(1)).any(|index| is_long(parts[index]));
+    let is_dollar = text.match_indices('$').any(|(start, _)| {
+        let rest = &text[start + 1..];
+        let name = rest.strip_prefix("env:").unwrap_or(rest);
+        is_long(&name[..name.find(|one| !is_of_name(one)).unwrap_or(name.len())])
+    });
+    is_percent || is_dollar
 }
 
 fn is_of_name(one: char) -> bool {
@@ -88,6 +108,7 @@ mod tests {
             "{{env.CORP_PW}}",
             "$env:CORP_PW",
             "%(CORP_PW)s",
+            "env:CORP_PW",
         ] {
             assert_eq!(
                 instead("password", text).as_deref(),
@@ -103,6 +124,16 @@ mod tests {
         let command = instead("password", "$(cat pw.txt)").unwrap();
         assert!(command.contains("`password_file: FILE`"), "{command}");
         assert!(is_command("`cat pw`"));
+    }
+
+    #[test]
+    fn a_variable_within_a_text_is_found() {
+        for text in ["%USERDOMAIN%\\%USERNAME%", "CORP\\$USER", "$USER-session-%s", "x-$env:USER"] {
+            assert!(is_inside(text), "{text}");
+        }
+        for text in ["a$b", "100%", "a%b%", "$1", "%", "$", "a$B", "%%", "x$$", "%é%"] {
+            assert!(!is_inside(text), "{text}");
+        }
     }
 
     #[test]

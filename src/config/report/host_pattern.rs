@@ -29,7 +29,10 @@ pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
     // A `@` may belong to credentials, and the place where they end is uncertain.
     let (pattern, port) = match text.contains('@') {
         true => (None, None),
-        false => meant(text)?,
+        false => match meant(text) {
+            Some(meant) => meant,
+            None => return of_words(text).map(str::to_owned),
+        },
     };
     let pattern = pattern.filter(|pattern| is_shown && pattern.parse::<HostPattern>().is_ok());
     let pattern = pattern.as_deref().unwrap_or("HOST");
@@ -39,6 +42,20 @@ pub(crate) fn instead(text: &str, is_shown: bool) -> Option<String> {
         _ => String::new(),
     };
     Some(format!("write `hosts: [{quote}{pattern}{quote}]`{ports}"))
+}
+
+/// Returns what to write instead of words for local names, and of a `*` inside of a name.
+fn of_words(text: &str) -> Option<&'static str> {
+    if ["<local>", "<-loopback>", "local"].contains(&&*text.to_ascii_lowercase()) {
+        return Some(
+            "write `hosts: [localhost, 127.0.0.0/8, \"::1\"]` for this machine, and each other name without a dot by itself",
+        );
+    }
+    // A name, and not an address or nothing but marks.
+    let is_one = !text.contains([' ', ',', ';', '|']) && text.contains(char::is_alphabetic);
+    (is_one && text.trim_start_matches("*.").contains('*')).then_some(
+        "write the end of the names, as in `hosts: [\"*.corp.example\"]`, and each other name by itself",
+    )
 }
 
 /// Returns the list to write instead of `text`, which is one valid pattern, or several with commas or blanks between them.
@@ -200,6 +217,9 @@ mod tests {
         check("10.1.2.3/255.0.0.0", Some("write `hosts: [\"10.0.0.0/8\"]`"));
         check("10.0.0.0-10.0.255.255", Some("write `hosts: [\"10.0.0.0/16\"]`"));
         check("10.0.0.1 - 2", Some("write `hosts: [\"10.0.0.1/32\", \"10.0.0.2/32\"]`"));
+        let end = "write the end of the names, as in `hosts: [\"*.corp.example\"]`, and each other name by itself";
+        check("a*.test", Some(end));
+        check("*corp*", Some(end));
         check("fd00::-fd00::ffff", Some("write `hosts: [\"fd00::/112\"]`"));
     }
 
@@ -212,7 +232,6 @@ mod tests {
             "10.0.0.2-1",
             "10.0.0.1-fd00::",
             "*",
-            "a*.test",
             "*.*",
             "256.*",
             "a b",

@@ -6,7 +6,7 @@ use mooltiroute_hops::{Key, KeyPath};
 
 use crate::config::{
     Budget, ChainConfig, Consequence, NamedHop, Zone, raw,
-    resolve::{Names, Resolver},
+    resolve::{Names, Part, Resolver},
     units::Period,
 };
 
@@ -65,6 +65,16 @@ impl Resolver<'_> {
                     let message = "has no effect on connections for which a pool or a PAC file chooses this hop; write it at the hop that chooses";
                     self.invalid(&KeyPath::of(["hops", &hop.name, key]), message);
                 }
+            }
+            // A pool that picks the same member each time gives the client the exit that it had.
+            let picks_again =
+                hop.settings.iter().any(|one| one.key == "pick" && one.value == "sticky");
+            if hop.rotate_after.is_some() && picks_again && !self.warnings.skips() {
+                let message = "ends tunnels so that clients get another exit, but `pick: sticky` gives them the same member again";
+                let path = KeyPath::of(["hops", &hop.name, "rotate_after"]);
+                let problem = self.tree.problem(&path, Part::Key, "same-exit", message);
+                let help = "use `pick: round-robin` or `pick: random`, or remove `rotate_after`";
+                self.warnings.push(problem.with_help(help));
             }
             let Some(Budget { then: Consequence::Chain(name), .. }) = &hop.budget else { continue };
             let path = KeyPath::of(["hops", &hop.name, "budget", "then", "chain"]);

@@ -60,9 +60,15 @@ impl Resolver<'_> {
             return false;
         }
         if !self.warnings.skips() {
-            let message = "no hop is written, and no chain `default`: everything goes direct";
+            let (message, help) = match self.tree.sections().next() {
+                None => ("the configuration is empty, so everything goes direct", EMPTY),
+                Some(_) => (
+                    "no hop is written, and no chain `default`: everything goes direct",
+                    HOW_TO_BEGIN,
+                ),
+            };
             let problem = self.tree.problem(&KeyPath::of(["chains"]), Part::Key, "direct", message);
-            self.warnings.push(problem.with_help(HOW_TO_BEGIN));
+            self.warnings.push(problem.with_help(help));
         }
         true
     }
@@ -217,6 +223,8 @@ impl Resolver<'_> {
     }
 }
 
+const EMPTY: &str = "if a file was emptied by mistake, restore it; to begin, `mooltiroute init DIR` writes examples, and `chains: { \
+                     default: [] }` says that going direct is meant";
 const HOW_TO_BEGIN: &str = "write hops and a chain through them, or `chains: { default: [] }` if that is meant; \
                             `mooltiroute init DIR` writes examples";
 

@@ -180,7 +180,7 @@ impl Resolver<'_> {
                 let Some(name) = named else { continue };
                 let is_named =
                     |path: &KeyPath| matches!(path.keys(), [_, Key::Name(own)] if *own == name);
-                if let Some(help) = instead_of_name(&place, &known) {
+                if let Some(help) = instead_of_name(&place, &name, &known) {
                     let problem = self.unknown_name(&place, &place, "hop", &known);
                     self.problems.push(problem.with_help(help));
                 } else if is_proxy(&name) {
@@ -254,7 +254,7 @@ impl Resolver<'_> {
         named.credentials = self.credentials(&path, named.is_enabled || named.condition.is_some());
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
-        named.settings = self.shown_settings(&path, &kind);
+        named.settings = self.shown_settings(&path, &kind, &named);
         let Some(kind) = self.registry.kind(&kind) else { return (named, None) };
         // The set is sorted, so the failures below this hop are one range of it. Forgotten values count as
         // unknown instead of missing, and building the hop then tells what else is wrong with it.
@@ -263,6 +263,15 @@ impl Resolver<'_> {
         unknown.iter().for_each(|path| settings.forget(path));
         let is_whole = unknown.is_empty();
         (named, Some(HopPlan { index, path, kind, settings, is_whole }))
+    }
+
+    /// Returns the hop that `name` is most likely a misspelling of. Only one that has a kind can be meant.
+    fn near_hop(&self, name: &str) -> Option<String> {
+        let names = self.tree.names(&KeyPath::of(["hops"])).ok()?;
+        let has_kind =
+            |other: &&String| self.tree.value(&KeyPath::of(["hops", other, "kind"])).is_some();
+        let others: Vec<&str> = names.iter().filter(has_kind).map(String::as_str).collect();
+        nearest(name, others).map(str::to_owned)
     }
 
     /// Reads the kind of the hop at `path`, which may be unknown.
@@ -280,6 +289,12 @@ impl Resolver<'_> {
                 let type_ = path.clone().then(Key::Name("type".into()));
                 if self.tree.value(&type_).is_some() {
                     problem.help = Some("write `kind` in place of `type`".into());
+                } else if let Some(name) = path.last_name()
+                    && let Some(near) = self.near_hop(name)
+                {
+                    problem = problem.with_help(format!(
+                        "did you mean the hop `{near}`? A file changes settings of a hop of an earlier file by the same name"
+                    ));
                 }
                 self.problems.push(problem);
             }
@@ -297,12 +312,48 @@ impl Resolver<'_> {
                 "https" => {
                     problem = problem.with_help("write `kind: http-connect` and `tls: true`");
                 }
-                _ => {}
+                _ => {
+                    if let Some(help) = kind_instead(&name) {
+                        problem = problem.with_help(help);
+                    }
+                }
             }
             self.problems.push(problem);
         }
         Some(name)
     }
+}
+
+/// Returns what to write instead of a kind that is the name of a provider, or the word of another program.
+fn kind_instead(name: &str) -> Option<&'static str> {
+    Some(match &*name.to_ascii_lowercase().replace(['_', ' ', '-', '.'], "") {
+        "brightdata" | "luminati" | "smartproxy" | "decodo" | "oxylabs" | "iproyal" | "soax"
+        | "netnut" | "proxyrack" | "packetstream" | "geonode" | "nimble" | "nimbleway"
+        | "rayobyte" | "infatica" | "asocks" | "dataimpulse" | "residential" | "provider"
+        | "rotate" | "session" | "gateway" => {
+            "write `kind: rotating`, which writes session and country into the login by a template, as in `username: \
+             \"{user}[-country-{country}][-session-{session}]\"`"
+        }
+        "list" | "proxylist" | "proxies" | "file" | "group" => {
+            "write `kind: pool`, and `members_from: { file: FILE }` for a list of proxies"
+        }
+        "roundrobin" => "write `kind: pool` and `pick: round-robin`",
+        "failover" | "fallback" | "backup" => "write `kind: pool` and `pick: failover`",
+        "random" => "write `kind: pool` and `pick: random`",
+        "sticky" => "write `kind: pool` and `pick: sticky`",
+        "leastused" | "leastconn" => "write `kind: pool` and `pick: least-used`",
+        "proxy" | "httpproxy" | "forward" | "upstream" | "parent" | "squid" | "corporate"
+        | "connect" => "write `kind: http-connect`",
+        "httpsproxy" => "write `kind: http-connect` and `tls: true`",
+        "wpad" | "auto" | "autoconfig" => {
+            "write `kind: pac` and `url: URL`, with the address of the PAC file"
+        }
+        "tor" | "ssh" => "write `kind: socks5`",
+        "direct" | "none" => {
+            "going direct needs no hop: write `direct` as the chain of a route, or leave the hop out of its chain"
+        }
+        _ => return None,
+    })
 }
 
 /// Returns the sources of the credentials of `hop` in words, or `None` if it has none.

@@ -26,7 +26,12 @@ pub(super) fn is_proxy(name: &str) -> bool {
 }
 
 /// Returns what to write at `place` instead of `name`, if that was not meant as the name of a hop.
-pub(super) fn instead_of_name(place: &KeyPath, known: &[&str]) -> Option<String> {
+pub(super) fn instead_of_name(place: &KeyPath, name: &str, known: &[&str]) -> Option<String> {
+    let is_pattern =
+        matches!(place.keys().last(), Some(Key::Name(last)) if last.eq_ignore_ascii_case("direct"));
+    if name.eq_ignore_ascii_case("direct") && !is_pattern {
+        return direct_for_name(place).map(str::to_owned);
+    }
     // In the `hops` of a PAC hop, a pattern leads to a hop. People also write the hop first.
     let [_, _, Key::Name(hops), Key::Name(pattern)] = place.keys() else { return None };
     if hops != "hops" {
@@ -40,6 +45,24 @@ pub(super) fn instead_of_name(place: &KeyPath, known: &[&str]) -> Option<String>
     let is_known = known.contains(&pattern.as_str());
     is_known
         .then(|| format!("the pattern of a proxy comes first, as in `\"HOST:PORT\": {pattern}`"))
+}
+
+/// Returns what to write at `place` instead of `direct`, which is no hop.
+fn direct_for_name(place: &KeyPath) -> Option<&'static str> {
+    let key = |index: usize| place.keys().get(index).and_then(Key::name);
+    Some(match (key(2)?, place.keys().len()) {
+        ("unknown", 3) => {
+            "a proxy that the PAC file names is never left out: write `unknown: HOP`, or `unknown: refuse`"
+        }
+        ("hops", 4) => {
+            "write the name of a hop, or leave this entry out; `DIRECT` in a PAC file leaves this hop out without one"
+        }
+        ("members", _) => {
+            "going direct is no hop; for targets that go direct write a route, as in `routes: [{ hosts: [HOST], chain: direct }, { \
+             chain: default }]`"
+        }
+        _ => return None,
+    })
 }
 
 const PROXIES_AS_MEMBERS: &str = "write the proxies into a file, one `HOST:PORT:USER:PASSWORD` or URL a line, and \

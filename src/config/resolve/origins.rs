@@ -21,6 +21,7 @@ impl Resolver<'_> {
         let mut names = self.tree.names(path).unwrap_or_default();
         names.retain(|name| Credential::is_named_so(name));
         let mut credentials = Vec::new();
+        self.warn_of_readers_of_keytab(path);
         for name in names {
             let place = path.clone().then(Key::Name(name.clone()));
             let Some(Value::String(text)) = self.tree.value(&place).cloned() else { continue };
@@ -61,6 +62,23 @@ impl Resolver<'_> {
                 self.warnings.push(problem.with_help(help));
                 credentials.push(Credential { setting: setting.to_owned(), origin });
                 continue;
+            }
+            // With `auth`, the hop warns of two backslashes itself, in the words of NTLM.
+            let auth = path.clone().then(Key::Name("auth".into()));
+            let is_checked = text.contains("\\\\") && self.tree.value(&auth).is_some();
+            // The username of `kind: rotating` is a template, which has a check of its own.
+            let is_template = self
+                .tree
+                .value(&path.clone().then(Key::Name("kind".into())))
+                .is_some_and(|kind| kind.as_str() == Some("rotating"));
+            if origin == CredentialSource::Written
+                && !is_template
+                && !is_checked
+                && let Some((message, help)) = written_doubt(&name, text)
+                && !self.warnings.skips()
+            {
+                let problem = self.tree.problem(&place, Part::Value, "odd-credential", message);
+                self.warnings.push(problem.with_help(help));
             }
             let is_exposed = origin == CredentialSource::Written
                 && !text.is_empty()
@@ -107,6 +125,16 @@ impl Resolver<'_> {
         }
     }
 
+    /// Warns if others may read the keytab of the hop at `path`. It is as good as a password.
+    fn warn_of_readers_of_keytab(&mut self, path: &KeyPath) {
+        let place =
+            path.clone().then(Key::Name("kerberos".into())).then(Key::Name("keytab".into()));
+        if let Some(Value::String(file)) = self.tree.value(&place) {
+            let file = self.context().directory().join(file);
+            self.warn_of_readers(&place, &file);
+        }
+    }
+
     /// Warns if every user of this machine can read the secret in `file`, which the setting at `place` names.
     pub(super) fn warn_of_readers(&mut self, place: &KeyPath, file: &Path) {
         if !self.environment.checks_permissions() || self.warnings.skips() {
@@ -124,5 +152,100 @@ impl Resolver<'_> {
         let place = self.tree.place(place, Part::Value);
         self.environment.checks_permissions()
             && place.is_some_and(|place| is_private(Path::new(&*place.file)))
+    }
+}
+
+/// Returns what is odd about the credential `text`, which is written as the value of `key`, and what to do.
+fn written_doubt(key: &str, text: &str) -> Option<(&'static str, &'static str)> {
+    let is_secret = Credential::is_secret(key);
+    if text.is_empty() {
+        return is_secret.then_some((
+            "is empty, so the proxy gets a username without a password",
+            "write it, as in `password: \"${NAME}\"`; a proxy without a login needs neither `username` nor `password`",
+        ));
+    }
+    if text.trim() != text {
+        return Some((
+            "begins or ends with a blank, which is sent as a part of it",
+            "remove the blank if it is not meant",
+        ));
+    }
+    if is_secret {
+        let is_file = key == "password" && text.starts_with("file:");
+        return is_file.then_some((
+            "this looks like the name of a file, and is sent as it is written",
+            "for the content of a file, write `password_file: FILE`",
+        ));
+    }
+    if foreign_variable::is_inside(text) {
+        return Some((
+            "this looks like a text with a variable, and is taken as it is written",
+            "write each variable as `${NAME}`, as in `username: \"CORP\\\\${NAME}\"`",
+        ));
+    }
+    let (domain, name) = text.split_once('\\')?;
+    if name.is_empty() {
+        return Some((
+            "ends with `\\`, so it has a domain and no name",
+            "write `'DOMAIN\\NAME'`, or the name alone",
+        ));
+    }
+    if name.starts_with('\\') {
+        return Some((
+            "has two backslashes, and both are sent",
+            "write one: in single quotes and without quotes `\\` is an ordinary character",
+        ));
+    }
+    if !domain.is_empty() && name.contains('@') {
+        return Some((
+            "has a domain before the name and another one behind it",
+            "write one of the two: `'DOMAIN\\NAME'` or `NAME@REALM`",
+        ));
+    }
+    let is_example = ["DOMAIN", "CORP", "MYDOMAIN"].contains(&domain)
+        && ["NAME", "USER", "USERNAME", "user", "username", "LOGIN"].contains(&name);
+    is_example.then_some((
+        "this is the placeholder of an example",
+        "write the name of the domain and of the account in its place",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_credentials_are_found_and_ordinary_ones_are_not() {
+        let is_odd = |key: &str, text: &str| written_doubt(key, text).is_some();
+        for text in [
+            "acme ",
+            "\u{a0}acme",
+            "%USERDOMAIN%\\%USERNAME%",
+            "CORP\\$USER",
+            "CORP\\jdoe@CORP.TEST",
+            "jdoe\\",
+            "CORP\\\\jdoe",
+            "DOMAIN\\NAME",
+        ] {
+            assert!(is_odd("username", text), "{text}");
+        }
+        for text in
+            ["acme", "CORP\\jdoe", "jdoe@CORP.TEST", "USER", "100%", "a$b", "a%b%", ".\\jdoe"]
+        {
+            assert!(!is_odd("username", text), "{text}");
+        }
+        for (text, expected) in [
+            ("", true),
+            (" x", true),
+            ("x\t", true),
+            ("file:/run/pw", true),
+            ("x y", false),
+            ("x\\", false),
+            ("a$USER", false),
+            ("%AB%cd", false),
+        ] {
+            assert_eq!(is_odd("password", text), expected, "{text}");
+        }
+        assert!(!is_odd("username", ""));
     }
 }

@@ -5,21 +5,43 @@ use std::{fmt::Write as _, sync::Arc};
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
-use crate::config::{Credential, ShownSetting, report::problem::is_name, resolve::Resolver};
+use crate::config::{
+    Consequence, Credential, NamedHop, ShownSetting, report::problem::is_name, resolve::Resolver,
+};
 
 impl Resolver<'_> {
     /// Returns the settings of the hop at `path` that are written and that its kind allows to be shown.
     ///
     /// Left out are values that may still be secret: one from a variable, one that an alias shares, and one after a
     /// credential in the same line, which may be the rest of an unquoted credential with a comma.
-    pub(crate) fn shown_settings(&self, path: &KeyPath, kind: &str) -> Arc<[ShownSetting]> {
+    pub(crate) fn shown_settings(
+        &self,
+        path: &KeyPath,
+        kind: &str,
+        hop: &NamedHop,
+    ) -> Arc<[ShownSetting]> {
         let Some(kind) = self.registry.kind(kind) else { return Arc::default() };
         let shown = kind.shown().iter().filter_map(|key| {
             let path = path.clone().then(Key::Name((*key).to_owned()));
             let value = self.value_in_words(&path)?;
             Some(ShownSetting { key, value })
         });
-        shown.collect()
+        // Those that a hop of any kind may have.
+        let below = |keys: &[&str]| {
+            let keys = keys.iter().map(|key| Key::Name((*key).to_owned()));
+            self.value_in_words(&keys.fold(path.clone(), KeyPath::then))
+        };
+        let rotate_after = hop.rotate_after.and_then(|_| below(&["rotate_after"]));
+        let rotate_after = rotate_after.map(|value| ShownSetting { key: "rotate_after", value });
+        let budget = hop.budget.as_ref().and_then(|budget| {
+            let then = match &budget.then {
+                Consequence::Refuse => "refuse".to_owned(),
+                Consequence::Chain(name) => format!("chain {name}"),
+            };
+            let value = format!("{} per {}, then {then}", below(&["budget", "bytes"])?, budget.per);
+            Some(ShownSetting { key: "budget", value })
+        });
+        shown.chain(rotate_after).chain(budget).collect()
     }
 
     fn value_in_words(&self, path: &KeyPath) -> Option<String> {

@@ -8,6 +8,7 @@ use mooltiroute_hops::KeyPath;
 use serde_yaml::Value;
 
 use crate::config::{
+    raw,
     report::{
         first_problems::Found,
         foreign_variable,
@@ -112,8 +113,24 @@ impl File {
             Some((place, excerpt)) => Problem { place: Some(place), excerpt, ..problem },
             None => problem,
         };
-        problem
-            .with_help("begin with `mooltiroute init DIR`, which writes a commented configuration")
+        let lines = self.text.lines().map(str::trim_start);
+        let first = lines
+            .filter(|line| !line.is_empty() && !line.starts_with(['#']))
+            .find(|line| *line != "---");
+        let item = first.and_then(|line| line.strip_prefix("- "));
+        let section = item.and_then(|item| {
+            raw::SECTIONS.into_iter().find(|name| {
+                item.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
+            })
+        });
+        match section {
+            Some(name) => problem.with_help(format!(
+                "remove the `- ` before `{name}:`, and begin each section in the first column"
+            )),
+            None => problem.with_help(
+                "begin with `mooltiroute init DIR`, which writes a commented configuration",
+            ),
+        }
     }
 
     /// Returns the problem that this file, which is no configuration, has another format, if it has a known one.

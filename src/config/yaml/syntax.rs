@@ -34,6 +34,8 @@ pub(crate) enum SyntaxFault {
     UnknownAlias,
     /// A text without quotes has a colon and a space.
     ColonInText,
+    /// A key is indented below the key of line `above`, which has a value.
+    Deeper { line: usize, above: usize },
     /// A variable without quotes is between brackets or braces.
     Variable,
     /// A text without quotes, between brackets or braces, is ended by this character.
@@ -110,7 +112,7 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     }
     match scanned.open.last() {
         Some(opened) => in_brackets(&scanned, opened, &before, found, at),
-        None => in_block(&before, found, at, info),
+        None => in_block(text, &before, found, at, info),
     }
 }
 
@@ -143,10 +145,21 @@ fn in_brackets(
 }
 
 /// Tells a mistake outside of brackets and braces.
-fn in_block(before: &str, found: Option<char>, at: At, info: &str) -> (SyntaxFault, At) {
+fn in_block(
+    text: &str,
+    before: &str,
+    found: Option<char>,
+    at: At,
+    info: &str,
+) -> (SyntaxFault, At) {
     let fault = match found {
         Some('*') => SyntaxFault::UnknownAlias,
-        Some(':') => SyntaxFault::ColonInText,
+        Some(':') => {
+            return match lines::deeper(text, at) {
+                Some(found) => found,
+                None => (SyntaxFault::ColonInText, at),
+            };
+        }
         Some('}' | ']') => SyntaxFault::Unopened(found.unwrap_or_default()),
         Some(one @ ('@' | '`' | '%' | '&' | '!' | '|' | '>' | ',' | '{' | '[')) => {
             SyntaxFault::Indicator(one)
@@ -213,6 +226,7 @@ impl SyntaxFault {
             Self::AfterBracket(_) => "a text that begins with `{` or `[` is written in quotes, as in `username: \
                                       \"{user}-session-{session}\"`"
                 .into(),
+            Self::Deeper { .. } => "begin both lines in the same column; only a key with nothing behind its colon has keys below it".into(),
             Self::ColonInText => "each key begins a line of its own; a text with a colon and a space in it is \
                                   written in quotes"
                 .into(),
@@ -263,6 +277,10 @@ impl fmt::Display for SyntaxFault {
                 "in YAML, a `*` at the beginning refers to an anchor, and there is no such anchor",
             ),
             Self::ColonInText => f.write_str("a colon with a space after it can't be here"),
+            Self::Deeper { line, above } => write!(
+                f,
+                "line {line} is indented more than line {above}, which already has a value, so it is read as more of that value"
+            ),
             Self::Variable => {
                 f.write_str("a variable without quotes can't be between `{ }` or `[ ]`")
             }
@@ -335,6 +353,10 @@ mod tests {
         check("a: {b: @c}\n", F::Indicator('@'), (1, 8));
         check("a: *b\n", F::UnknownAlias, (1, 4));
         check("a: b: c\n", F::ColonInText, (1, 5));
+        check("a:\n  b: x\n      c: y\n", F::Deeper { line: 3, above: 2 }, (3, 7));
+        check("a:\n  b: x\n\n    c: y\n", F::Deeper { line: 4, above: 2 }, (4, 5));
+        // A comment ends the value, so the parser finds a wrong indentation.
+        check("a:\n  b: x\n\n    # z\n    c: y\n", F::Indentation, (5, 5));
         check("a: {b: ${C}}\n", F::Variable, (1, 9));
         check("a: {b: p@ss:w#rd%21&{}}\n", F::EndsText('{'), (1, 21));
         check("a: {b: x{y, c: 1}\n", F::EndsText('{'), (1, 9));

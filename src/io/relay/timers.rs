@@ -58,7 +58,8 @@ impl Relay {
     ///
     /// The timer is set to the first moment at which either can be the case. Moving bytes does not touch it: when it
     /// fires too early, it is set again. A second without a byte is not quiet if a peer was slow to take what it was
-    /// sent: ending the tunnel then would cut the rest off, so the tunnel is looked at again a second later.
+    /// sent: ending the tunnel then would cut the rest off, so the tunnel is looked at again a second later. The same
+    /// holds while the last bytes are the client's: a server that thinks for a few seconds is about to answer them.
     fn poll_rotation(&mut self, cx: &mut Context<'_>, has_moved: bool, age: Duration) -> Poll<End> {
         if has_moved || self.timer.is_none() {
             self.last_moved = Instant::now();
@@ -77,7 +78,7 @@ impl Relay {
             }
             if rotation > now {
                 timer.as_mut().reset(earlier(rotation));
-            } else if self.is_drained() {
+            } else if self.is_drained() && !(self.awaits_answer && now < self.last_moved + ANSWER) {
                 return Poll::Ready(End::Rotated);
             } else if let Some((timer, _)) = &mut self.timer {
                 timer.as_mut().reset(earlier(now + QUIET));
@@ -106,3 +107,6 @@ impl Relay {
 
 /// How long a tunnel that is to be rotated must be quiet.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long a tunnel that is to be rotated waits for the answer to the client's last bytes. Some of these need none, such
+/// as the acknowledgements of HTTP/2.
+const ANSWER: Duration = Duration::from_secs(60);

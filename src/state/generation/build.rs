@@ -28,6 +28,7 @@ struct Lasting {
 
 impl Generation {
     /// Builds what `config` describes. Its hops never dial the addresses in `listening`, which lead back to this proxy.
+    #[cfg(test)]
     pub(crate) fn new(number: u64, config: Config, listening: Vec<SocketAddr>) -> Self {
         Self::build(number, config, listening, Lasting::default(), &[])
     }

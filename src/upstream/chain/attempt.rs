@@ -42,10 +42,10 @@ struct LoggedRounds {
 }
 
 impl ObserveRounds for LoggedRounds {
-    fn round(&self, scheme: Option<AuthScheme>, status: u16) {
+    fn round(&self, scheme: Option<AuthScheme>, source: Option<&'static str>, status: u16) {
         let Self { chain, hop } = self;
         let scheme = scheme.map(AuthScheme::name);
-        debug!(%chain, %hop, scheme, status, "round of authentication");
+        debug!(%chain, %hop, scheme, source, status, "round of authentication");
     }
 }
 

@@ -26,7 +26,17 @@ pub(super) struct Journey<'a> {
     deadline: Option<Instant>,
 }
 
+/// A journey that has come to its last hop, which is asked by the user of the connection.
+#[derive(Debug)]
+pub(super) struct PausedJourney {
+    hops: Vec<ChosenHop>,
+    left_out: Vec<LeftOutHop>,
+    agains_left: usize,
+    failed_members: Vec<(usize, usize)>,
+}
+
 /// One hop of a journey, as chosen for its request.
+#[derive(Debug)]
 pub(super) struct ChosenHop {
     /// Its position in the chain. A journey may have fewer hops than its chain.
     pub(super) position: usize,
@@ -39,6 +49,7 @@ pub(super) struct ChosenHop {
 }
 
 /// A hop that chose to be left out of a journey.
+#[derive(Debug)]
 struct LeftOutHop {
     position: usize,
     selection: Option<Box<dyn Selection>>,
@@ -131,26 +142,52 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// Ends the journey at its destination. Returns its last hop.
-    ///
-    /// If the connection `is_at_hop`, the last hop was not asked for anything yet.
-    pub(super) fn arrive(self, is_at_hop: bool) -> Option<LastHop> {
-        // All hops did their part. An address is remembered only after others were refused: without
-        // that, it is the first one, or is remembered already.
-        for (index, hop) in self.hops.iter().enumerate() {
+    /// Ends the journey at its destination, behind all hops. Returns its last hop.
+    pub(super) fn arrive(self) -> Option<LastHop> {
+        self.arrived_before(self.hops.len());
+        self.last_hop()
+    }
+
+    /// Pauses the journey at its last hop, which was not asked for anything yet. Returns that hop.
+    pub(super) fn arrive_at_hop(&self) -> Option<LastHop> {
+        self.arrived_before(self.hops.len().saturating_sub(1));
+        self.last_hop()
+    }
+
+    /// Reports that the hops before `index` did their part, and remembers the addresses that served.
+    fn arrived_before(&self, index: usize) {
+        for hop in self.hops.iter().take(index) {
             self.reached(hop);
-            if !(is_at_hop && index + 1 == self.hops.len()) {
-                self.agreed(hop);
-            }
-            if !hop.refused.is_empty() {
-                self.chain.remember(hop.position, Some(hop.address.clone()));
-            }
+            self.agreed(hop);
         }
-        self.hops.into_iter().last().map(|hop| {
-            let (member, through) = (hop.member(), hop.through());
-            let record = hop.selection.and_then(|selection| selection.record());
-            LastHop { position: hop.position, link: hop.link, member, through, record }
+        // An address is remembered only after others were refused: without that, it is the first
+        // one, or is remembered already.
+        for hop in self.hops.iter().filter(|hop| !hop.refused.is_empty()) {
+            self.chain.remember(hop.position, Some(hop.address.clone()));
+        }
+    }
+
+    fn last_hop(&self) -> Option<LastHop> {
+        self.hops.last().map(|hop| LastHop {
+            position: hop.position,
+            link: Arc::clone(&hop.link),
+            member: hop.member(),
+            through: hop.through(),
+            record: hop.selection.as_ref().and_then(|selection| selection.record()),
         })
+    }
+
+    /// Releases the chain until the last hop has answered, or failed.
+    pub(super) fn pause(self) -> PausedJourney {
+        let Self { hops, left_out, agains_left, failed_members, .. } = self;
+        PausedJourney { hops, left_out, agains_left, failed_members }
+    }
+
+    /// Reports that the last hop, at which the journey paused, answered its request.
+    pub(super) fn last_answered(&self) {
+        if let Some(last) = self.hops.last() {
+            self.reached(last);
+        }
     }
 
     /// Reports that every hop before `index` did its part, except the one at `refusing`, which was reported already.
@@ -199,6 +236,19 @@ impl<'a> Journey<'a> {
 
     fn hop_name(&self, position: usize) -> Option<&str> {
         self.chain.hops.get(position).map(|hop| &*hop.name)
+    }
+}
+
+impl PausedJourney {
+    /// Goes on with the journey, which is one through `chain`.
+    pub(super) fn resume(self, chain: &Chain) -> Journey<'_> {
+        let Self { hops, left_out, agains_left, failed_members } = self;
+        Journey { chain, hops, left_out, agains_left, failed_members, deadline: None }
+    }
+
+    /// Returns the selection that chose the last hop.
+    pub(super) fn last_selection(&self) -> Option<&dyn Selection> {
+        self.hops.last()?.selection.as_deref()
     }
 }
 

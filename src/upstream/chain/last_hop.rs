@@ -9,7 +9,7 @@ use mooltiroute_hops::{
 use tokio::time;
 use tracing::{info, warn};
 
-use super::{Chain, ChainError, Stage, Step};
+use super::{Cause, Chain, ChainError, Stage, Step};
 
 /// The last hop of a connection.
 #[derive(Clone, Debug)]
@@ -93,6 +93,11 @@ impl Chain {
         self.error(self.last_stage(last, target), HopError::from(refusal).into())
     }
 
+    /// Describes a last hop that took a plain request to `target` and gave no answer, for the reason `cause`.
+    pub(crate) fn unheard(&self, last: &LastHop, target: &Authority, cause: Cause) -> ChainError {
+        self.error(self.last_stage(last, target), cause)
+    }
+
     /// Describes an answer to a plain request for `target` that is not in the protocol of the last hop.
     pub(crate) fn misunderstood(
         &self,
@@ -114,7 +119,14 @@ impl Chain {
     ) {
         if in_a_row == REFUSALS_IN_A_ROW {
             let hop = self.hops.get(position).map(|hop| &*hop.name);
-            warn!(hop, member, in_a_row, error = why, "pool member refuses");
+            warn!(
+                hop,
+                member,
+                in_a_row,
+                error = why,
+                advice = REFUSING_MEMBER,
+                "pool member refuses"
+            );
         }
     }
 
@@ -132,6 +144,10 @@ impl Chain {
         Stage { settings: last.link.settings(), through: last.through.clone(), ..stage }
     }
 }
+
+/// Advice on a member that refuses one request after the other.
+pub(crate) const REFUSING_MEMBER: &str = "A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
+                                          it out of the pool.";
 
 /// How many refusals in a row are worth a line in the log. A target that is down for a moment is asked for less often.
 const REFUSALS_IN_A_ROW: u64 = 3;

@@ -41,7 +41,9 @@ impl Chain {
         let Arrived { tunnel, journey, .. } = self.go(request, Destination::LastHop, &()).await?;
         let path = journey.path();
         // The hops did their part, and hear so as they do for the connection of a client.
-        journey.arrive(true);
+        journey.arrive_at_hop();
+        // It was dialled and entered, and nothing was asked of it.
+        journey.last_answered();
         Ok((path, tunnel))
     }
 }

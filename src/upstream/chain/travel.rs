@@ -9,7 +9,7 @@ use super::{
     Chain, Connected,
     attempt::AttemptEnd,
     error::ChainError,
-    journey::Journey,
+    journey::{Journey, PausedJourney},
     passage::{Passage, TakenHop},
     trace::Trace,
 };
@@ -39,6 +39,51 @@ pub(super) struct Arrived<'a> {
     pub(super) attempts: u32,
 }
 
+/// The last hop of a connection that has not answered its first request. Dropping it reports nothing about the hop.
+#[derive(Debug)]
+pub(crate) struct Unproved {
+    journey: PausedJourney,
+    /// The number of connections that were tried.
+    attempts: u32,
+}
+
+impl Arrived<'_> {
+    /// Reports the hops that did their part. A last hop that was asked for nothing yet has its part before it.
+    fn connected(self, begun: Instant) -> (Connected, Option<Unproved>) {
+        let Self { tunnel, fields, journey, taken, is_at_hop, attempts } = self;
+        let reuse = journey.reuse();
+        let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
+        let (last, unproved) = if is_at_hop {
+            (journey.arrive_at_hop(), Some(Unproved { journey: journey.pause(), attempts }))
+        } else {
+            (journey.arrive(), None)
+        };
+        (Connected { tunnel, fields, last, is_at_hop, reuse, passage }, unproved)
+    }
+}
+
+impl Unproved {
+    /// Whether something chose the hop, and learns how it did.
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.journey.last_selection().is_some()
+    }
+
+    /// Whether the hop is known to have answered nobody since it was chosen.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.journey.last_selection().is_some_and(|selection| selection.is_silent())
+    }
+
+    /// Reports that the hop, which is the last one of `chain`, answered.
+    pub(crate) fn proved(self, chain: &Chain) {
+        self.journey.resume(chain).last_answered();
+    }
+
+    /// Reports that the hop, which is the last one of `chain`, failed with `error`, and that no other hop is to be tried.
+    pub(crate) fn failed(self, chain: &Chain, error: &ChainError) {
+        self.journey.resume(chain).give_up(error);
+    }
+}
+
 impl Chain {
     /// Opens a connection for `request` as far as `destination`, and reports each step to `trace`.
     ///
@@ -50,13 +95,50 @@ impl Chain {
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Connected, ChainError> {
+        let (connected, unproved) = self.open(request, destination, trace).await?;
+        if let Some(unproved) = unproved {
+            unproved.proved(self);
+        }
+        Ok(connected)
+    }
+
+    /// Opens a connection like [`travel`](Self::travel). If it ends at a hop, that hop has not answered anything yet, and
+    /// the caller has to report whether it does.
+    ///
+    /// # Errors
+    /// Those of [`travel`](Self::travel).
+    pub(crate) async fn open<T: Trace>(
+        &self,
+        request: Request<'_>,
+        destination: Destination<'_>,
+        trace: &T,
+    ) -> Result<(Connected, Option<Unproved>), ChainError> {
         // The time includes all detours, since the client waits for all of them.
         let begun = Instant::now();
-        let Arrived { tunnel, fields, journey, taken, is_at_hop, attempts } =
-            self.go(request.begun_at(begun), destination, trace).await?;
-        let reuse = journey.reuse();
-        let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
-        Ok(Connected { tunnel, fields, last: journey.arrive(is_at_hop), is_at_hop, reuse, passage })
+        let arrived = self.go(request.begun_at(begun), destination, trace).await?;
+        Ok(arrived.connected(begun))
+    }
+
+    /// Opens another connection after the last hop of `unproved` failed its request with `error`.
+    ///
+    /// # Errors
+    /// `error` if no other hop can take the place of that one, or the failure of the next step.
+    pub(crate) async fn open_instead<T: Trace>(
+        &self,
+        (unproved, mut error): (Unproved, ChainError),
+        request: Request<'_>,
+        destination: Destination<'_>,
+        trace: &T,
+    ) -> Result<(Connected, Option<Unproved>), ChainError> {
+        let begun = Instant::now();
+        let Unproved { journey, attempts } = unproved;
+        let mut journey = journey.resume(self);
+        error.attempts = attempts;
+        trace.failed(&error);
+        journey.last_failed(error).await?;
+        let request = request.begun_at(begun);
+        let arrived = self.go_on(journey, attempts, request, destination, trace).await?;
+        Ok(arrived.connected(begun))
     }
 
     /// Opens a connection, and returns the journey that led there.
@@ -66,10 +148,21 @@ impl Chain {
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Arrived<'_>, ChainError> {
-        let mut journey = Journey::new(self, request).await?;
+        let journey = Journey::new(self, request).await?;
+        self.go_on(journey, 0, request, destination, trace).await
+    }
+
+    /// Goes on with a journey for which so many connections were tried.
+    async fn go_on<'c, T: Trace>(
+        &'c self,
+        mut journey: Journey<'c>,
+        mut attempts: u32,
+        request: Request<'_>,
+        destination: Destination<'_>,
+        trace: &T,
+    ) -> Result<Arrived<'c>, ChainError> {
         // The client has not been told anything before the last attempt ends, so a chain may try as
         // often as its hops know another way, within a bound that no honest hop meets.
-        let mut attempts = 0;
         loop {
             attempts += 1;
             let end = match destination {

@@ -8,13 +8,13 @@ use super::{
     library::GssLibrary,
     reason::reason,
 };
-use crate::{Reason, SsoError};
+use crate::{Reason, SsoError, Words};
 
 /// A call that failed.
 #[derive(Debug)]
 pub(super) struct GssFailure {
     reason: Reason,
-    words: String,
+    words: Words,
 }
 
 impl GssFailure {
@@ -29,24 +29,33 @@ impl GssFailure {
         if words.is_empty() {
             words = describe(library, major, MAJOR_CODE, None);
         }
-        Self { reason: reason(major, minor), words }
+        // MIT Kerberos asks for the ticket of the other realm first, and its code for "no such service" is then about
+        // that. Only its words name the server that was not found.
+        let reason = match reason(major, minor) {
+            Reason::UnknownService if words.contains("krbtgt/") => Reason::ForeignRealm,
+            reason => reason,
+        };
+        Self { reason, words: Words::Foreign(words) }
     }
 
-    pub(super) fn unsupported(words: &str) -> Self {
-        Self { reason: Reason::Unsupported, words: words.to_owned() }
+    pub(super) fn unsupported(words: &'static str) -> Self {
+        Self { reason: Reason::Unsupported, words: Words::Ours(words) }
     }
 
     /// The proxy answered a complete token with another challenge.
     pub(super) fn refused() -> Self {
-        Self { reason: Reason::Refused, words: "the proxy did not accept the ticket".into() }
+        Self { reason: Reason::Refused, words: Words::Ours("the proxy did not accept the ticket") }
     }
 
     pub(super) fn reason(&self) -> Reason {
         self.reason
     }
 
-    pub(super) fn into_error(self, place: &str) -> SsoError {
-        SsoError::new(self.reason, format!("{}; {place}", self.words))
+    /// Adds the place in which tickets were looked for.
+    pub(super) fn into_error(self, place: Vec<Words>) -> SsoError {
+        let mut details = vec![self.words, Words::Ours("; ")];
+        details.extend(place);
+        SsoError { reason: self.reason, details }
     }
 }
 

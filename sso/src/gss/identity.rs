@@ -8,7 +8,7 @@ use super::{
     library::GssLibrary,
     name::GssName,
 };
-use crate::{Credentials, Identity, SsoError, Ticket};
+use crate::{Credentials, Identity, SsoError, Ticket, Words};
 
 /// The credential of one authentication.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl ChosenCredential {
 pub(crate) fn ticket(identity: &Identity) -> Result<Ticket, SsoError> {
     let library = GssLibrary::get()?;
     let found = ticket_of(library, identity.credentials());
-    found.map_err(|failure| failure.into_error(&place(identity)))
+    found.map_err(|failure| failure.into_error(place(identity)))
 }
 
 fn ticket_of(
@@ -80,22 +80,37 @@ fn ticket_of(
 }
 
 /// Describes the place that tickets are looked for in.
-pub(super) fn place(identity: &Identity) -> String {
+pub(super) fn place(identity: &Identity) -> Vec<Words> {
+    let named = |name: &str| Words::Foreign(name.to_owned());
     match identity.credentials() {
         Credentials::LoggedIn { principal } => {
+            let mut words = match principal {
+                Some(principal) => vec![Words::Ours("looked for "), named(principal)],
+                None => vec![Words::Ours("looked")],
+            };
             // The variable is read for the words only; the library reads it by itself.
-            let cache = std::env::var("KRB5CCNAME");
-            let cache =
-                cache.map_or_else(|_| "the default cache".into(), |name| format!("cache {name}"));
-            match principal {
-                Some(principal) => format!("looked for {principal} in {cache}"),
-                None => format!("looked in {cache}"),
+            match std::env::var("KRB5CCNAME") {
+                Ok(name) => words.extend([Words::Ours(" in cache "), Words::Foreign(name)]),
+                Err(_) => words.push(Words::Ours(" in the default cache")),
             }
+            words
         }
-        Credentials::Ccache { name, .. } => format!("looked in cache {name}"),
-        Credentials::Keytab { path, principal, .. } => {
-            format!("with the keys of {principal} in keytab {}", path.display())
+        Credentials::Ccache { name, principal } => {
+            let mut words = match principal {
+                Some(principal) => vec![Words::Ours("looked for "), named(principal)],
+                None => vec![Words::Ours("looked")],
+            };
+            words.extend([Words::Ours(" in cache "), named(name)]);
+            words
         }
-        Credentials::Password { username, .. } => format!("with the password of {username}"),
+        Credentials::Keytab { path, principal, .. } => vec![
+            Words::Ours("with the keys of "),
+            named(principal),
+            Words::Ours(" in keytab "),
+            Words::Foreign(path.display().to_string()),
+        ],
+        Credentials::Password { username, .. } => {
+            vec![Words::Ours("with the password of "), named(username)]
+        }
     }
 }

@@ -53,6 +53,42 @@ async fn each_reason_without_a_token_has_its_sentence() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_is_used_in_place_of_the_password_is_named() {
+    let Some(company) = Company::start().await else { return };
+    company.kdc.kinit("cache");
+    for user in ["alice", "alice@CORP.TEST", r"'WRONGDOM\alice'"] {
+        let settings = format!(", username: {user}, password: wrong-word{SPN}");
+        let directory = ConfigDir::new(&company.yaml(&settings, "[corporate]"));
+        let told = check(&company.kdc, &directory, "cache");
+        assert!(told.contains("Negotiate: with a ticket of (username)@CORP.TEST"), "{told}");
+        let is_warned = told.contains("has a domain before a `\\`, which Negotiate leaves out");
+        assert_eq!(is_warned, user.contains("WRONG"), "{told}");
+        let mut probe = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        probe.args(["probe", "127.0.0.1:9", "-c"]).arg(directory.path());
+        probe.env("KRB5_CONFIG", company.kdc.path("krb5.conf"));
+        probe.env("KRB5CCNAME", company.kdc.cache("cache"));
+        let told = String::from_utf8(probe.output().unwrap().stdout).unwrap();
+        assert!(told.contains(", by Negotiate with a ticket: "), "{told}");
+        assert!(!told.contains("wrong password"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_untrusted_realm_and_another_principal_have_their_advice() {
+    let Some(company) = Company::start().await else { return };
+    company.kdc.kinit("cache");
+    let foreign = ", kerberos: { spn: HTTP/host@OTHER.TEST }";
+    let proxy = company.proxy(&company.yaml(foreign, "[corporate]"), "cache").await;
+    let told = exchange(proxy.address(), REQUEST).await;
+    assert!(told.contains("Correct the realm behind the `@` in `spn`"), "{told}");
+    assert!(!told.contains("full name in `address`"), "{told}");
+    let other = format!(", kerberos: {{ spn: {SERVICE}, principal: other@CORP.TEST }}");
+    let proxy = company.proxy(&company.yaml(&other, "[corporate]"), "cache").await;
+    let told = exchange(proxy.address(), REQUEST).await;
+    assert!(told.contains("`kinit other@CORP.TEST`"), "{told}");
+}
+
+#[tokio::test]
 async fn an_alias_in_the_address_is_told_the_canonical_name() {
     let Some(company) = Company::start().await else { return };
     company.kdc.kinit("cache");

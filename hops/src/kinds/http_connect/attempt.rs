@@ -67,6 +67,14 @@ impl Attempt {
         }
     }
 
+    /// Says what the credentials were made from, if the scheme leaves a choice.
+    pub(super) fn source(&self) -> Option<&'static str> {
+        match self {
+            Self::Negotiate(round) => Some(round.source()),
+            _ => None,
+        }
+    }
+
     /// Whether these credentials prove who asks, so that no further round is needed if they are accepted.
     pub(super) fn is_last(&self) -> bool {
         match self {

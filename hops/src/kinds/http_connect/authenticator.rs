@@ -164,6 +164,16 @@ impl Authenticator {
         }
     }
 
+    /// Returns how long the credentials are still held back after a rejection.
+    pub(super) fn held_back(&self) -> Option<Duration> {
+        self.lockout.held_back()
+    }
+
+    /// Ends that wait, by an order of the operator.
+    pub(super) fn release(&self) {
+        self.lockout.release();
+    }
+
     /// Says for each scheme whether this machine can use it now. Blocks.
     pub(super) fn readiness(&self) -> Vec<Readiness> {
         if !self.takes_rounds() {
@@ -250,7 +260,7 @@ impl Authenticator {
             // to itself.
             let answer = asked.send(exchange, self.fields(&attempt)).await?;
             if self.takes_rounds() {
-                exchange.report_round(attempt.scheme(), &answer);
+                exchange.report_round(attempt.scheme(), attempt.source(), &answer);
             }
             if answer.status() != 407 {
                 return Ok(RoundsEnd::Answered(answer, attempt));

@@ -31,21 +31,22 @@ impl Diagnosis {
         known.unwrap_or(&DIAGNOSES[DIAGNOSES.len() - 1])
     }
 
-    /// Returns the remedy for `sign_on`. `kinit` alone fills the default cache, which is no help if the settings name another
-    /// one.
+    /// Returns the remedy for `sign_on`. `kinit` alone fills the default cache with a ticket of the logged-in user, which is no
+    /// help if the settings name another cache or user.
     pub(super) fn advice_for(&self, sign_on: &SignOn) -> String {
-        let Some((cache, principal)) = sign_on.ccache() else { return self.advice.to_owned() };
-        let principal = principal.map(|name| format!(" {name}")).unwrap_or_default();
-        let kinit = format!("`kinit -c {cache}{principal}`");
-        match self.reason {
-            Reason::NoTicket => format!(
+        let cache = sign_on.ccache();
+        let option = cache.map(|name| format!(" -c {name}")).unwrap_or_default();
+        let principal = sign_on.principal().map(|name| format!(" {name}")).unwrap_or_default();
+        let kinit = format!("`kinit{option}{principal}`");
+        match (self.reason, cache) {
+            (Reason::NoTicket, Some(_)) => format!(
                 "Get a ticket with {kinit}, as the user that runs Mooltiroute: `ccache` of this hop names that cache. The next \
                  request uses it."
             ),
-            Reason::TicketExpired => format!(
+            (Reason::TicketExpired, Some(_)) => format!(
                 "Renew it with {kinit}, since `ccache` of this hop names that cache. The next request uses the new one."
             ),
-            Reason::BadCache => format!(
+            (Reason::BadCache, Some(_)) => format!(
                 "Make it with {kinit}, or correct `ccache` of this hop. The user that runs Mooltiroute must be its owner."
             ),
             _ => self.advice.replace("`kinit`", &kinit),
@@ -62,17 +63,26 @@ pub(super) fn missing_credentials(
     let service = sign_on.service();
     // A call that does not return in time is taken for one that waits for a silent KDC, for which MIT Kerberos waits
     // 25 s.
-    let (reason, details) = match &error {
-        SignOnError::Library(error) => (error.reason, details(error, service)),
-        SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(*patience, service)),
+    let is_timeout = matches!(error, SignOnError::TimedOut(_));
+    let (reason, details) = match error {
+        // The words of the library quote the user. They are cleaned here, since they go to clients and logs.
+        SignOnError::Library(error) => (error.reason, details(&sign_on.hidden(error), service)),
+        SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(patience, service)),
     };
     let diagnosis = Diagnosis::of(reason);
     let (summary, advice) = (&diagnosis.summary, diagnosis.advice_for(sign_on));
     // The library says only that there is no ticket. If there is a keytab, its keys got none.
+    let shown = |path: &Path| sign_on.without_username(&path.display().to_string());
     let (summary, advice) = match (reason, sign_on.keytab()) {
-        (Reason::NoTicket, Some((path, principal))) => {
-            ("no usable key in the keytab", sign_on.without_username(&no_key(path, principal)))
+        (Reason::NoTicket, Some((path, principal))) => (
+            "no usable key in the keytab",
+            no_key(&shown(path), &sign_on.without_username(principal)),
+        ),
+        // The password of the account was changed after the keytab was made, so its keys are those of the old one.
+        (Reason::WrongPassword, Some((path, principal))) => {
+            ("keytab is out of date", old_keys(&shown(path), &sign_on.without_username(principal)))
         }
+        (Reason::UnknownUser, Some(_)) => (*summary, WRONG_PRINCIPAL.to_owned()),
         // The name is only advised. To use it without asking would let anyone who can forge answers of the DNS choose
         // the service that a ticket is for.
         (Reason::UnknownService, _) if let Some(name) = canonical => (
@@ -90,10 +100,9 @@ pub(super) fn missing_credentials(
     };
     MissingCredentials {
         summary: summary.to_owned(),
-        // The words of the library quote the user. They are cleaned here, since they go to clients and logs.
-        details: sign_on.without_username(&details),
+        details,
         advice,
-        is_timeout: matches!(error, SignOnError::TimedOut(_)),
+        is_timeout,
         retry_after: None,
     }
 }
@@ -140,8 +149,7 @@ fn clock_difference(date: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// Advises on a keytab that gives no ticket.
-fn no_key(path: &Path, principal: &str) -> String {
-    let keytab = path.display();
+fn no_key(keytab: &str, principal: &str) -> String {
     let realm = match principal.split_once('@') {
         None => {
             " The principal has no realm; write it behind an `@`, in capitals, as in `alice@CORP.EXAMPLE`."
@@ -156,6 +164,18 @@ fn no_key(path: &Path, principal: &str) -> String {
     )
 }
 
+/// Advises on a keytab whose keys the domain does not accept.
+fn old_keys(keytab: &str, principal: &str) -> String {
+    format!(
+        "The keytab is out of date: the domain does not accept the keys of `{principal}` in `{keytab}`, as after a change of \
+         that account's password. Export it again; the new file takes effect at once. `klist -kt {keytab}` shows its version \
+         numbers, and `kvno {principal}` the present one."
+    )
+}
+
+/// The remedy if the domain does not know the principal of a keytab.
+const WRONG_PRINCIPAL: &str = "Correct `principal` below `kerberos` of this hop, and its realm.";
+
 fn details(error: &SsoError, service: &str) -> String {
     format!("no token for `{service}` can be made: {error}")
 }
@@ -168,7 +188,7 @@ fn silent(patience: Duration, service: &str) -> String {
 const SKEW_MAX: Duration = Duration::from_secs(300);
 
 /// Every reason, and the last one for those of a later version of the library.
-pub(super) const DIAGNOSES: [Diagnosis; 17] = [
+pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     Diagnosis {
         reason: Reason::LibraryMissing,
         summary: "no Kerberos library here",
@@ -211,6 +231,12 @@ pub(super) const DIAGNOSES: [Diagnosis; 17] = [
         summary: "service name unknown to the domain",
         advice: "Write the proxy's full name in `address`, not an alias, or its registered service name in \
             `kerberos: { spn: HTTP/NAME }`.",
+    },
+    Diagnosis {
+        reason: Reason::ForeignRealm,
+        summary: "realm of the service name not trusted",
+        advice: "Correct the realm behind the `@` in `spn` below `kerberos` of this hop, or remove it: it is wrong, or the \
+            domain of this user does not trust it.",
     },
     Diagnosis {
         reason: Reason::KdcUnreachable,
@@ -295,6 +321,16 @@ mod tests {
         }
         let default = SignOn::new("HTTP/a", Vec::new(), Duration::ZERO);
         assert!(advice(Reason::NoTicket, &default).contains("`kinit`"));
+        let principal = Some("other@CORP.TEST".to_owned());
+        let other = vec![Identity::new(Credentials::LoggedIn { principal })];
+        let other = SignOn::new("HTTP/a", other, Duration::ZERO);
+        for reason in [Reason::NoTicket, Reason::TicketExpired, Reason::BadCache, Reason::Other] {
+            let told = advice(reason, &other);
+            assert!(
+                told.contains("`kinit other@CORP.TEST`") && !told.contains("`kinit`"),
+                "{told}"
+            );
+        }
     }
 
     #[test]

@@ -30,6 +30,11 @@ pub(super) struct Login<'a> {
 }
 
 impl KerberosSettings {
+    /// Whether these settings name the user, so that `username` is not used.
+    pub(super) fn names_user(&self) -> bool {
+        self.principal.is_some() || (self.ccache.is_some() && self.keytab.is_none())
+    }
+
     /// Returns the service to sign on to.
     ///
     /// # Errors
@@ -73,6 +78,12 @@ impl KerberosSettings {
     ) -> Result<Vec<Identity>, InvalidSetting> {
         if self.ccache.as_deref().is_some_and(|name| !is_cache(name)) {
             return Err(below("ccache", NO_CACHE));
+        }
+        if self.ccache.as_deref().is_some_and(|name| name.contains("%{")) {
+            let message =
+                "has a `%{`, which is a part of the name of the cache: nothing is put in its place";
+            let help = "write the number or the name itself; without `ccache`, the cache of the user is used";
+            context.warn(below("ccache", message).with_help(help));
         }
         let username = login.username.map(Secret::expose);
         let principal = self.principal.as_deref().or(username).map(str::to_owned);

@@ -72,9 +72,42 @@ impl From<Hold> for HopError {
 pub(super) struct Lockout {
     /// Held by the one request that tries credentials while no verdict about them is known.
     gate: Arc<AsyncMutex<()>>,
-    verdict: Mutex<LastVerdict>,
+    standing: Mutex<Standing>,
     /// The longest that others wait for the answer to a plain request.
     trial_max: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    verdict: LastVerdict,
+    /// The rejections since the credentials were last accepted.
+    rejected_in_a_row: u32,
+}
+
+/// The proof that was rejected.
+#[derive(Clone, Debug)]
+pub(super) enum Tried {
+    /// A password, or the keys of a keytab. Its rejection is a failed logon, of which a few lock the account.
+    Logon,
+    /// A ticket, if it can be told which. The domain has already accepted its user, so no account is locked.
+    Ticket(Option<Ticket>),
+}
+
+impl Tried {
+    /// Returns how long nothing is tried after so many rejections in a row before this one.
+    ///
+    /// Domains commonly lock an account after five failed logons, some after three, and count a failed logon for 30 min
+    /// after it. So a logon is repeated once, in case the proxy's own connection to the domain was broken, and then only
+    /// when both are forgotten.
+    fn window(&self, rejected_before: u32) -> Duration {
+        match self {
+            Self::Logon if rejected_before == 0 => WINDOW_MIN,
+            Self::Logon => LOGON_WINDOW_MAX,
+            Self::Ticket(_) => {
+                (WINDOW_MIN * 2_u32.pow(rejected_before.min(DOUBLINGS_MAX))).min(TICKET_WINDOW_MAX)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +120,6 @@ enum LastVerdict {
         /// The ticket that was rejected, if it was one.
         ticket: Option<Ticket>,
         until: Instant,
-        window: Duration,
     },
 }
 
@@ -110,7 +142,7 @@ impl Lockout {
     pub(super) fn new(handshake: Duration) -> Self {
         Self {
             gate: Arc::default(),
-            verdict: Mutex::default(),
+            standing: Mutex::default(),
             trial_max: TRIAL_MAX.min(handshake / 2),
         }
     }
@@ -145,7 +177,7 @@ impl Lockout {
         let lockout = Arc::clone(self);
         let verdict = async move {
             if time::timeout(lockout.trial_max, ended).await.is_err() {
-                lockout.accepted();
+                lockout.presumed_accepted();
             }
             drop(gate);
         };
@@ -164,18 +196,21 @@ impl Lockout {
 
     /// Records that the proxy accepted the credentials. A rejection that another request has met meanwhile still counts.
     pub(super) fn accepted(&self) {
-        let mut verdict = self.verdict();
-        // Requests with credentials that were once accepted run at the same time. A slow success may come after a
-        // newer rejection, as when the password was changed in between.
-        let is_recent = |until: &Instant| *until > Instant::now();
-        if !matches!(&*verdict, LastVerdict::Rejected { until, .. } if is_recent(until)) {
-            *verdict = LastVerdict::Accepted;
+        let mut standing = self.standing();
+        if standing.accept() {
+            standing.rejected_in_a_row = 0;
         }
+    }
+
+    /// Lets other requests use the credentials, because the proxy has not rejected them for a while. If it does so after
+    /// all, the rejections before this one still count.
+    fn presumed_accepted(&self) {
+        self.standing().accept();
     }
 
     /// Returns the ticket whose rejection still counts.
     pub(super) fn rejected_ticket(&self) -> Option<Ticket> {
-        match &*self.verdict() {
+        match &self.standing().verdict {
             LastVerdict::Rejected { ticket, until, .. } if *until > Instant::now() => {
                 ticket.clone()
             }
@@ -183,32 +218,57 @@ impl Lockout {
         }
     }
 
+    /// Notes which ticket was rejected, once that is known.
+    pub(super) fn ticket_identified(&self, found: Option<Ticket>) {
+        if let LastVerdict::Rejected { ticket, .. } = &mut self.standing().verdict {
+            *ticket = found;
+        }
+    }
+
     /// Forgets the rejection of `old`, because another ticket is there now.
     pub(super) fn ticket_changed(&self, old: &Ticket) {
         // Between the two calls another request may have met a rejection of the new ticket, which must not be
         // forgotten.
-        let mut verdict = self.verdict();
-        if matches!(&*verdict, LastVerdict::Rejected { ticket: Some(ticket), .. } if ticket == old)
+        let mut standing = self.standing();
+        if matches!(&standing.verdict, LastVerdict::Rejected { ticket: Some(ticket), .. } if ticket == old)
         {
-            *verdict = LastVerdict::Unknown;
+            *standing = Standing::default();
         }
     }
 
-    /// Records a rejection, so that nothing tries the credentials for 30 s, and twice as long after each further
-    /// rejection, up to 5 min. `ticket` is the one that was rejected. Returns how long they are held back from now on.
-    pub(super) fn rejected(&self, rejection: Rejection, ticket: Option<Ticket>) -> Duration {
+    /// Ends the wait after a rejection, by an order of the operator. It allows one more try: a further rejection still is
+    /// one in a row.
+    pub(super) fn release(&self) {
+        let mut standing = self.standing();
+        if matches!(standing.verdict, LastVerdict::Rejected { .. }) {
+            standing.verdict = LastVerdict::Unknown;
+        }
+    }
+
+    /// Records a rejection, so that nothing tries the credentials for a while. Returns how long they are held back from
+    /// now on.
+    pub(super) fn rejected(&self, rejection: Rejection, tried: Tried) -> Duration {
         let now = Instant::now();
-        let mut verdict = self.verdict();
-        let window = match &*verdict {
+        let mut standing = self.standing();
+        if let LastVerdict::Rejected { until, .. } = &standing.verdict
+            && *until > now
+        {
             // Several requests can have been on their way with credentials that were good until now.
-            LastVerdict::Rejected { until, .. } if *until > now => {
-                return until.saturating_duration_since(now);
-            }
-            LastVerdict::Rejected { window, .. } => (*window * 2).min(WINDOW_MAX),
-            LastVerdict::Unknown | LastVerdict::Accepted => WINDOW_MIN,
+            return until.saturating_duration_since(now);
+        }
+        let window = tried.window(standing.rejected_in_a_row);
+        let ticket = match tried {
+            Tried::Logon => None,
+            Tried::Ticket(ticket) => ticket,
         };
-        *verdict = LastVerdict::Rejected { rejection, ticket, until: now + window, window };
+        standing.verdict = LastVerdict::Rejected { rejection, ticket, until: now + window };
+        standing.rejected_in_a_row = standing.rejected_in_a_row.saturating_add(1);
         window
+    }
+
+    /// Returns how long the credentials are still held back, in whole seconds.
+    pub(super) fn held_back(&self) -> Option<Duration> {
+        self.check().err().map(|hold| hold.wait)
     }
 
     /// Returns whether the proxy accepted the credentials the last time.
@@ -216,11 +276,10 @@ impl Lockout {
     /// # Errors
     /// As [`permit`](Self::permit).
     pub(super) fn is_accepted(&self) -> Result<bool, Hold> {
-        match &*self.verdict() {
+        match &self.standing().verdict {
             LastVerdict::Unknown => Ok(false),
             LastVerdict::Accepted => Ok(true),
-            // The client receives the proxy's own words again, with the time that is left. A rejection whose time is
-            // over is kept until the next verdict, since its window is the base of the next one.
+            // The client receives the proxy's own words again, with the time that is left.
             LastVerdict::Rejected { rejection, until, .. } => {
                 let rest = until.saturating_duration_since(Instant::now());
                 if rest.is_zero() {
@@ -233,14 +292,35 @@ impl Lockout {
         }
     }
 
-    fn verdict(&self) -> MutexGuard<'_, LastVerdict> {
+    fn standing(&self) -> MutexGuard<'_, Standing> {
         // Nothing that panics is done under the lock.
-        self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Standing {
+    /// Counts the credentials as accepted, unless a rejection holds them back. Returns whether they are.
+    fn accept(&mut self) -> bool {
+        // Requests with credentials that were once accepted run at the same time. A slow success may come after a
+        // newer rejection, as when the password was changed in between.
+        let is_held =
+            matches!(&self.verdict, LastVerdict::Rejected { until, .. } if *until > Instant::now());
+        if !is_held {
+            self.verdict = LastVerdict::Accepted;
+        }
+        !is_held
+    }
+}
+
+/// The wait after the first rejection.
 const WINDOW_MIN: Duration = Duration::from_secs(30);
-const WINDOW_MAX: Duration = Duration::from_secs(300);
+/// The wait after each further failed logon. It is longer than the 30 min for which domains commonly count one: one after
+/// less than that would extend the count, and so add up to a lock-out.
+const LOGON_WINDOW_MAX: Duration = Duration::from_secs(35 * 60);
+/// The longest wait after a rejected ticket.
+const TICKET_WINDOW_MAX: Duration = Duration::from_secs(300);
+/// After so many, the longest wait is reached.
+const DOUBLINGS_MAX: u32 = 4;
 /// PAM delays a rejection by 2 to 3 s.
 const TRIAL_MAX: Duration = Duration::from_secs(5);
 
@@ -265,17 +345,68 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rejection_counts_for_windows_that_double_up_to_five_minutes() {
+    async fn a_client_that_never_stops_asking_makes_two_failed_logons_in_thirty_minutes() {
+        let (lockout, begun) = (lockout(), Instant::now());
+        let mut logons = Vec::new();
+        while begun.elapsed() < Duration::from_secs(2 * 3600) {
+            if lockout.permit().await.is_ok() {
+                logons.push(begun.elapsed().as_secs());
+                lockout.rejected(rejection(), Tried::Logon);
+            }
+            time::advance(Duration::from_secs(4)).await;
+        }
+        assert_eq!(logons[..2], [0, 32]);
+        assert!(logons.len() > 3, "they are tried again some day: {logons:?}");
+        // A domain forgets failed logons only if 30 min pass without any.
+        assert!(logons[1..].windows(2).all(|pair| pair[1] - pair[0] > 30 * 60), "{logons:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_acceptance_begins_the_count_again_and_a_presumed_one_does_not() {
+        let lockout = Arc::new(lockout());
+        for _ in 0..3 {
+            lockout.rejected(rejection(), Tried::Logon);
+            assert_eq!(wait(&lockout).await, Some(WINDOW_MIN));
+            time::advance(WINDOW_MIN).await;
+            lockout.accepted();
+        }
+        lockout.rejected(rejection(), Tried::Logon);
+        time::advance(WINDOW_MIN).await;
+        // A proxy that takes longer than this to reject a password.
+        let trial = lockout.trial(lockout.permit().await.unwrap());
+        drop(lockout.permit().await.unwrap());
+        lockout.rejected(rejection(), Tried::Logon);
+        drop(trial);
+        assert_eq!(wait(&lockout).await, Some(LOGON_WINDOW_MAX));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_of_the_operator_allows_one_more_try() {
+        let lockout = lockout();
+        lockout.rejected(rejection(), Tried::Logon);
+        lockout.release();
+        drop(lockout.permit().await.unwrap());
+        lockout.rejected(rejection(), Tried::Logon);
+        assert_eq!(wait(&lockout).await, Some(LOGON_WINDOW_MAX));
+        lockout.release();
+        assert!(lockout.held_back().is_none());
+        lockout.accepted();
+        lockout.release();
+        assert!(lockout.is_accepted().unwrap(), "there is nothing to end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rejected_ticket_counts_for_windows_that_double_up_to_five_minutes() {
         let lockout = lockout();
         for seconds in [30, 60, 120, 240, 300, 300] {
             drop(lockout.permit().await.unwrap());
-            lockout.rejected(rejection(), None);
+            lockout.rejected(rejection(), Tried::Ticket(None));
             assert_eq!(wait(&lockout).await, Some(Duration::from_secs(seconds)));
             time::advance(Duration::from_secs(seconds)).await;
         }
         drop(lockout.permit().await.unwrap());
         lockout.accepted();
-        lockout.rejected(rejection(), None);
+        lockout.rejected(rejection(), Tried::Ticket(None));
         assert_eq!(wait(&lockout).await, Some(WINDOW_MIN));
     }
 
@@ -284,7 +415,7 @@ mod tests {
         let lockout = lockout();
         let first = lockout.permit().await.unwrap();
         let (second, ()) = tokio::join!(lockout.permit(), async {
-            lockout.rejected(rejection(), None);
+            lockout.rejected(rejection(), Tried::Logon);
             drop(first);
         });
         assert!(second.is_err());
@@ -309,7 +440,7 @@ mod tests {
         lockout.permit().await.unwrap();
         assert_eq!(begun.elapsed(), TRIAL_MAX);
         assert!(lockout.is_accepted().unwrap());
-        lockout.rejected(rejection(), None);
+        lockout.rejected(rejection(), Tried::Logon);
         assert!(lockout.permit().await.is_err(), "a late rejection counts");
     }
 
@@ -319,7 +450,7 @@ mod tests {
         let begun = Instant::now();
         let trial = lockout.trial(lockout.permit().await.unwrap());
         let (second, ()) = tokio::join!(lockout.permit(), async {
-            lockout.rejected(rejection(), None);
+            lockout.rejected(rejection(), Tried::Logon);
             drop(trial);
         });
         assert!(second.is_err() && begun.elapsed().is_zero());
@@ -329,7 +460,9 @@ mod tests {
     async fn a_new_ticket_ends_the_rejection_of_the_old_one() {
         let lockout = lockout();
         let ticket = |ends_at| Ticket { principal: "alice@CORP.TEST".into(), ends_at };
-        lockout.rejected(rejection(), Some(ticket(1)));
+        lockout.rejected(rejection(), Tried::Ticket(None));
+        assert_eq!(lockout.rejected_ticket(), None);
+        lockout.ticket_identified(Some(ticket(1)));
         assert_eq!(lockout.rejected_ticket(), Some(ticket(1)));
         lockout.ticket_changed(&ticket(2));
         assert!(lockout.check().is_err(), "another request has seen to it");

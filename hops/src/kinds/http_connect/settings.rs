@@ -88,6 +88,9 @@ impl Written<'_> {
                            without it";
             self.context.warn(InvalidSetting::new("username", message));
         }
+        if has_domain {
+            self.warn_of_ignored_domain(&schemes);
+        }
         let methods = schemes.iter().map(|scheme| self.method(*scheme));
         let methods = methods.collect::<Result<_, _>>()?;
         let service = format!("HTTP/{}", self.host);
@@ -185,6 +188,21 @@ impl Written<'_> {
         };
         let message = format!("{found}; write `username: 'DOMAIN\\NAME'`");
         self.context.warn(InvalidSetting::new("username", message));
+    }
+
+    /// Warns of a domain in the username that Kerberos, which has realms, does not see.
+    fn warn_of_ignored_domain(&self, schemes: &[Scheme]) {
+        let names_user = self.kerberos.as_ref().is_some_and(KerberosSettings::names_user);
+        // The domain may be meant for NTLM. Windows uses it for Kerberos too.
+        if schemes.contains(&Scheme::Negotiate)
+            && !schemes.contains(&Scheme::Ntlm)
+            && !names_user
+            && !cfg!(windows)
+        {
+            let message = "has a domain before a `\\`, which Negotiate leaves out: Kerberos looks for this user in the default \
+                           realm of krb5.conf; if that is another one, write `kerberos: { principal: NAME@REALM }`";
+            self.context.warn(InvalidSetting::new("username", message));
+        }
     }
 
     fn sign_on(&self) -> Result<SignOn, InvalidSetting> {

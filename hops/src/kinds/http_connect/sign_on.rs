@@ -9,7 +9,7 @@ use std::{
 };
 
 use dns_lookup::AddrInfoHints;
-use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError, Ticket};
+use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError, Ticket, Words};
 
 pub(super) use self::rounds::SignOnRound;
 use self::rounds::{first_token, next_token};
@@ -69,7 +69,13 @@ impl SignOn {
         Self { username, ..self }
     }
 
-    /// Replaces the username in the words of the library.
+    /// Replaces the username in the foreign words of an error.
+    pub(super) fn hidden(&self, error: SsoError) -> SsoError {
+        error.map_foreign(|words| self.without_username(words))
+    }
+
+    /// Replaces the username in a text of others: a name, a path or the words of the library. It may be any word, such as
+    /// `password`, so this program's own sentences never pass through here.
     pub(super) fn without_username(&self, words: &str) -> String {
         // A username from the settings is a secret to this program, but Kerberos quotes it in its errors, without its
         // domain or with its realm. So only the name itself is looked for.
@@ -106,12 +112,26 @@ impl SignOn {
         })
     }
 
-    /// Returns the name of the credential cache that the settings name, and its principal if they name that too.
-    pub(super) fn ccache(&self) -> Option<(&str, Option<&str>)> {
+    /// Returns the name of the credential cache that the settings name, if they do.
+    pub(super) fn ccache(&self) -> Option<&str> {
         self.identities.iter().find_map(|identity| match identity.credentials() {
-            Credentials::Ccache { name, principal } => Some((name.as_str(), principal.as_deref())),
+            Credentials::Ccache { name, .. } => Some(name.as_str()),
             _ => None,
         })
+    }
+
+    /// Returns the user whose ticket is looked for, if it must be that of one, without what is secret.
+    pub(super) fn principal(&self) -> Option<String> {
+        let principal =
+            self.identities.iter().find_map(|identity| match identity.credentials() {
+                Credentials::Ccache { principal, .. } | Credentials::LoggedIn { principal } => {
+                    principal.as_deref()
+                }
+                _ => None,
+            })?;
+        // Of `DOMAIN\\NAME`, Kerberos sees the name alone.
+        let principal = principal.split_once('\\').map_or(principal, |(_, name)| name);
+        Some(self.without_username(principal))
     }
 
     /// Describes the credentials that the next sign-on would use. Blocks.
@@ -120,11 +140,11 @@ impl SignOn {
     /// There is no library or no ticket.
     pub(super) fn readiness(&self) -> Result<String, Unready> {
         // `check` shows this. A password and a keytab are only named: whether they work shows at the first request.
-        let unready = |error: &SsoError| Unready {
-            reason: self.without_username(&error.to_string()),
+        let unready = |error: SsoError| Unready {
             advice: Diagnosis::of(error.reason).advice_for(self),
+            reason: self.hidden(error).to_string(),
         };
-        sso::check_available().map_err(|error| unready(&error))?;
+        sso::check_available().map_err(unready)?;
         let mut without = failure(Reason::NoTicket, "");
         for identity in self.identities.iter() {
             match identity.credentials() {
@@ -137,15 +157,15 @@ impl SignOn {
                 Ok(Ticket { principal, ends_at }) => {
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                     let rest = ends_at.saturating_sub(now.unwrap_or_default().as_secs());
-                    let words = format!("with a ticket of {principal}, good for {} min", rest / 60);
-                    return Ok(self.without_username(&words));
+                    let principal = self.without_username(&principal);
+                    return Ok(format!("with a ticket of {principal}, good for {} min", rest / 60));
                 }
                 // Windows tells no more before it is asked for a token.
                 Err(_) if cfg!(windows) => return Ok("as the logged-in user".into()),
                 Err(error) => without = error,
             }
         }
-        Err(unready(&without))
+        Err(unready(without))
     }
 
     /// Makes the first token for a connection.
@@ -190,7 +210,7 @@ impl SignOn {
         }
         // The context moves into the call and comes back with the token. If the call is given up, the context is gone
         // with it, and so is the connection that it belongs to.
-        let next = move || next_token(round.context, Some(&token));
+        let next = move || next_token(round.context, Some(&token), round.source);
         Ok(SignOnRound { is_first: false, ..self.call(next).await? })
     }
 
@@ -206,14 +226,15 @@ impl SignOn {
         work: impl FnOnce() -> Result<T, SsoError> + Send + 'static,
     ) -> Result<T, SignOnError> {
         // A lack of threads and a panic in the call are reported as a failed sign-on, and do not end the program.
-        let broken = |words: String| SignOnError::Library(failure(Reason::Other, &words));
+        let broken = |details| SignOnError::Library(SsoError { reason: Reason::Other, details });
         match self.calls.run(work).await {
             Ok(done) => done.map_err(SignOnError::Library),
             Err(CallError::TimedOut(patience)) => Err(SignOnError::TimedOut(patience)),
             Err(CallError::NoThread(error)) => {
-                Err(broken(format!("the system gives no thread: {error}")))
+                let error = Words::Foreign(error.to_string());
+                Err(broken(vec![Words::Ours("the system gives no thread: "), error]))
             }
-            Err(CallError::Broken) => Err(broken("the call did not return".into())),
+            Err(CallError::Broken) => Err(broken(vec![Words::Ours("the call did not return")])),
         }
     }
 }
@@ -257,8 +278,8 @@ fn is_without_ticket(reason: Reason) -> bool {
     matches!(reason, Reason::NoTicket | Reason::TicketExpired | Reason::Unsupported)
 }
 
-fn failure(reason: Reason, detail: &str) -> SsoError {
-    SsoError { reason, detail: detail.to_owned() }
+fn failure(reason: Reason, detail: &'static str) -> SsoError {
+    SsoError::new(reason, detail)
 }
 
 /// Calls of one hop at the same time. One takes about a millisecond if nothing has to be asked over the network.
@@ -292,6 +313,22 @@ mod tests {
         let hidden = "Client '(username)@CORP.TEST' not found; with (username)'s malice";
         for username in ["alice", "alice@CORP.TEST", r"CORP\alice"] {
             assert_eq!(words(username, told), hidden);
+        }
+        // A username may be any word, and the sentences around what is quoted keep theirs.
+        for username in ["expired", "password", "of", "cache", "Kerberos"] {
+            let sign_on = SignOn::new("HTTP/a", Vec::new(), Duration::ZERO);
+            let sign_on = sign_on.hiding(Some(Secret::new(username)));
+            let details = vec![
+                Words::Foreign(format!("Client '{username}@CORP.TEST' not found")),
+                Words::Ours("; with the password of "),
+                Words::Foreign(username.to_owned()),
+            ];
+            for reason in [Reason::PasswordExpired, Reason::NoTicket] {
+                let told = sign_on.hidden(SsoError { reason, details: details.clone() });
+                let kept =
+                    "(Client '(username)@CORP.TEST' not found; with the password of (username))";
+                assert_eq!(told.to_string(), format!("{reason} {kept}"));
+            }
         }
         assert_eq!(words("a", "a an aa a"), "(username) an aa (username)");
         assert_eq!(words("", "a"), "a");

@@ -1,6 +1,6 @@
 //! Turns the answer of a PAC file into the hops that a request may take.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use mooltiroute_pac::PacError;
 
@@ -55,7 +55,7 @@ pub(super) struct Failure {
     pub(super) summary: String,
     /// A clause.
     pub(super) details: String,
-    pub(super) advice: &'static str,
+    pub(super) advice: Cow<'static, str>,
     /// The text of the script, if it gave one.
     pub(super) answer: Option<String>,
 }
@@ -171,7 +171,8 @@ impl Rules {
     }
 
     /// Describes the rules, a line each.
-    pub(super) fn terms(&self, members: &[PacMember]) -> Vec<String> {
+    /// The file is at a URL if `is_fetched`.
+    pub(super) fn terms(&self, members: &[PacMember], is_fetched: bool) -> Vec<String> {
         let unknown = match self.unknown.and_then(|index| members.get(index)) {
             None => "a proxy that matches no pattern is refused".to_owned(),
             Some(PacMember { name, .. }) => {
@@ -184,7 +185,11 @@ impl Rules {
                 "a request for which it fails or returns no list goes round this hop: `otherwise: direct`"
             }
         };
-        vec![unknown, otherwise.to_owned()]
+        let mut terms = vec![unknown, otherwise.to_owned()];
+        if is_fetched && self.otherwise == Otherwise::Direct {
+            terms.push(FETCHED_FIRST.to_owned());
+        }
+        terms
     }
 }
 
@@ -193,7 +198,7 @@ impl Failure {
         Self {
             summary: "the PAC file gave no list of proxies".into(),
             details: format!("the PAC file gave no list: {no_list}"),
-            advice: REPORT_OR_GO_DIRECT,
+            advice: REPORT_OR_GO_DIRECT.into(),
             answer: Some(shown(text)),
         }
     }
@@ -211,7 +216,8 @@ impl Failure {
                 shown(text)
             ),
             advice: "Switch the hop on, or route this host another way. `mooltiroute status` names an option of the command \
-                     line or a condition that keeps it off.",
+                     line or a condition that keeps it off."
+                .into(),
             answer: Some(shown(text)),
         }
     }
@@ -220,7 +226,8 @@ impl Failure {
         Self {
             summary: format!("the PAC file chose {entry}, which is not a hop"),
             details: format!("the PAC file chose `{entry}`, which matches no pattern of `hops`"),
-            advice: "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.",
+            advice: "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`."
+                .into(),
             answer: Some(answer.to_owned()),
         }
     }
@@ -237,14 +244,14 @@ impl Failure {
         };
         let details = format!("the PAC file gave no answer: {error}");
         let advice = if is_final(error) { REPORT_OR_GO_DIRECT } else { REPORT };
-        Self { summary: summary.into(), details, advice, answer: None }
+        Self { summary: summary.into(), details, advice: advice.into(), answer: None }
     }
 
     pub(super) fn too_many_names(count: usize) -> Self {
         Self {
             summary: "the PAC file takes too long".into(),
             details: format!("the PAC file asks for the addresses of over {count} names"),
-            advice: REPORT,
+            advice: REPORT.into(),
             answer: None,
         }
     }
@@ -256,15 +263,23 @@ impl Failure {
         Self {
             summary: format!("no PAC file: {}", shown(words)),
             details: format!("the PAC file {url} can't be used: {words}; {next}"),
-            advice: cause.remedy(SourceKind::PacFile),
+            advice: cause.remedy(SourceKind::PacFile).into(),
             answer: None,
         }
+    }
+
+    /// Says that `otherwise: direct` is not for a file that can't be used, if it is written.
+    pub(super) fn despite(mut self, otherwise: Otherwise) -> Self {
+        if otherwise == Otherwise::Direct {
+            self.advice = format!("{} {NOT_COVERED}", self.advice).into();
+        }
+        self
     }
 
     /// Returns the error that the chain gets.
     pub(super) fn to_error(&self) -> HopError {
         let Self { summary, details, advice, .. } = self.clone();
-        NoChoice { summary, details, advice: advice.to_owned() }.into()
+        NoChoice { summary, details, advice: advice.into_owned() }.into()
     }
 }
 
@@ -274,6 +289,10 @@ fn is_final(error: &PacError) -> bool {
     matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
 }
 
+const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused all the same; \
+                             `enabled: { when: … }` switches this hop off outside of the company's network";
+const NOT_COVERED: &str = "`otherwise: direct` of this hop is for what the file answers, and not for a file that can't be fetched. To \
+                           go direct outside of the company's network, write `enabled: { when: … }` for this hop.";
 const REPORT: &str = "Report it to the administrator of the PAC file.";
 const REPORT_OR_GO_DIRECT: &str = "Report it to the administrator of the PAC file, or write `otherwise: direct` in \
                                    this hop if such requests are meant to go without a proxy.";
@@ -281,6 +300,7 @@ const REPORT_OR_GO_DIRECT: &str = "Report it to the administrator of the PAC fil
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::LoadCause;
 
     fn members() -> Vec<PacMember> {
         let hop = Arc::new(crate::kinds::pac::tests::Fixed("a.example:1".parse().unwrap()));
@@ -353,10 +373,16 @@ mod tests {
             PacError::Busy,
             PacError::NoThread("no".into()),
         ] {
-            let advice = refusing.failed(&error).unwrap_err().advice;
+            let advice = &refusing.failed(&error).unwrap_err().advice;
             let is_advised = advice.contains("`otherwise: direct`");
             assert_eq!(is_advised, direct.failed(&error).is_ok(), "{error}");
         }
         assert!(!Failure::too_many_names(20).advice.contains("otherwise"));
+        let problem = LoadProblem { words: "no".into(), cause: LoadCause::Unreachable };
+        let unfetched = || Failure::not_loaded("http://a.example/", &problem, time);
+        let advice = unfetched().despite(Otherwise::Direct).advice;
+        assert!(advice.contains("not for a file that can't be fetched"), "{advice}");
+        assert!(advice.contains("`enabled: { when: … }`"), "{advice}");
+        assert_eq!(unfetched().despite(Otherwise::Refuse), unfetched());
     }
 }

@@ -14,6 +14,8 @@ pub(in crate::kinds) struct MemberCounts {
     pub(in crate::kinds) reached: AtomicU64,
     /// Connections that it failed.
     pub(in crate::kinds) failed: AtomicU64,
+    /// Its answers so far, whatever they were.
+    pub(in crate::kinds) answers: AtomicU64,
     /// A member that never refused takes no room for them.
     refusals: OnceLock<Box<Refusals>>,
 }
@@ -46,6 +48,7 @@ impl MemberCounts {
 
 impl AnswerRecord for MemberCounts {
     fn agreed(&self) -> u64 {
+        self.answers.fetch_add(1, Relaxed);
         // Nearly all connections end here.
         let Some(refusals) = self.refusals.get() else { return 0 };
         match refusals.in_a_row.load(Relaxed) {
@@ -55,6 +58,7 @@ impl AnswerRecord for MemberCounts {
     }
 
     fn refused(&self, why: &Arc<str>) -> u64 {
+        self.answers.fetch_add(1, Relaxed);
         let refusals = self.refusals.get_or_init(Box::default);
         refusals.count.fetch_add(1, Relaxed);
         *refusals.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(why));

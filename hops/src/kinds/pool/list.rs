@@ -81,6 +81,8 @@ pub(super) enum LineDoubt {
     Variable,
     /// The password ends with a `,` or a `;`.
     Ending(char),
+    /// The password has this character in it, which lists have between columns.
+    Column(char),
 }
 
 impl From<InvalidAuthority> for InvalidLine {
@@ -104,8 +106,12 @@ impl ListedProxy {
         if is_variable(user.expose()) || is_variable(password) {
             return Some(LineDoubt::Variable);
         }
+        if !self.is_login_last {
+            return None;
+        }
         let end = password.chars().next_back().filter(|end| [',', ';'].contains(end));
-        end.filter(|_| self.is_login_last).map(LineDoubt::Ending)
+        let column = || password.chars().find(|one| [' ', '|'].contains(one));
+        end.map(LineDoubt::Ending).or_else(|| column().map(LineDoubt::Column))
     }
 }
 
@@ -374,6 +380,9 @@ mod tests {
         let doubt = |line: &str| parse_line(line).unwrap().unwrap().doubt();
         assert_eq!(doubt("1.2.3.4:80:u:p   # Berlin"), Some(LineDoubt::Comment));
         assert_eq!(doubt("1.2.3.4:80:u:p:5"), Some(LineDoubt::LongPassword));
+        assert_eq!(doubt("1.2.3.4:80:u:p  US"), Some(LineDoubt::Column(' ')));
+        assert_eq!(doubt("1.2.3.4:80:u:p|DE"), Some(LineDoubt::Column('|')));
+        assert_eq!(doubt("http://u:p|DE@1.2.3.4:80"), None);
         assert_eq!(doubt("1.2.3.4:80:u:${PW}"), Some(LineDoubt::Variable));
         assert_eq!(doubt("1.2.3.4:80:u:p;"), Some(LineDoubt::Ending(';')));
         for ordinary in [

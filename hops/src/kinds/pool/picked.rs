@@ -23,6 +23,8 @@ pub(super) struct Picked {
     wish: Arc<Wish>,
     /// The members that the connection may still take instead.
     others: Candidates,
+    /// The number of answers that the member had given when it was chosen.
+    answers_before: u64,
     /// Whether the pool knows how it went.
     is_settled: AtomicBool,
     /// Why the member failed, if it did.
@@ -38,7 +40,8 @@ impl Picked {
         others: Candidates,
     ) -> Self {
         let (is_settled, why) = (AtomicBool::new(false), None);
-        Self { roster, index, taken, inner: None, wish, others, is_settled, why }
+        let answers_before = roster.members[index].counts.answers.load(Ordering::Relaxed);
+        Self { roster, index, taken, inner: None, wish, others, answers_before, is_settled, why }
     }
 
     fn picked(&self) -> &PoolMember {
@@ -98,6 +101,13 @@ impl Selection for Picked {
         inner.or_else(|| Some(self.roster.health.is_in_use(self.taken.member)))
     }
 
+    fn is_silent(&self) -> bool {
+        match &self.inner {
+            Some(inner) => inner.is_silent(),
+            None => self.picked().counts.answers.load(Ordering::Relaxed) == self.answers_before,
+        }
+    }
+
     fn reached(&self) {
         if let Some(inner) = &self.inner {
             inner.reached();
@@ -105,6 +115,7 @@ impl Selection for Picked {
         if self.settle() {
             self.roster.health.reached(self.taken);
             self.picked().counts.reached.fetch_add(1, Ordering::Relaxed);
+            self.picked().counts.answers.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -166,6 +166,13 @@ impl Asker for RemoteList {
         self.shared().remote.shown()
     }
 
+    fn fetch_now(&self) -> bool {
+        self.shared().remote.ask_again();
+        // This begins the fetch, and what it finds is not needed here.
+        self.ready();
+        self.shared().services.present().is_some()
+    }
+
     fn saved_name(&self) -> Option<String> {
         Some(self.shared().remote.saved_name())
     }

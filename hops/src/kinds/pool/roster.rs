@@ -93,11 +93,27 @@ impl Roster {
         self.members.iter().flat_map(of_member).collect()
     }
 
+    /// Ends the waits after rejected credentials of all members.
+    pub(super) fn release(&self) {
+        self.members.iter().for_each(|member| member.hop.release());
+    }
+
     /// Describes each member.
     pub(super) fn status(&self) -> Vec<MemberStatus> {
         let left_out = self.health.left_out();
         let status = |member: &PoolMember| member.status(left_out.get(&member.number));
         self.members.iter().map(status).collect()
+    }
+
+    /// Returns the index of the member that carries `request` while all of them work, if that is always the same.
+    pub(super) fn usual_member(&self, request: Request<'_>) -> Option<usize> {
+        if !matches!(self.pick, Pick::Failover | Pick::Sticky) {
+            return None;
+        }
+        let must_take_preferences = self.takes_preferences && !request.preferences.is_empty();
+        let mut candidates = self.order.candidates(request, must_take_preferences);
+        let taken = self.order.take(&mut candidates, &self.members, &Health::default());
+        taken.map(|(index, _)| index)
     }
 
     /// Chooses a member for `request`.

@@ -88,6 +88,13 @@ impl RotatingConfig {
         let written =
             written.into_iter().filter_map(|(key, template)| Some((key, template.as_ref()?)));
         for (key, template) in written {
+            if template.has_foreign_place() {
+                let message =
+                    "has a place such as `%s`, `$NAME` or `<NAME>`, which is sent as it is written";
+                let help =
+                    "write the names of values in braces, as in `{user}[-session-{session}]`";
+                context.warn(InvalidSetting::new(key, message).with_help(help));
+            }
             let unset = template.bare().filter(|value| !self.is_always_set(*value));
             if let Some(value) = unset.map(Placeholder::name).next() {
                 let message = format!(

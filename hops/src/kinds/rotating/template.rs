@@ -86,6 +86,34 @@ impl Template {
         shape
     }
 
+    /// Returns whether a text beside the values has a place in the notation of another program, such as `%s` or `$USER`.
+    pub(super) fn has_foreign_place(&self) -> bool {
+        let parts = self.0.iter().flat_map(|group| &group.parts);
+        parts.into_iter().any(|part| match part {
+            Part::Value(_) => false,
+            Part::Text(text) => {
+                let text = text.expose();
+                let is_variable = |(start, _): (usize, &str)| {
+                    let name = text[start + 1..].bytes().take_while(u8::is_ascii_uppercase).count();
+                    name > 1
+                };
+                let is_between = |pair: (&str, &str)| {
+                    let inner = pair.1.split('>').next().filter(|inner| inner.len() < pair.1.len());
+                    inner.is_some_and(|inner| {
+                        !inner.is_empty()
+                            && inner
+                                .bytes()
+                                .all(|byte| byte.is_ascii_alphabetic() || b"_-".contains(&byte))
+                    })
+                };
+                text.contains("%s")
+                    || text.contains("%d")
+                    || text.match_indices('$').any(is_variable)
+                    || text.split_once('<').is_some_and(is_between)
+            }
+        })
+    }
+
     /// Whether the text has a place for this value.
     pub(super) fn has(&self, placeholder: Placeholder) -> bool {
         let mut parts = self.0.iter().flat_map(|group| &group.parts);
@@ -184,10 +212,12 @@ mod tests {
     #[test]
     fn what_is_no_template_says_why() {
         for (template, error) in [
-            ("{cc}", "Unknown(Some(CountryLower))"),
-            ("{ user}", "Unknown(Some(User))"),
-            ("{Session-ID}", "Unknown(Some(Session))"),
-            ("{hunter2}", "Unknown(None)"),
+            ("{cc}", "Unknown(1, Some(CountryLower))"),
+            ("{ user}", "Unknown(1, Some(User))"),
+            ("{Session-ID}", "Unknown(1, Some(Session))"),
+            ("{hunter2}", "Unknown(1, None)"),
+            ("{user}-{country}[-{sid2}]", "Unknown(3, None)"),
+            ("{{user}}", "Doubled"),
             ("{user", "Open"),
             ("[{user}", "Open"),
             ("user}", "Closed"),
@@ -215,6 +245,21 @@ mod tests {
             ["{user}[-session-{session}]", "[{session}]", "{user}[{session}]", "a-{session}"]
         {
             assert_eq!(bare(whole), [""; 0], "{whole}");
+        }
+    }
+
+    #[test]
+    fn places_of_other_programs_are_found() {
+        let is_foreign = |text: &str| text.parse::<Template>().unwrap().has_foreign_place();
+        for text in
+            ["$USER-session-%s", "{user}-session-%d", "{user}-cc-$COUNTRY", "{user}-<session>"]
+        {
+            assert!(is_foreign(text), "{text}");
+        }
+        for text in
+            ["{user}[-session-{session}]", "a$b-{user}", "100%-{user}", "a<b-{user}", "$", "<>"]
+        {
+            assert!(!is_foreign(text), "{text}");
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     config::Per,
-    metrics::{Buckets, Failure, HopCounts, Totals},
+    metrics::{Buckets, Failure, HopCounts, LastFailure, Totals},
     network::ShownCondition,
     state::{generation::Generation, shared::Rejection},
     timestamp::rfc_3339,
@@ -73,6 +73,10 @@ pub(crate) struct HopTotals {
     pub totals: Totals,
     /// The failures by kind.
     pub failures: Vec<Failure>,
+    /// The last failure.
+    pub last_failure: Option<LastFailure>,
+    /// How long its credentials are still held back, because it has rejected them.
+    pub held_back_seconds: Option<u64>,
     /// The mean time of its answers to CONNECT; `None` before the first one.
     pub handshake_seconds_mean: Option<f64>,
     /// The distribution of those times.
@@ -138,6 +142,8 @@ impl From<&HopCounts> for HopTotals {
         Self {
             totals: counts.totals(),
             failures: counts.failures(),
+            last_failure: counts.last_failure(),
+            held_back_seconds: None,
             handshake_seconds_mean: mean,
             handshakes,
         }

@@ -146,6 +146,7 @@ where
             }
             return Some(refused);
         }
+        self.outbound.plan.is_proved();
         if let Some(logon) = &self.logon {
             logon.accepted();
         }

@@ -7,7 +7,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Exchange, Upload};
+use super::{Answer, Exchange, Hearing, Upload};
 use crate::{
     client::forward::{ending::Ending, outbox::Outbox},
     duration,
@@ -86,6 +86,9 @@ where
     /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
     pub(super) fn give_up(&mut self, wait: Wait) -> Option<Ending> {
         let stall = self.outbound.stall_timeout().unwrap_or_default();
+        if matches!(wait, Wait::Head | Wait::Upstream) && self.hearing == Hearing::Nothing {
+            self.hearing = Hearing::Silent;
+        }
         match (wait, &self.answer) {
             (Wait::Head, _) => {
                 let timeout = self.outbound.response_timeout().unwrap_or_default();

@@ -1,19 +1,23 @@
 //! The way of a plain request to its upstream.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mooltiroute_hops::{PlainRequest, Preferences, Request, RequestLine};
+use mooltiroute_hops::{HopError, PlainRequest, Preferences, Request, RequestLine};
+use tracing::debug;
 
 use crate::{
-    client::forward::{
-        exchange::Hearing,
-        upstream::{Key, Upstream},
+    client::{
+        forward::{
+            exchange::Hearing,
+            upstream::{Key, Upstream},
+        },
+        reply::with_causes,
     },
     http::{AbsoluteTarget, BodyLength, RequestHead, Resource},
     metrics::CountBytes,
     state::generation::Generation,
     upstream::{
-        chain::{Chain, ChainError, Destination, Trace},
+        chain::{Cause, Chain, ChainError, Destination, Trace, Unproved},
         rounds::Round,
     },
 };
@@ -31,11 +35,34 @@ pub(crate) struct Plan<'a> {
     pub(crate) counts: &'a dyn CountBytes,
     /// The unanswered request, if it goes through hops, which may lead back here.
     round: Option<Round>,
+    /// The last hop that the request is sent to, until it answers.
+    probation: Mutex<Probation>,
+}
+
+/// A last hop that takes a plain request and has not answered it.
+///
+/// A hop that is asked for a tunnel answers before it is taken to work. A hop that is sent a plain request has only its
+/// answer to show that, so a pool learns here how its member did.
+#[derive(Debug, Default)]
+struct Probation {
+    hop: Option<Unproved>,
+    /// The rejection of this proxy's credentials by the hop.
+    rejection: Option<ChainError>,
+    /// The hop that failed, which another one is to replace.
+    replaced: Option<(Unproved, ChainError)>,
+    /// The number of hops that closed the connection, and of those that rejected the credentials, and were replaced.
+    repeats: (usize, usize),
 }
 
 /// How often a request is sent again after a challenge. Clients share a nonce of Digest, so that others may have used up each
 /// one that a request is given. A wrong password ends the request at the first rejection.
 pub(crate) const CHALLENGES_MAX: usize = 5;
+
+/// How many hops are replaced for one request, since they closed the connection without an answer.
+const CLOSES_MAX: usize = 3;
+
+/// How many hops are replaced for one request, since they rejected the credentials of this proxy.
+const REJECTIONS_MAX: usize = 1;
 
 impl<'a> Plan<'a> {
     /// Plans to send the request `head`, which is for `resource`, through `chain`.
@@ -51,7 +78,8 @@ impl<'a> Plan<'a> {
         let offered = head.upgrade();
         let upgrade = offered.and_then(|offered| allowed(&offered, &generation.upgrades));
         let counts: &dyn CountBytes = &**chain.meter();
-        Self { head, resource, chain, generation, upgrade, key, counts, round: None }
+        let (round, probation) = (None, Mutex::default());
+        Self { head, resource, chain, generation, upgrade, key, counts, round, probation }
     }
 
     /// Counts bytes with `counts`, which counts for the chain too.
@@ -80,7 +108,81 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Opens a connection that can carry the request, and reports each step to `trace`.
+    /// Notes that the last hop answered, so that it works.
+    pub(crate) fn is_proved(&self) {
+        if let Some(hop) = self.probation().hop.take() {
+            hop.proved(self.chain);
+        }
+    }
+
+    /// Notes that the last hop rejected the credentials of this proxy. Returns whether something that chose the hop is told
+    /// of it when the exchange ends.
+    pub(super) fn is_rejected(&self, error: ChainError) -> bool {
+        let mut probation = self.probation();
+        let is_chosen = probation.hop.as_ref().is_some_and(Unproved::is_chosen);
+        if is_chosen {
+            probation.rejection = Some(error);
+        }
+        is_chosen
+    }
+
+    /// Reports how the last hop did, after an exchange over `upstream` that ended with `hearing`. Returns whether the
+    /// request is to be sent through another hop.
+    ///
+    /// A hop that closed the connection may have passed the request on, so that only an idempotent one is repeated, and
+    /// only a few times: a request that makes each hop close must not take all of them out of use (RFC 9110 §9.2.2). A
+    /// hop that rejected the credentials passed nothing on. One other hop is asked then, since a target may have imitated
+    /// the rejection. A hop that was silent has used up the time of the client.
+    pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
+        let mut probation = self.probation();
+        let (rejection, unproved) = (probation.rejection.take(), probation.hop.take());
+        let Some(unproved) = unproved else { return false };
+        let unheard = |cause: Cause| {
+            let last = upstream.end.hop.as_ref()?;
+            Some(self.chain.unheard(last, self.resource.authority(), cause))
+        };
+        let (closed, rejected) = probation.repeats;
+        let (error, repeats) = match hearing {
+            // The client left, or the proxy ends. That says nothing about the hop.
+            Hearing::Nothing => return false,
+            Hearing::Something | Hearing::Challenged => {
+                let Some(error) = rejection else {
+                    unproved.proved(self.chain);
+                    return false;
+                };
+                let is_repeated = rejected < REJECTIONS_MAX && !self.has_body();
+                (Some(error), is_repeated.then_some((closed, rejected + 1)))
+            }
+            Hearing::ClosedUnheard => {
+                let is_repeated = closed < CLOSES_MAX && self.is_repeatable();
+                let repeats = is_repeated.then_some((closed + 1, rejected));
+                (unheard(HopError::Closed.into()), repeats)
+            }
+            // A target that is slow is no fault of a hop that answers others meanwhile.
+            Hearing::Silent if !unproved.is_silent() => return false,
+            Hearing::Silent => {
+                let timeout = self.generation.timeouts.response.unwrap_or_default();
+                (unheard(Cause::Timeout(timeout, "timeouts.response")), None)
+            }
+        };
+        let Some(error) = error.filter(|_| unproved.is_chosen()) else { return false };
+        let Some(repeats) = repeats else {
+            unproved.failed(self.chain, &error);
+            return false;
+        };
+        debug!(error = with_causes(&error), "the request is sent again, through another hop");
+        probation.repeats = repeats;
+        probation.replaced = Some((unproved, error));
+        true
+    }
+
+    fn probation(&self) -> MutexGuard<'_, Probation> {
+        // Nothing in here panics half-way.
+        self.probation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a connection that can carry the request, and reports each step to `trace`. If [`settle`](Self::settle) wanted
+    /// another hop, the connection takes one in place of the one that failed.
     pub(crate) async fn open(&self, trace: &impl Trace) -> Result<Upstream, ChainError> {
         // A hop that forwards is asked with the absolute URI, which its credentials may depend on
         // (Digest covers method and URI).
@@ -91,7 +193,12 @@ impl<'a> Plan<'a> {
         } else {
             Destination::Target
         };
-        let connected = self.chain.travel(self.request(line), end, trace).await?;
+        let replaced = self.probation().replaced.take();
+        let (connected, unproved) = match replaced {
+            Some(failed) => self.chain.open_instead(failed, self.request(line), end, trace).await?,
+            None => self.chain.open(self.request(line), end, trace).await?,
+        };
+        self.probation().hop = unproved;
         Ok(Upstream::of(connected, self))
     }
 

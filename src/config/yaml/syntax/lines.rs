@@ -60,6 +60,25 @@ fn mixed(lines: &[&str], index: usize, at: At) -> Option<(SyntaxFault, At)> {
     Some((fault, (next_number, column)))
 }
 
+/// Returns the mistake if the line of `at` is a key that is indented below a key with a value, and so more of that value.
+pub(super) fn deeper(text: &str, at: At) -> Option<(SyntaxFault, At)> {
+    let lines: Vec<&str> = text.lines().take(at.0).collect();
+    let (line, before) = lines.split_last()?;
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_content = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let above = before.iter().rposition(|line| is_content(line))?;
+    // The parser stopped at the colon of the line's first word, which is a key, and the line above has a value.
+    let key = line.chars().take(at.1 - 1).collect::<String>();
+    let has_value = before[above]
+        .trim_start()
+        .trim_start_matches("- ")
+        .split_once(": ")
+        .is_some_and(|(key, value)| is_name(key) && !value.trim().is_empty());
+    let is_deeper = is_name(key.trim()) && has_value && indent(line) > indent(before[above]);
+    is_deeper
+        .then(|| (SyntaxFault::Deeper { line: at.0, above: above + 1 }, (at.0, indent(line) + 1)))
+}
+
 /// Returns whether `line` begins with a `-` that a list or a mapping follows without a space.
 fn is_item_without_space(line: &str) -> bool {
     line.trim_start().strip_prefix('-').is_some_and(|rest| rest.starts_with(['{', '[']))

@@ -73,7 +73,10 @@ impl Tree {
         {
             return Some(help);
         }
+        // The templates of `kind: rotating` have names in braces of their own.
+        let is_template = self.sibling(path, "kind").and_then(Value::as_str) == Some("rotating");
         let written = text.filter(|_| !self.is_from_elsewhere(path));
+        let written = written.filter(|text| !(is_template && text.contains('{')));
         written
             .and_then(|text| foreign_variable::instead(path.last_name()?, text))
             .or_else(|| self.empty_partner(path))
@@ -123,6 +126,9 @@ impl Tree {
     /// Returns what to do about a key at `path` that is none of `known`, if no known key is near it.
     pub(super) fn advice_on_key(&self, path: &KeyPath, known: &[&str]) -> Option<String> {
         let Some((Key::Name(name), above)) = path.keys().split_last() else { return None };
+        if let Some(help) = dotted(name, known) {
+            return Some(help);
+        }
         if above.is_empty()
             && let Some(help) = self.advice_on_section(path, name)
         {
@@ -227,17 +233,37 @@ impl Tree {
         let names_a_hop =
             |item: &Value| item.as_str().is_some_and(|item| hops.iter().any(|hop| hop == item));
         let is_chain = value.as_sequence().is_some_and(|list| list.iter().any(names_a_hop));
+        // Without a chain `default`, a chain of another name would be one that no request takes.
+        let has_default = self.value(&KeyPath::of(["chains", "default"])).is_some();
+        if is_chain && name != "default" && keys::is_listed(name) && !has_default {
+            return Some("write the hops as a chain: `chains: { default: [HOP, HOP] }`".to_owned());
+        }
         if is_chain || name == "default" || has("warm") {
             return Some(format!("indent `{shown}:` below `chains:`"));
         }
         // A key of a section that was written without the section, or not indented below it.
-        let belongs = OF_SECTIONS.iter().find(|(_, keys)| keys.contains(&name));
+        // Some programs begin each key with a capital letter.
+        let lower = name.to_ascii_lowercase();
+        let belongs = OF_SECTIONS.iter().find(|(_, keys)| keys.contains(&&*lower));
         if let Some((section, _)) = belongs {
-            return Some(format!("write `{name}` below `{section}`"));
+            return Some(format!("write `{lower}` below `{section}`"));
         }
-        HOP_KEYS.contains(&name).then(|| {
-            format!("this key belongs to a hop: write it below the hop's name, as in {EXAMPLE_HOP}")
-        })
+        if HOP_KEYS.contains(&&*lower) {
+            let example = match &*lower {
+                "members" | "members_from" | "pick" => EXAMPLE_POOL,
+                _ => EXAMPLE_HOP,
+            };
+            return Some(format!(
+                "`{lower}` belongs to a hop: write it below the hop's name, as in {example}"
+            ));
+        }
+        for section in ["hops", "chains"] {
+            let names = self.names(&KeyPath::of([section])).unwrap_or_default();
+            if names.iter().any(|known| known == name) {
+                return Some(format!("write it below `{section}:`, indented by two spaces"));
+            }
+        }
+        None
     }
 
     /// Returns advice for a value at `hops.NAME` that is no mapping.
@@ -245,6 +271,16 @@ impl Tree {
         let Some(Key::Name(name)) = path.keys().last() else { return None };
         if HOP_KEYS.contains(&name.as_str()) {
             return Some(format!("the name of the hop is missing: {EXAMPLE_HOP}"));
+        }
+        if self.value(path).is_some_and(Value::is_null) {
+            let is_whole = |file: &&File| file.depth(path) == Some(path.keys().len());
+            return Some(match self.files.iter().filter(is_whole).count() {
+                0 | 1 => format!("write {EXAMPLE_HOP}"),
+                _ => format!(
+                    "to leave the hop out of its chains, write `{}: {{ enabled: false }}`",
+                    shown_name(name)
+                ),
+            });
         }
         let text = self.value(path).and_then(Value::as_str)?;
         if let Some(key) = key_without_colon(text) {
@@ -300,6 +336,17 @@ impl Tree {
     }
 }
 
+/// Returns how to write `name`, several keys with dots between them, of which the first is in `known`.
+fn dotted(name: &str, known: &[&str]) -> Option<String> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let is_clear =
+        parts.len() > 1 && known.contains(&parts[0]) && parts.iter().all(|part| is_word(part));
+    is_clear.then(|| {
+        let (open, close) = (parts.join(": { "), " }".repeat(parts.len() - 1));
+        format!("a dot joins no keys: write each one below the one before it, as in `{open}: VALUE{close}`")
+    })
+}
+
 /// Returns the section that has the key `name`, which is written in another section or in a hop.
 fn of_another_section(above: &[Key], name: &str) -> Option<String> {
     let inside = above.first().and_then(Key::name)?;
@@ -344,14 +391,31 @@ fn shown_name(name: &str) -> &str {
 }
 
 /// The keys of hops that are written without the name of the hop.
-const HOP_KEYS: [&str; 8] =
-    ["kind", "enabled", "address", "username", "password", "password_file", "tls", "members"];
+const HOP_KEYS: [&str; 14] = [
+    "kind",
+    "enabled",
+    "on_leave",
+    "budget",
+    "rotate_after",
+    "address",
+    "username",
+    "password",
+    "password_file",
+    "nt_hash",
+    "tls",
+    "members",
+    "members_from",
+    "pick",
+];
 
 /// The values of `pick` of a pool.
 const PICKS: &[&str] = &["failover", "round-robin", "random", "sticky", "least-used"];
 
 /// An example of the credentials of clients.
 const EXAMPLE_AUTH: &str = "`auth: { username: NAME, password: \"${PASSWORD}\" }`";
+
+const EXAMPLE_POOL: &str =
+    "`hops: { NAME: { kind: pool, members: [HOP, HOP] } }` and `chains: { default: [NAME] }`";
 
 const EXAMPLE_HOP: &str = "`hops: { NAME: { kind: http-connect, address: \"HOST:PORT\" } }` and `chains: { default: [NAME] }`";
 

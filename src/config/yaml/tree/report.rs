@@ -184,14 +184,26 @@ impl Tree {
             Invalid::Unset(names) => {
                 let name = names.first().map_or("NAME", String::as_str);
                 // A default of a credential would be a credential in the file.
-                problem.with_help(if path.last_name().is_some_and(Credential::is_secret) {
+                let key = path.last_name().unwrap_or_default();
+                let is_part = self.value(path).and_then(Value::as_str).is_some_and(|text| {
+                    text.trim() != format!("${{{name}}}")
+                });
+                problem.with_help(if name == "CREDENTIALS_DIRECTORY" {
+                    "systemd sets it for a service that has `LoadCredential=`; for `check` in a shell, set it to a directory that \
+                     has such a file"
+                        .to_owned()
+                } else if key.ends_with("_file") || (is_part && ["file", "ca", "keytab"].contains(&key)) {
+                    "set it where the program is started; `check` reads the file too, so it needs the same value".to_owned()
+                } else if Credential::is_secret(key) {
                     "set it where the program is started; for `check` alone, any value will do"
                         .to_owned()
                 } else {
                     format!("set it where the program is started, or write `${{{name}:-default}}`")
                 })
             }
-            Invalid::Unclosed => problem.with_help("write `$${` for a literal `${`"),
+            Invalid::Unclosed => problem.with_help(
+                "write `}` after the name, as in `\"${NAME}\"`; a `${` that is not a variable is written `$${`",
+            ),
             Invalid::Name => {
                 let text = self.value(path).and_then(Value::as_str).unwrap_or_default();
                 let instead = foreign_variable::in_dollar_braces(text);

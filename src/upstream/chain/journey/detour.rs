@@ -6,7 +6,7 @@ use mooltiroute_hops::{Authority, HopError, Link, Party};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{Journey, LeftOutHop};
+use super::{ChosenHop, Journey, LeftOutHop};
 use crate::{
     error::with_causes,
     upstream::chain::{Cause, ChainError, ChainHop, FailedAttempt, FailedMembers, Step},
@@ -59,14 +59,8 @@ impl<'a> Journey<'a> {
         let hop = self.hops.remove(failed);
         // The address may be what failed, so the next connection begins with the first one again.
         self.chain.remember(hop.position, None);
-        // Logged only when connections begin to leave the member out: each later failure of it
-        // would say the same.
-        let name = hop.member();
-        if hop.is_in_use() == Some(true) {
-            let (hop, member) = (self.hop_name(hop.position), name.as_deref());
-            warn!(hop, member, error = with_causes(&error), "pool member left");
-        }
-        let position = hop.position;
+        self.log_failure(&hop, &error);
+        let (name, position) = (hop.member(), hop.position);
         // Reports the failure and asks for another member in one call, so neither can be forgotten.
         let why = with_causes(&error.cause);
         match hop.instead(&why).wait().await {
@@ -80,6 +74,27 @@ impl<'a> Journey<'a> {
                 error.failed_members = self.failed_members(position);
                 Err(error)
             }
+        }
+    }
+
+    /// Looks for another last hop after the last one took a request and failed with `error` before any answer.
+    pub(crate) async fn last_failed(&mut self, error: ChainError) -> Result<(), ChainError> {
+        let index = self.hops.len().saturating_sub(1);
+        self.detour(FailedAttempt { index, error, again: None, asked: Instant::now() }).await
+    }
+
+    /// Reports that the last hop failed with `error`, and looks for no other one.
+    pub(crate) fn give_up(mut self, error: &ChainError) {
+        let Some(last) = self.hops.pop() else { return };
+        self.log_failure(&last, error);
+        drop(last.instead(&with_causes(&error.cause)));
+    }
+
+    /// Logs that connections begin to leave a member out. Each later failure of it would say the same.
+    fn log_failure(&self, hop: &ChosenHop, error: &ChainError) {
+        if hop.is_in_use() == Some(true) {
+            let (name, member) = (self.hop_name(hop.position), hop.member());
+            warn!(hop = name, member, error = with_causes(error), "pool member left");
         }
     }
 

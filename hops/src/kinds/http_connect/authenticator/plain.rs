@@ -16,7 +16,7 @@ use super::{
     super::{
         attempt::Attempt,
         diagnosis, explanations,
-        lockout::{Permit, Trial},
+        lockout::{Permit, Rejection, Trial, Tried},
     },
     Authenticator, HopRequest, Purpose, RoundsEnd,
 };
@@ -108,6 +108,12 @@ impl Authenticator {
         Ok(Some(fields))
     }
 
+    /// Records the rejection of a plain request, and notes in it how long the credentials are held back.
+    fn hold_back(&self, refusal: &mut Refusal, tried: Tried) {
+        let rejection = Rejection::ByProxy(Box::new(refusal.clone()));
+        refusal.held_back = Some(self.lockout.rejected(rejection, tried));
+    }
+
     /// Returns the logon of a connection. A new connection gets one.
     fn logon(self: &Arc<Self>, tunnel: &mut Tunnel) -> Arc<ConnectionLogon> {
         let known = tunnel.logon().map(|known| Arc::clone(known) as Arc<dyn Any + Send + Sync>);
@@ -189,10 +195,12 @@ impl Logon for ConnectionLogon {
             && round.is_first()
         {
             *refusal = diagnosis::refused_ticket(refusal.clone(), SystemTime::now());
-            let (authenticator, refusal) = (Arc::clone(authenticator), refusal.clone());
+            authenticator.hold_back(refusal, Tried::Ticket(None));
+            let authenticator = Arc::clone(authenticator);
             // The look at the ticket takes a thread, so it can't be waited for here.
             let record = async move {
-                authenticator.token_refused(refusal).await;
+                let ticket = authenticator.ticket().await;
+                authenticator.lockout.ticket_identified(ticket);
                 drop(trial);
             };
             #[expect(clippy::disallowed_methods, reason = "shutdown need not wait for it")]
@@ -202,7 +210,7 @@ impl Logon for ConnectionLogon {
         if authenticator.takes_rounds() {
             *refusal = authenticator.explained_rejection(refusal.clone(), scheme);
         }
-        authenticator.rejected_by_proxy(refusal.clone(), None);
+        authenticator.hold_back(refusal, Tried::Logon);
         false
     }
 }

@@ -8,7 +8,11 @@ use super::{Authenticator, Stop};
 use crate::{
     HopError, MissingCredentials, Refusal,
     auth::challenge::AuthScheme,
-    kinds::http_connect::{attempt::Method, diagnosis, explanations, lockout::Rejection},
+    kinds::http_connect::{
+        attempt::Method,
+        diagnosis, explanations,
+        lockout::{Rejection, Tried},
+    },
 };
 
 impl Authenticator {
@@ -24,9 +28,9 @@ impl Authenticator {
             }
             // With Basic alone, the general text about refused credentials fits. The other schemes have texts of
             // their own, which name the scheme.
-            Stop::Rejected(_) if !self.takes_rounds() => self.rejected_by_proxy(refusal, None),
+            Stop::Rejected(_) if !self.takes_rounds() => self.rejected_by_proxy(refusal),
             Stop::Rejected(scheme) => {
-                self.rejected_by_proxy(self.explained_rejection(refusal, scheme), None)
+                self.rejected_by_proxy(self.explained_rejection(refusal, scheme))
             }
         }
     }
@@ -41,24 +45,29 @@ impl Authenticator {
 
     /// Records that the proxy does not accept the ticket in use. It stays refused until there is another one. Its identity
     /// is kept with the rejection, so that `kinit` ends the wait at once.
-    pub(super) async fn token_refused(&self, refusal: Refusal) -> HopError {
-        let ticket = match self.sign_on() {
-            Some(sign_on) => sign_on.ticket().await,
-            None => None,
-        };
-        self.rejected_by_proxy(refusal, ticket)
+    async fn token_refused(&self, refusal: Refusal) -> HopError {
+        let ticket = self.ticket().await;
+        self.rejected(Rejection::ByProxy(Box::new(refusal)), Tried::Ticket(ticket))
     }
 
-    pub(super) fn rejected_by_proxy(&self, refusal: Refusal, ticket: Option<Ticket>) -> HopError {
-        self.rejected(Rejection::ByProxy(Box::new(refusal)), ticket)
+    /// Identifies the ticket in use, if that can be told.
+    pub(super) async fn ticket(&self) -> Option<Ticket> {
+        match self.sign_on() {
+            Some(sign_on) => sign_on.ticket().await,
+            None => None,
+        }
+    }
+
+    fn rejected_by_proxy(&self, refusal: Refusal) -> HopError {
+        self.rejected(Rejection::ByProxy(Box::new(refusal)), Tried::Logon)
     }
 
     pub(super) fn rejected_by_domain(&self, missing: MissingCredentials) -> HopError {
-        self.rejected(Rejection::ByDomain(Box::new(missing)), None)
+        self.rejected(Rejection::ByDomain(Box::new(missing)), Tried::Logon)
     }
 
-    pub(super) fn rejected(&self, rejection: Rejection, ticket: Option<Ticket>) -> HopError {
-        let wait = self.lockout.rejected(rejection.clone(), ticket);
+    fn rejected(&self, rejection: Rejection, tried: Tried) -> HopError {
+        let wait = self.lockout.rejected(rejection.clone(), tried);
         rejection.met(wait)
     }
 }

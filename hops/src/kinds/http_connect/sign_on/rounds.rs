@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use mooltiroute_sso::{self as sso, Identity, Reason, SsoError};
+use mooltiroute_sso::{self as sso, Credentials, Identity, Reason, SsoError};
 use zeroize::Zeroizing;
 
 use super::failure;
@@ -12,6 +12,8 @@ use crate::{Secret, auth::channel_bindings::ChannelBindings};
 /// A token, and the state that answers the proxy's token on the same connection.
 #[derive(Debug)]
 pub(crate) struct SignOnRound {
+    /// What the token is made from, for people.
+    pub(super) source: &'static str,
     /// The value of the field.
     pub(super) value: Secret,
     pub(super) context: sso::Context,
@@ -26,6 +28,11 @@ impl SignOnRound {
     /// The value of the `Proxy-Authorization` field.
     pub(crate) fn value(&self) -> &Secret {
         &self.value
+    }
+
+    /// Says what the token is made from.
+    pub(crate) fn source(&self) -> &'static str {
+        self.source
     }
 
     /// Whether the token proves nothing yet, and the proxy has to answer it.
@@ -45,12 +52,19 @@ pub(super) fn first_token(
     bindings: Option<&ChannelBindings>,
 ) -> Result<SignOnRound, SsoError> {
     let bindings = bindings.map(ChannelBindings::application_data);
-    next_token(sso::Context::new(service, identity, bindings)?, None)
+    let source = match identity.credentials() {
+        Credentials::Password { .. } => "the password",
+        Credentials::Keytab { .. } => "the keytab",
+        Credentials::LoggedIn { .. } if cfg!(windows) => "the logged-in user",
+        _ => "a ticket",
+    };
+    next_token(sso::Context::new(service, identity, bindings)?, None, source)
 }
 
 pub(super) fn next_token(
     mut context: sso::Context,
     token: Option<&[u8]>,
+    source: &'static str,
 ) -> Result<SignOnRound, SsoError> {
     let step = context.step(token)?;
     // Without a token there is nothing to send, and a request without one would begin the sign-on again.
@@ -60,7 +74,7 @@ pub(super) fn next_token(
     let encoded = Zeroizing::new(STANDARD.encode(made));
     let value = Secret::new(format!("Negotiate {}", encoded.as_str()));
     let is_question = asks_for_challenge(made);
-    Ok(SignOnRound { value, is_first: true, is_done: step.is_done(), is_question, context })
+    Ok(SignOnRound { source, value, is_first: true, is_done: step.is_done(), is_question, context })
 }
 
 /// Returns whether a token holds the first message of NTLM (MS-NLMP section 2.2.1.1), perhaps inside of SPNEGO. Tokens of

@@ -126,6 +126,12 @@ impl LineDoubt {
                 "`# …` after a proxy is part of its password; write a comment in a line of its own"
                     .into()
             }
+            Self::Column(one) => format!(
+                "the {} after the third `:`, and all behind it, is read as a part of the password; if it is another column, \
+                 such as a country, remove it",
+                if one == ' ' { "blank".to_owned() } else { format!("`{one}`") }
+            )
+            .into(),
             Self::Variable => "variables are not replaced in lists; write the value itself".into(),
             Self::Ending(end) => format!(
                 "the `{end}` at its end is read as a part of the password; remove it, unless the password ends so"

@@ -11,8 +11,11 @@ use crate::Secret;
 /// The reason why a text is not a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(in crate::kinds::rotating) enum InvalidTemplate {
-    #[error("has an unknown name in braces; the names are {NAMES}{}", did_you_mean(.0))]
-    Unknown(Option<Placeholder>),
+    /// The number of the braces, counted from one, and what their name probably means.
+    #[error("has an unknown name in {}; the names are {NAMES}{}", braces(*.0), did_you_mean(.1))]
+    Unknown(usize, Option<Placeholder>),
+    #[error("has `{{{{`; write a name between single braces, as in `{{user}}`")]
+    Doubled,
     #[error("has a `{{` or `[` without its end; to send one as it is, write `\\` before it")]
     Open,
     #[error("has a `}}` or `]` without its beginning; to send one as it is, write `\\` before it")]
@@ -29,6 +32,16 @@ pub(in crate::kinds::rotating) enum InvalidTemplate {
     Control,
 }
 
+/// Says which braces of a template are meant. Their content may be a secret.
+fn braces(number: usize) -> String {
+    match number {
+        1 => "its first braces".to_owned(),
+        2 => "its second braces".to_owned(),
+        3 => "its third braces".to_owned(),
+        number => format!("its braces number {number}"),
+    }
+}
+
 fn did_you_mean(near: &Option<Placeholder>) -> String {
     near.map_or_else(String::new, |near| format!("; did you mean `{{{}}}`?", near.name()))
 }
@@ -43,6 +56,7 @@ impl FromStr for Template {
         let mut groups = vec![Group { is_optional: false, parts: vec![] }];
         let mut plain = Zeroizing::new(String::with_capacity(text.len()));
         let mut rest = text.chars();
+        let mut braces = 0;
         while let Some(character) = rest.next() {
             if !matches!(character, '{' | '}' | '[' | ']') {
                 // A backslash takes the next character as it is.
@@ -60,13 +74,15 @@ impl FromStr for Template {
             let is_inside = groups.last().is_some_and(|group| group.is_optional);
             end_text(&mut groups, &mut plain);
             match character {
+                '{' if rest.as_str().starts_with('{') => return Err(InvalidTemplate::Doubled),
                 '{' => {
+                    braces += 1;
                     // A name in braces has no escapes, so it ends at the next brace.
                     let (name, after) =
                         rest.as_str().split_once('}').ok_or(InvalidTemplate::Open)?;
                     let is_it = |placeholder: &Placeholder| placeholder.name() == name;
                     let placeholder = Placeholder::ALL.into_iter().find(is_it);
-                    let unknown = || InvalidTemplate::Unknown(Placeholder::meant_by(name));
+                    let unknown = || InvalidTemplate::Unknown(braces, Placeholder::meant_by(name));
                     let value = Part::Value(placeholder.ok_or_else(unknown)?);
                     push(&mut groups, value);
                     rest = after.chars();

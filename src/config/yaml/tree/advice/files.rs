@@ -51,6 +51,11 @@ impl Tree {
                 "this is a directory, and `{key}` is the path of one file{system}"
             ));
         }
+        if text.contains(['*', '?']) && key != "ca" {
+            return Some(format!(
+                "`{key}` is the path of one file, without `*` and `?`; put the lines of all files into one"
+            ));
+        }
         if text.starts_with('~') {
             return Some("`~` is not expanded; write the whole path".to_owned());
         }

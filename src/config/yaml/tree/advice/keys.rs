@@ -124,7 +124,7 @@ const ANYWHERE: [OtherKeys; 5] = [
 ];
 
 /// Of clash, gost, haproxy, squid, px, cntlm and nginx, and variables that name a proxy.
-const TOP: [OtherKeys; 17] = [
+const TOP: [OtherKeys; 18] = [
     keys(
         &[
             "port",
@@ -147,7 +147,7 @@ const TOP: [OtherKeys; 17] = [
         "write `server: { listen: \"127.0.0.1:PORT\" }`; one port speaks HTTP and SOCKS",
     ),
     keys(
-        &["allow_lan"],
+        &["allow_lan", "gateway"],
         "clients of other machines need credentials: write `server: { listen: \"0.0.0.0:8888\", auth: { username: NAME, \
          password: \"${PASSWORD}\" } }`",
     ),
@@ -209,6 +209,7 @@ const TOP: [OtherKeys; 17] = [
         "write `log: { level: debug }`, or another level",
     ),
     keys(&["log_file", "logfile", "access_log", "error_log"], LOG_FILE),
+    keys(&["logging", "logs", "logger"], "write `log: { level: info }`, or another level"),
     keys(
         &["control", "control_socket", "socket", "api", "external_controller", "admin"],
         "remove this key; `mooltiroute status` and the other commands find the running proxy by themselves",
@@ -235,7 +236,7 @@ const TOP: [OtherKeys; 17] = [
     ),
 ];
 
-const SERVER: [OtherKeys; 10] = [
+const SERVER: [OtherKeys; 12] = [
     keys(
         &[
             "port",
@@ -301,10 +302,18 @@ const SERVER: [OtherKeys; 10] = [
         &["log_level", "loglevel", "verbose", "debug"],
         "write `log: { level: debug }`, outside of `server`",
     ),
+    keys(&["log_file", "logfile", "access_log", "error_log"], LOG_FILE),
+    keys(
+        &["gateway", "allow_lan"],
+        "clients of other machines need credentials: write `listen: \"0.0.0.0:8888\"` and `auth: { username: NAME, password: \
+         \"${PASSWORD}\" }`",
+    ),
 ];
 
 /// Below `server.auth`.
-const AUTH: [OtherKeys; 3] = [
+const AUTH: [OtherKeys; 5] = [
+    keys(COMMANDS, NO_COMMAND),
+    keys(VARIABLES, A_VARIABLE),
     keys(&["users", "accounts", "clients", "logins", "file"], ONE_ACCOUNT_HERE),
     keys(HTPASSWD, ONE_ACCOUNT_HERE),
     keys(
@@ -312,6 +321,28 @@ const AUTH: [OtherKeys; 3] = [
         "clients always log in by Basic; remove this key",
     ),
 ];
+
+/// Words for a command that prints a password.
+const COMMANDS: &[&str] = &[
+    "password_command",
+    "password_cmd",
+    "password_exec",
+    "password_eval",
+    "passwordeval",
+    "pass_command",
+    "pass_cmd",
+    "passcmd",
+    "command",
+    "password_script",
+];
+/// Words for the name of a variable that has a password.
+const VARIABLES: &[&str] =
+    &["password_env", "password_var", "password_variable", "pass_env", "env"];
+const NO_COMMAND: &str = "no command is run: write its output into a file and `password_file: FILE`, or into a variable, and \
+                          `password: \"${NAME}\"`";
+const NO_COMMAND_FOR_PASS: &str =
+    "no command is run: put its output into a variable, and write `pass: \"${NAME}\"`";
+const A_VARIABLE: &str = "write `password: \"${NAME}\"`, with the name of the variable";
 
 /// Words for the addresses of clients that may use a proxy.
 const ALLOWED_CLIENTS: &[&str] = &[
@@ -335,7 +366,12 @@ const HTPASSWD: &[&str] = &[
     "userlist",
 ];
 
-const TIMEOUTS: [OtherKeys; 4] = [
+const TIMEOUTS: [OtherKeys; 5] = [
+    keys(
+        &["read", "write", "send", "receive", "client", "server", "body"],
+        "write `response: 5m` for the wait until a response begins, `stall: 5m` for a body of which nothing is taken, or `idle: 1h` for \
+         a tunnel without traffic",
+    ),
     keys(&["dial", "tcp"], "write `connect: 10s`"),
     keys(&["tunnel", "idle_timeout"], "write `idle: 1h`"),
     keys(
@@ -345,7 +381,19 @@ const TIMEOUTS: [OtherKeys; 4] = [
     keys(&["http_request", "request", "client_header", "read_header"], "write `header: 30s`"),
 ];
 
-const LIMITS: [OtherKeys; 2] = [
+const LIMITS: [OtherKeys; 3] = [
+    keys(
+        &[
+            "per_client",
+            "per_ip",
+            "per_user",
+            "per_host",
+            "max_per_client",
+            "connections_per_client",
+            "connections_per_ip",
+        ],
+        "no client has a limit of its own; `connections: 10000` is the limit of all clients together",
+    ),
     keys(
         &[
             "maxconn",
@@ -481,7 +529,20 @@ const HOP: [OtherKeys; 17] = [
     .beside("pick"),
 ];
 
-const HOP_TLS: [OtherKeys; 4] = [
+const HOP_TLS: [OtherKeys; 5] = [
+    keys(
+        &[
+            "cert",
+            "key",
+            "client_cert",
+            "client_key",
+            "certificate",
+            "private_key",
+            "pkcs12",
+            "p12",
+        ],
+        "no client certificate is sent to a proxy; remove this key, and log in with `username` and `password` or with `auth`",
+    ),
     keys(&["enabled", "enable", "on"], "write `tls: true`"),
     keys(
         &["cafile", "ca_file", "cacert", "ca_cert", "ca_certs", "ca_bundle", "root_ca"],
@@ -501,7 +562,20 @@ const HOP_TLS: [OtherKeys; 4] = [
     ),
 ];
 
-const CHAIN: [OtherKeys; 3] = [
+const CHAIN: [OtherKeys; 6] = [
+    keys(
+        &["budget", "quota", "bandwidth", "traffic"],
+        "a budget belongs to a hop: write it below the hop's name, as in `hops: { HOP: { budget: { bytes: 5GiB, per: month } } }`",
+    ),
+    keys(
+        &["rotate_after", "on_leave", "session", "sessions", "country", "sticky", "rotate"],
+        "it belongs to a hop: write it below the hop's name, in `hops:`",
+    ),
+    keys(
+        &["kind", "type", "pick", "balance", "strategy", "members_from", "fallback", "failover"],
+        "a choice among hops is a hop itself: write `hops: { NAME: { kind: pool, members: [HOP, HOP], pick: failover } }`, and \
+         its name in the chain, `[NAME]`",
+    ),
     keys(&["proxies", "nodes", "members", "servers", "list", "through"], "write `hops: [HOP]`"),
     keys(CONDITIONS, HOPS_HAVE_CONDITIONS),
     keys(
@@ -604,7 +678,7 @@ const ONE_ACCOUNT_AT_TOP: &str = "all clients use one account: write `server: { 
                                   } }`; there is no file of accounts";
 pub(super) const ONE_ACCOUNT_HERE: &str =
     "all clients use one account: write `username: NAME` and `password: \"${PASSWORD}\"`";
-const LOG_FILE: &str =
+pub(super) const LOG_FILE: &str =
     "the log goes to standard error; write it to a file with `mooltiroute run 2>> FILE`";
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::config::{
     ListenAddress, bare_port, has_too_large_port,
     report::{host_pattern, proxy_url::proxy_address, suggest::same_name},
     yaml::tree::{
-        Tree,
+        Part, Tree,
         advice::{
             budgets, conditions,
             files::is_clearly_path,
@@ -69,6 +69,9 @@ impl Tree {
                 Some("put all of them into one file".to_owned())
             }
             ("hops", "server_name") => text.and_then(|text| server_name_instead(text, is_shown)),
+            ("hops", "members_from") if self.sibling(path, "members").is_some() => {
+                self.member_of_earlier_file(path)
+            }
             ("hops", "members") if text.is_some() => Some(MEMBERS.to_owned()),
             ("hops", "members_from") if text.is_some() => {
                 text.map(|text| match text.contains("://") {
@@ -79,6 +82,7 @@ impl Tree {
             ("hops", "members_from" | "file") if value.is_sequence() => Some(ONE_LIST.to_owned()),
             ("hops", "country") => text.and_then(|text| countries_instead(text, is_shown)),
             ("hops", "hops") if value.is_sequence() => Some(PAC_HOPS.to_owned()),
+            ("hops", "url") if text.is_some_and(is_discovery) => Some(NO_DISCOVERY.to_owned()),
             ("hops", "url") => text.filter(|text| !text.contains("://")).map(|text| {
                 // The link of a list may be a secret, also if it lacks its beginning.
                 let is_list = path.keys().iter().any(|key| key.name() == Some("members_from"));
@@ -98,10 +102,10 @@ impl Tree {
             }
             ("hops", "kerberos") if value.is_bool() => Some("write `auth: [negotiate]`".to_owned()),
             // A session of `kind: rotating` is a text, also if it looks like a number.
-            ("hops", "session") if value.is_number() => {
+            ("hops", "session" | "ttl" | "city") if value.is_number() => {
                 let shown = Some(value).filter(|_| is_shown).and_then(Value::as_u64);
                 let shown = shown.map_or_else(|| "NUMBER".to_owned(), |number| number.to_string());
-                Some(format!("write it in quotes, as in `session: \"{shown}\"`"))
+                Some(format!("write it in quotes, as in `{key}: \"{shown}\"`"))
             }
             ("hops", "session") if matches!(fault, Fault::WrongType { .. }) => {
                 Some(SESSION.to_owned())
@@ -130,6 +134,21 @@ impl Tree {
                 host_pattern::instead(text, is_shown)
                     .or_else(|| host_pattern::list_instead(text, is_shown))
             }),
+            ("log", "log") => text.and_then(log_instead),
+            ("server", "server") if is_amount(value) => {
+                Some("write `server: { listen: \"127.0.0.1:8888\" }`".to_owned())
+            }
+            ("timeouts", "timeouts") if is_amount(value) => {
+                Some("write which one, as in `timeouts: { connect: 10s }`".to_owned())
+            }
+            ("limits", "limits") if is_amount(value) => {
+                Some("write which one, as in `limits: { connections: 10000 }`".to_owned())
+            }
+            ("chains", _)
+                if value.is_mapping() && matches!(path.keys().last(), Some(Key::Index(_))) =>
+            {
+                Some(HOP_IN_CHAIN.to_owned())
+            }
             ("timeouts", _) => duration_instead(key, value, is_shown),
             _ => None,
         };
@@ -140,6 +159,28 @@ impl Tree {
             _ => None,
         };
         specific.or_else(switch)
+    }
+}
+
+impl Tree {
+    /// Returns how a later file replaces the members of an earlier one, if `members_from` at `path` and the `members` beside
+    /// it are in two files.
+    fn member_of_earlier_file(&self, path: &KeyPath) -> Option<String> {
+        let (_, above) = path.keys().split_last()?;
+        let other = KeyPath::from(above.to_vec()).then(Key::Name("members".to_owned()));
+        let (from, members) = (self.place(path, Part::Key)?, self.place(&other, Part::Key)?);
+        if from.file == members.file {
+            return None;
+        }
+        // Files are merged in the order of their names.
+        Some(match from.file < members.file {
+            true => format!(
+                "`members` is written at {members}; to replace `members_from` there, write `members_from: null` beside it"
+            ),
+            false => format!(
+                "`members` is written at {members}; to replace it here, write `members: null` beside `members_from`"
+            ),
+        })
     }
 }
 
@@ -251,7 +292,12 @@ fn count_instead(key: &str, text: &str, is_shown: bool) -> Option<String> {
 fn duration_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> {
     let number = match value {
         Value::Number(number) => number.as_u64()?,
-        Value::String(text) => text.trim().parse().ok()?,
+        Value::Bool(false) => return Some(no_limit(key)),
+        Value::String(text) => match &*text.trim().to_ascii_lowercase() {
+            "never" | "none" | "off" | "no" | "unlimited" | "infinite" | "infinity" | "forever"
+            | "disabled" | "false" => return Some(no_limit(key)),
+            text => text.parse().ok()?,
+        },
         _ => return None,
     };
     if !is_shown {
@@ -261,6 +307,40 @@ fn duration_instead(key: &str, value: &Value, is_shown: bool) -> Option<String> 
         return Some(format!("write `{key}: 0s`"));
     }
     Some(format!("write `{key}: {number}s` for seconds, or `{key}: {number}ms` for milliseconds"))
+}
+
+/// Returns what to write for a timeout that is to have no limit.
+fn no_limit(key: &str) -> String {
+    match key {
+        "response" | "stall" | "idle" => format!("write `{key}: 0s`, which means no limit"),
+        _ => format!("`{key}` always has a limit; write a long one, as in `{key}: 1h`"),
+    }
+}
+
+/// Returns whether `value` is a number, or a text that begins with one, such as `30s` or an address.
+fn is_amount(value: &Value) -> bool {
+    let begins = |text: &str| text.trim_start().starts_with(|one: char| one.is_ascii_digit());
+    value.is_number() || value.as_str().is_some_and(begins)
+}
+
+/// Returns whether `text` asks for the address of a PAC file to be found.
+fn is_discovery(text: &str) -> bool {
+    let words = ["auto", "wpad", "detect", "autodetect", "auto-detect", "auto_detect", "dhcp"];
+    words.contains(&&*text.trim().to_ascii_lowercase())
+}
+
+/// Returns the setting of the log that is meant by one word.
+fn log_instead(text: &str) -> Option<String> {
+    let word = text.trim().to_ascii_lowercase();
+    Some(match &*word {
+        "json" | "text" => format!("write `log: {{ format: {word} }}`"),
+        "off" | "error" | "warn" | "info" | "debug" | "trace" => {
+            format!("write `log: {{ level: {word} }}`")
+        }
+        _ if is_path(text) || word.ends_with(".log") => keys::LOG_FILE.to_owned(),
+        _ => same_name(&word, &["off", "error", "warn", "info", "debug"])
+            .map(|level| format!("write `log: {{ level: {level} }}`"))?,
+    })
 }
 
 /// Returns the name of a certificate that is meant by a URL or an address.
@@ -317,6 +397,10 @@ const MEMBERS: &str = "write `members_from: { file: FILE }` or `{ url: URL }` fo
 const WARM: &str =
     "write the number of connections to keep ready, as in `warm: 2`, or leave it out";
 const WHEN: &str = "write `when: { any: [CONDITION, CONDITION] }`, or `all` in place of `any`";
+const NO_DISCOVERY: &str = "the address of a PAC file is not discovered (WPAD): write it, which is often `url: \
+                            http://wpad.DOMAIN/wpad.dat`";
+const HOP_IN_CHAIN: &str = "a chain has the names of hops: write `hops: { NAME: { kind: pool, members: [HOP, HOP] } }`, or a hop of \
+                            another kind, and `[NAME]` here";
 const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
 const LOGIN: &str = "`username: NAME` and `password: \"${PASSWORD}\"`";
 const AUTH_EXAMPLE: &str = "write the schemes to use, as in `auth: [negotiate, ntlm]`";

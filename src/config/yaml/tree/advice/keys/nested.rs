@@ -1,6 +1,9 @@
 //! Keys that are written in a hop and belong elsewhere, and the keys of other programs below those of a hop.
 
-use super::{HEALTH_CHECKS, OtherKeys, RETRIES, keys};
+use super::{
+    A_VARIABLE, COMMANDS, HEALTH_CHECKS, NO_COMMAND, NO_COMMAND_FOR_PASS, OtherKeys, RETRIES,
+    VARIABLES, keys,
+};
 
 /// Returns the keys of other programs below `key` of a hop.
 pub(super) fn below(key: &str) -> &'static [OtherKeys] {
@@ -16,7 +19,52 @@ pub(super) fn below(key: &str) -> &'static [OtherKeys] {
 pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
 
 /// Keys of a hop that belong below another one, or to another kind.
-pub(super) const HOP: [OtherKeys; 17] = [
+pub(super) const HOP: [OtherKeys; 31] = [
+    keys(COMMANDS, NO_COMMAND).beside("password_file"),
+    keys(COMMANDS, NO_COMMAND_FOR_PASS).beside("pass"),
+    keys(VARIABLES, A_VARIABLE).beside("password_file"),
+    keys(VARIABLES, "write `pass: \"${NAME}\"`, with the name of the variable").beside("pass"),
+    keys(
+        &["cooldown", "cool_down", "ban", "ban_time", "retry_after", "backoff", "recheck", "rise", "fall"],
+        "a pool leaves a member that fails out for 5 seconds, and longer each time up to 2 minutes; remove this key",
+    )
+    .beside("pick"),
+    keys(
+        &["fallback", "backup", "backups", "spare", "default"],
+        "write `pick: failover` and the hops in the order of `members`: each is used if those before it fail",
+    )
+    .beside("pick"),
+    keys(&["test_url", "check_url", "health_url", "probe", "probe_url", "tolerance", "lazy"], NO_CHECKS)
+        .beside("pick"),
+    keys(
+        &["weight", "weights", "priority"],
+        "members have no weights; remove this key, or write `pick: least-used`, which takes the member that carried the fewest connections",
+    )
+    .beside("pick"),
+    keys(&["sessions", "session", "affinity", "persistence"], "write `pick: sticky`, by which each client keeps its member")
+        .beside("pick"),
+    keys(
+        &["fallback", "backup", "failover", "otherwise", "on_error"],
+        "no request goes round a hop that fails; for a second way, write a pool: `hops: { NAME: { kind: pool, members: [HOP, HOP], \
+         pick: failover } }`",
+    ),
+    keys(
+        &["unknown"],
+        "it belongs below `enabled`, beside `when`: `enabled: { when: { resolves: NAME }, unknown: off }`",
+    ),
+    keys(
+        &["gateway", "allow_lan"],
+        "it is no setting of a hop; for clients of other machines write `server: { listen: \"0.0.0.0:8888\", auth: { username: \
+         NAME, password: \"${PASSWORD}\" } }`",
+    ),
+    keys(
+        &["sticky", "sticky_session", "session_time", "session_duration", "sessionduration", "lifetime", "duration", "keep"],
+        "write the time as `ttl: \"10m\"`, in the form of the provider, and a place for it into the template, as in \
+         `[-session-{session}-time-{ttl}]`",
+    )
+    .beside("session_id"),
+    keys(&["rotate", "rotation", "rotating"], "leave `session` out for a new exit each time; remove this key")
+        .beside("session_id"),
     keys(RETRIES, "a pool uses another member by itself if one does not connect; remove this key")
         .beside("pick"),
     keys(HEALTH_CHECKS, NO_CHECKS).beside("pick"),
@@ -73,7 +121,25 @@ pub(super) const HOP: [OtherKeys; 17] = [
         .beside("members_from"),
 ];
 
-const BUDGET: [OtherKeys; 5] = [
+const BUDGET: [OtherKeys; 7] = [
+    keys(
+        &[
+            "reset",
+            "reset_day",
+            "resets",
+            "day",
+            "start",
+            "starts",
+            "start_day",
+            "anchor",
+            "billing_day",
+        ],
+        "`per: month` begins on the first day of the month, and `per: week` on Monday, at midnight in `zone`; the day can't be chosen",
+    ),
+    keys(
+        &["requests", "request", "connections", "max_requests", "count", "hits", "calls"],
+        "a budget counts bytes, and no requests: write `bytes: SIZE`, such as `bytes: 5GiB`",
+    ),
     keys(
         &[
             "limit",
@@ -90,7 +156,7 @@ const BUDGET: [OtherKeys; 5] = [
         "write `bytes: SIZE`, such as `bytes: 5GiB`",
     ),
     keys(
-        &["period", "interval", "every", "each", "reset", "window", "in"],
+        &["period", "interval", "every", "each", "window", "in"],
         "write `per: hour`, `per: day`, `per: week` or `per: month`",
     ),
     keys(&["timezone", "time_zone", "tz"], "write `zone: NAME`, such as `zone: Europe/Berlin`"),
