@@ -35,7 +35,11 @@ impl Origin {
     /// Returns the lines that mean what was replaced, for someone who writes them by hand.
     pub(crate) fn in_words(&self) -> String {
         match self {
-            Self::Value(value) => format!("`enabled:{}`", value.trim_end()),
+            // A value that begins on a line of its own keeps its indentation.
+            Self::Value(value) if value.trim_start_matches(' ').starts_with(['\n', '\r']) => {
+                format!("`enabled:{}`", value.trim_end())
+            }
+            Self::Value(value) => format!("`enabled: {}`", value.trim()),
             Self::Absent { .. } => "no `enabled` at all".to_owned(),
         }
     }
