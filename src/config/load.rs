@@ -112,7 +112,7 @@ impl Loader {
         problems.append(faults);
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, problems.is_empty());
-        resolver.keeps_incomplete_hops = true;
+        resolver.fills_in_hops = true;
         let mut config = resolver.resolve();
         problems.append(resolver.problems);
         let (hops, auth) = (KeyPath::of(["hops"]), KeyPath::of(["server", "auth"]));

@@ -56,8 +56,8 @@ pub(crate) struct Resolver<'a> {
     files: Vec<(KeyPath, u64)>,
     /// For each hop that may choose other hops, the names of those.
     holds: HashMap<Arc<str>, Vec<Arc<str>>>,
-    /// Whether hops without the values of their variables are built too. They describe themselves, and can't be used.
-    pub(crate) keeps_incomplete_hops: bool,
+    /// Whether hops get placeholders for variables that are not set. They describe themselves, and can't be used.
+    pub(crate) fills_in_hops: bool,
     pub(crate) problems: Found,
     warnings: Found,
 }
@@ -79,7 +79,7 @@ impl<'a> Resolver<'a> {
             failed: BTreeSet::new(),
             files: Vec::new(),
             holds: HashMap::new(),
-            keeps_incomplete_hops: false,
+            fills_in_hops: false,
             problems: Found::default(),
             warnings: Found::default(),
         }
@@ -177,6 +177,12 @@ impl<'a> Resolver<'a> {
 
     fn interpolate_at(&mut self, path: &KeyPath, must_be_set: bool) {
         for (path, invalid) in self.tree.interpolate(path, self.environment) {
+            if self.fills_in_hops && path.below(&KeyPath::of(["hops"])).is_some() {
+                let placeholders = self.environment.clone().with_placeholders();
+                if self.tree.interpolate(&path, &placeholders).is_empty() {
+                    continue;
+                }
+            }
             // `hops.NAME.enabled` is visited a second time as a part of its hop.
             let is_new = self.failed.insert(path.clone());
             let is_problem = must_be_set || !matches!(invalid, Invalid::Unset(_));

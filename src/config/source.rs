@@ -85,6 +85,13 @@ impl Environment {
         Self { variables: Arc::new(find), ..self }
     }
 
+    /// Returns this environment with a value for every variable that is not set. It is a number and a text.
+    pub(crate) fn with_placeholders(self) -> Self {
+        let others = Arc::clone(&self.variables);
+        let find = move |name: &str| others(name).or_else(|| Some("1".into()));
+        Self { variables: Arc::new(find), ..self }
+    }
+
     /// Returns whether the permissions of files are looked at.
     pub(crate) fn checks_permissions(&self) -> bool {
         self.checks_permissions

@@ -40,8 +40,10 @@ fn env_prints_lines_that_a_shell_evaluates() {
     let lines = run(["env", "-c", path(&config), "--shell", "sh"]);
     // No proxy runs: scripts set the variables before it starts.
     assert_eq!(lines.status.code(), Some(0), "{lines:?}");
-    let warned =
-        format!("no proxy listens on 127.0.0.1:{port} yet; start it with `mooltiroute run`");
+    let warned = format!(
+        "no proxy listens on 127.0.0.1:{port} yet; start it with `mooltiroute run -c {}`",
+        path(&config)
+    );
     assert!(text(&lines.stderr).contains(&warned), "{lines:?}");
     let unset = run(["env", "-c", path(&config), "--shell", "sh", "--unset"]);
     let Some(shell) = Program::find_or_skip("sh") else { return };

@@ -93,7 +93,7 @@ impl Resolver<'_> {
                 match built {
                     // Built only to find what else is wrong. It lacks the values of variables, so it must not be
                     // used.
-                    Ok(_) if !plan.is_whole && !self.keeps_incomplete_hops => {}
+                    Ok(_) if !plan.is_whole => {}
                     // A hop that is off is built as well, so that `check` finds its mistakes. It is not entered
                     // into `known`, where it stays a member to leave out.
                     Ok(built) => {
@@ -260,10 +260,7 @@ impl Resolver<'_> {
         // unknown instead of missing, and building the hop then tells what else is wrong with it.
         let failed = self.failed.range(path.clone()..).map_while(|failed| failed.below(&path));
         let unknown: Vec<_> = failed.collect();
-        // A hop that only describes itself takes the text with its variables for the value.
-        if !self.keeps_incomplete_hops {
-            unknown.iter().for_each(|path| settings.forget(path));
-        }
+        unknown.iter().for_each(|path| settings.forget(path));
         let is_whole = unknown.is_empty();
         (named, Some(HopPlan { index, path, kind, settings, is_whole }))
     }
