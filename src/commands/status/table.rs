@@ -480,7 +480,7 @@ exits   used up (150 %)  3.0 KiB  2.0 KiB per day              1 h
 failed at  times  stage   error
 corporate      2  extend  dns_error
 extend: asking it to connect further
-corporate failed last at 2026-11-22T20:11:02Z: 407, credentials rejected; its credentials are held back for 3 min 44 s, \
+corporate failed last at 2026-11-22T20:11:02Z: 407, credentials rejected; its credentials are held back for 3 m 44 s, \
 so that the account is not locked
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
