@@ -194,7 +194,9 @@ impl Transform for PartialSchema {
     }
 }
 
-const ROTATE_AFTER: &str = "The age from which a tunnel through the hop ends as soon as nothing has moved in it for a second.";
+const ROTATE_AFTER: &str = "The age from which a tunnel through the hop ends as soon as nothing has moved in it for a second. \
+                            If the last bytes came from the client, the tunnel waits for an answer first, up to 60 seconds. \
+                            With `pick: sticky` the client gets the same member again, so `check` warns.";
 
 /// A pattern for a text that contains a variable.
 const VARIABLE: &str = r"\$\{";

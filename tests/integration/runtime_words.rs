@@ -155,7 +155,7 @@ async fn an_order_to_reload_allows_one_more_logon_and_the_next_rejection_counts_
     assert_eq!(code, Some(0), "{told}{errors}");
     let second = exchange(proxy.address(), CONNECT).await;
     assert!(
-        second.contains("sends these credentials again in 35 min at the earliest. An edit"),
+        second.contains("sends these credentials again in 35 m at the earliest. An edit"),
         "{second}"
     );
     assert!(second.contains("\r\nRetry-After: 2100\r\n"), "{second}");
