@@ -64,7 +64,7 @@ async fn a_ticket_that_is_used_in_place_of_the_password_is_named() {
         let is_warned = told.contains("has a domain before a `\\`, which Negotiate leaves out");
         assert_eq!(is_warned, user.contains("WRONG"), "{told}");
         let mut probe = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
-        probe.args(["probe", "127.0.0.1:9", "-c"]).arg(directory.path());
+        probe.args(["probe", "a.test:443", "-c"]).arg(directory.path());
         probe.env("KRB5_CONFIG", company.kdc.path("krb5.conf"));
         probe.env("KRB5CCNAME", company.kdc.cache("cache"));
         let told = String::from_utf8(probe.output().unwrap().stdout).unwrap();
