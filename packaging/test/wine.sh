@@ -81,10 +81,11 @@ passed "hop off, hop on"
 printf 'hops: { closed: { knd: x } }\n' >"$scratch/config.d/30.yaml"
 logged "config rejected"
 passed "a rejected edit"
-if run reload --config "$scratch/config.d" >"$scratch/reload" 2>&1; then fail "reload accepts a wrong file"; fi
+# Wine lists no pipes, so the proxy is named by its address.
+if run reload --address "127.0.0.1:$port" >"$scratch/reload" 2>&1; then fail "reload accepts a wrong file"; fi
 grep -q knd "$scratch/reload" || fail "reload does not say what is wrong: $(cat "$scratch/reload")"
 rm "$scratch/config.d/20.yaml" "$scratch/config.d/30.yaml"
-run reload --config "$scratch/config.d" >/dev/null || fail "reload"
+run reload --address "127.0.0.1:$port" >/dev/null || fail "reload"
 [ "$(code)" = 200 ] || fail "reload"
 passed "reload"
 
@@ -93,9 +94,9 @@ exec 3<>"/dev/tcp/127.0.0.1/$port"
 printf 'CONNECT 127.0.0.1:%s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n\r\n' "$origin" "$origin" >&3
 read -r -t 20 answer <&3 || fail "no answer to CONNECT"
 [[ $answer == *200* ]] || fail "no tunnel: $answer"
-run ps --config "$scratch/config.d" >"$scratch/ps" || fail "ps"
+run ps --address "127.0.0.1:$port" >"$scratch/ps" || fail "ps"
 grep -q "127.0.0.1:$origin" "$scratch/ps" || fail "ps lacks the tunnel: $(cat "$scratch/ps")"
-run kill --chain default --config "$scratch/config.d" >/dev/null || fail "kill"
+run kill --chain default --address "127.0.0.1:$port" >/dev/null || fail "kill"
 timeout 20 cat <&3 >/dev/null || fail "kill left the tunnel open"
 exec 3<&-
 passed "ps, kill"

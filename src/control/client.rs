@@ -15,7 +15,8 @@ use thiserror::Error;
 pub(crate) use self::exchange::NoAnswer;
 use super::{
     api::ProxyIdentity,
-    endpoint::{directories, sockets},
+    endpoint::{directories, path_of, sockets},
+    server::socket_name,
 };
 use crate::config::{Environment, Source, source};
 
@@ -78,7 +79,7 @@ impl Control {
     pub(crate) fn find(wanted: &WantedProxy, environment: &Environment) -> Result<Self, NoProxy> {
         let is_named = !matches!(wanted, WantedProxy::Usual(_));
         // Every proxy is asked, since the name of a socket does not say which configuration its proxy has.
-        let mut running = Self::running(is_named, environment);
+        let mut running = Self::running(wanted, is_named, environment);
         // Two that fit are an error and no reason to guess: `kill` or `reload` of the wrong proxy can't be taken
         // back.
         let fitting = |fits: &dyn Fn(&ProxyIdentity) -> bool| -> Vec<usize> {
@@ -113,7 +114,7 @@ impl Control {
 
     /// Finds all proxies of this user that `wanted` describes, without those that are about to end if another one fits too.
     pub(crate) fn all(wanted: &WantedProxy, environment: &Environment) -> Vec<Self> {
-        let running = Self::running(true, environment);
+        let running = Self::running(wanted, true, environment);
         let is_exact = running.iter().any(|one| wanted.fits(&one.identity));
         let fits = |one: &Self| match is_exact {
             true => wanted.fits(&one.identity),
@@ -127,8 +128,8 @@ impl Control {
     }
 
     /// Returns every proxy of this user that answers.
-    fn running(is_named: bool, environment: &Environment) -> Vec<Self> {
-        sockets(&directories(environment))
+    fn running(wanted: &WantedProxy, is_named: bool, environment: &Environment) -> Vec<Self> {
+        endpoints(wanted, environment)
             .into_iter()
             .filter_map(|socket| {
                 // One that does not answer is dead, or about to end.
@@ -203,6 +204,24 @@ impl Control {
         let Drained {} = exchange::exchange(&self.socket, "POST", "/v1/drain", None, GREETING)?;
         Ok(())
     }
+}
+
+/// Returns the control sockets of this user's proxies, also of those that have ended.
+fn endpoints(wanted: &WantedProxy, environment: &Environment) -> Vec<PathBuf> {
+    let directories = directories(environment);
+    let mut found = sockets(&directories);
+    // Wine lists no pipes. There, a proxy is found by the address that a command names, which its pipe is named after.
+    if cfg!(windows)
+        && let (WantedProxy::Listener(addresses), Some(first)) = (wanted, directories.first())
+    {
+        for address in addresses {
+            let path = path_of(first, &socket_name(&[*address]));
+            if !found.contains(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found
 }
 
 /// The answer to an order to drain.

@@ -111,6 +111,11 @@ pub(crate) fn sockets(directories: &[PathBuf]) -> Vec<PathBuf> {
     sockets
 }
 
+/// Returns the path of the socket called `name` in `directory`.
+pub(crate) fn path_of(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.sock"))
+}
+
 /// Connects to the proxy at `path`, which must run as the same user. Each read and write waits for `patience`.
 ///
 /// # Errors
@@ -153,7 +158,7 @@ impl Endpoint {
         // Two proxies that start at once must not take each other's new socket for a dead one.
         let _lock = lock.map_err(unusable)?;
         remove_dead_sockets(directory);
-        let mut path = directory.join(format!("{name}.sock"));
+        let mut path = path_of(directory, name);
         // Dead sockets are gone, so another proxy has this name: two may listen on one address, if a supervisor
         // has passed the same socket to both. The number of the process makes the name unique.
         if path.symlink_metadata().is_ok() {

@@ -60,6 +60,11 @@ pub(crate) fn sockets(directories: &[PathBuf]) -> Vec<PathBuf> {
     pipes
 }
 
+/// Returns the path of the pipe called `name`, behind one of the beginnings of [`directories`].
+pub(crate) fn path_of(begin: &Path, name: &str) -> PathBuf {
+    PathBuf::from(format!("{}{name}", begin.display()))
+}
+
 /// Connects to the proxy at `path`. Once open, a pipe that is used as a file has no timeouts.
 ///
 /// No instance waits for a moment after another client has come, so a busy pipe is tried again until `patience` ends.
@@ -86,11 +91,9 @@ impl Endpoint {
     /// # Errors
     /// The system's error.
     pub(crate) fn bind(directories: &[PathBuf], name: &str) -> Result<Self, NoEndpoint> {
-        let begin = directories.first().map_or("".into(), |begin| begin.to_string_lossy());
-        let path = PathBuf::from(format!("{begin}{name}"));
-        Self::create(path).or_else(|_| {
-            Self::create(PathBuf::from(format!("{begin}{name}-{}", std::process::id())))
-        })
+        let begin = directories.first().map_or(Path::new(""), PathBuf::as_path);
+        Self::create(path_of(begin, name))
+            .or_else(|_| Self::create(path_of(begin, &format!("{name}-{}", std::process::id()))))
     }
 
     fn create(path: PathBuf) -> Result<Self, NoEndpoint> {

@@ -7,7 +7,11 @@ use crate::{
     cli::ProxyChoice,
     commands::status,
     config::Environment,
-    control::{api::ProxyIdentity, endpoint::directories, server::socket_name},
+    control::{
+        api::ProxyIdentity,
+        endpoint::{directories, path_of},
+        server::socket_name,
+    },
 };
 
 /// Describes the proxy that `choice` means if it answers over TCP, but is none of those that were `found` by their sockets.
@@ -28,9 +32,8 @@ pub(super) fn describe(
     if let Some(user) = owner::of_process(pid) {
         return Some(format!("a proxy answers at {address}: {}", belongs_to(pid, &user)));
     }
-    let name = format!("{}.sock", socket_name(&listeners));
     // The first directory is the one that a proxy takes if it can.
-    let path = directories(environment).first()?.join(name);
+    let path = path_of(directories(environment).first()?, &socket_name(&listeners));
     Some(format!(
         "a proxy answers at {address} (process {pid}), but this command finds no control socket of it, such as {}. If the proxy \
          was started with another `XDG_RUNTIME_DIR`, run this command with that one. If it belongs to another user, run this \
