@@ -182,21 +182,6 @@ async fn a_slow_origin_does_not_make_a_pool_leave_a_member_that_answers_others()
 }
 
 #[tokio::test]
-async fn a_member_that_rejects_the_credentials_of_a_plain_request_gives_way_to_one_other() {
-    let rejects =
-        "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n";
-    let first = Double::start([Step::Answer(rejects.into())]).await;
-    let second = Double::start([Step::Answer(ANSWER.into())]).await;
-    let proxy = Proxy::start(&two_members([&first, &second].map(|one| one.address().port()))).await;
-    for _ in 0..2 {
-        let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    }
-    assert_eq!(first.record().now().len(), 1);
-    assert_eq!(failures(&proxy).await[0], (json!(1), json!(false)));
-}
-
-#[tokio::test]
 async fn a_plain_request_that_every_member_hangs_up_on_fails_with_the_last_of_them() {
     let member = Double::start(hangs_up(Step::End)).await;
     let port = member.address().port();

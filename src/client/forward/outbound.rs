@@ -4,7 +4,7 @@ mod plan;
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Logon, Party, Refusal, Reuse, Spoken};
+use mooltiroute_hops::{Logon, Refusal, Reuse, Spoken};
 use tracing::{Level, debug, event_enabled};
 
 pub(crate) use self::plan::{CHALLENGES_MAX, Plan};
@@ -110,8 +110,7 @@ impl<'a> Outbound<'a> {
         let mut refusal =
             Refusal::from_http(response.status(), response.reason(), response.fields().iter());
         // The target can imitate the fields by which a hop is recognised, so only this one answer
-        // depends on them. A member of a pool is left for it only if the credentials of this proxy
-        // were rejected, and at most two are for one request.
+        // depends on them. No member of a pool is left for it.
         if !hop.link.refuses(&refusal) {
             return None;
         }
@@ -122,12 +121,10 @@ impl<'a> Outbound<'a> {
             let challenges: Vec<_> = challenges.map(|(_, value)| value).collect();
             logon.challenged(&challenges, &mut refusal)
         });
-        let is_rejection = response.status() == 407 && refusal.about == Party::Hop;
         let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
         let ending = Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error));
         let why = with_causes(&error.cause);
-        let tries_another = can_go_on || (is_rejection && self.plan.is_rejected(error));
-        if !tries_another {
+        if !can_go_on {
             hop.refused(self.plan.chain, &why.into());
         }
         Some((ending, can_go_on))

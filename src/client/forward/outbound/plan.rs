@@ -46,12 +46,10 @@ pub(crate) struct Plan<'a> {
 #[derive(Debug, Default)]
 struct Probation {
     hop: Option<Unproved>,
-    /// The rejection of this proxy's credentials by the hop.
-    rejection: Option<ChainError>,
     /// The hop that failed, which another one is to replace.
     replaced: Option<(Unproved, ChainError)>,
-    /// The number of hops that closed the connection, and of those that rejected the credentials, and were replaced.
-    repeats: (usize, usize),
+    /// The number of hops that closed the connection and were replaced.
+    repeats: usize,
 }
 
 /// How often a request is sent again after a challenge. Clients share a nonce of Digest, so that others may have used up each
@@ -60,9 +58,6 @@ pub(crate) const CHALLENGES_MAX: usize = 5;
 
 /// How many hops are replaced for one request, since they closed the connection without an answer.
 const CLOSES_MAX: usize = 3;
-
-/// How many hops are replaced for one request, since they rejected the credentials of this proxy.
-const REJECTIONS_MAX: usize = 1;
 
 impl<'a> Plan<'a> {
     /// Plans to send the request `head`, which is for `resource`, through `chain`.
@@ -115,63 +110,45 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Notes that the last hop rejected the credentials of this proxy. Returns whether something that chose the hop is told
-    /// of it when the exchange ends.
-    pub(super) fn is_rejected(&self, error: ChainError) -> bool {
-        let mut probation = self.probation();
-        let is_chosen = probation.hop.as_ref().is_some_and(Unproved::is_chosen);
-        if is_chosen {
-            probation.rejection = Some(error);
-        }
-        is_chosen
-    }
-
     /// Reports how the last hop did, after an exchange over `upstream` that ended with `hearing`. Returns whether the
     /// request is to be sent through another hop.
     ///
     /// A hop that closed the connection may have passed the request on, so that only an idempotent one is repeated, and
     /// only a few times: a request that makes each hop close must not take all of them out of use (RFC 9110 §9.2.2). A
-    /// hop that rejected the credentials passed nothing on. One other hop is asked then, since a target may have imitated
-    /// the rejection. A hop that was silent has used up the time of the client.
+    /// hop that was silent has used up the time of the client. Any answer shows that the hop works, a 407 too: the target
+    /// can imitate it, and must not be able to take hops out of use.
     pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
         let mut probation = self.probation();
-        let (rejection, unproved) = (probation.rejection.take(), probation.hop.take());
-        let Some(unproved) = unproved else { return false };
+        let Some(unproved) = probation.hop.take() else { return false };
         let unheard = |cause: Cause| {
             let last = upstream.end.hop.as_ref()?;
             Some(self.chain.unheard(last, self.resource.authority(), cause))
         };
-        let (closed, rejected) = probation.repeats;
-        let (error, repeats) = match hearing {
+        let (error, is_repeated) = match hearing {
             // The client left, or the proxy ends. That says nothing about the hop.
             Hearing::Nothing => return false,
             Hearing::Something | Hearing::Challenged => {
-                let Some(error) = rejection else {
-                    unproved.proved(self.chain);
-                    return false;
-                };
-                let is_repeated = rejected < REJECTIONS_MAX && !self.has_body();
-                (Some(error), is_repeated.then_some((closed, rejected + 1)))
+                unproved.proved(self.chain);
+                return false;
             }
             Hearing::ClosedUnheard => {
-                let is_repeated = closed < CLOSES_MAX && self.is_repeatable();
-                let repeats = is_repeated.then_some((closed + 1, rejected));
-                (unheard(HopError::Closed.into()), repeats)
+                let is_repeated = probation.repeats < CLOSES_MAX && self.is_repeatable();
+                (unheard(HopError::Closed.into()), is_repeated)
             }
             // A target that is slow is no fault of a hop that answers others meanwhile.
             Hearing::Silent if !unproved.is_silent() => return false,
             Hearing::Silent => {
                 let timeout = self.generation.timeouts.response.unwrap_or_default();
-                (unheard(Cause::Timeout(timeout, "timeouts.response")), None)
+                (unheard(Cause::Timeout(timeout, "timeouts.response")), false)
             }
         };
         let Some(error) = error.filter(|_| unproved.is_chosen()) else { return false };
-        let Some(repeats) = repeats else {
+        if !is_repeated {
             unproved.failed(self.chain, &error);
             return false;
-        };
+        }
         debug!(error = with_causes(&error), "the request is sent again, through another hop");
-        probation.repeats = repeats;
+        probation.repeats += 1;
         probation.replaced = Some((unproved, error));
         true
     }
