@@ -106,7 +106,7 @@ passed "ps, kill"
 run service install --config "$scratch/config.d" --print >"$scratch/task.xml" || fail "service install --print"
 python3 - "$scratch/task.xml" <<'CHECK' || fail "the definition of the task is no XML"
 import re, sys, xml.etree.ElementTree
-text = open(sys.argv[1], encoding="utf-16").read()
+text = open(sys.argv[1], encoding="utf-8-sig").read()
 task = xml.etree.ElementTree.fromstring(re.sub(r"^<\?xml[^>]*>", "", text.strip()))
 space = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 arguments = task.find(f"{space}Actions/{space}Exec/{space}Arguments").text

@@ -160,7 +160,7 @@ fn install(manager: &dyn Manager, source: &Source, prints: bool) -> Result<Strin
     };
     let (path, content) = (manager.path()?, manager.content(&Program { executable, config })?);
     if prints {
-        return Ok(String::from_utf8_lossy(&content).into_owned());
+        return Ok(as_text(&content));
     }
     is_installed(&path)?;
     let directory = path.parent().unwrap_or(Path::new(""));
@@ -230,6 +230,16 @@ fn is_installed(path: &Path) -> Result<bool, ServiceError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(cause) => Err(ServiceError::Read { path: path.to_owned(), cause }),
     }
+}
+
+/// Returns a definition as text, also that of Windows, which is UTF-16 with a byte order mark.
+fn as_text(content: &[u8]) -> String {
+    let Some(units) = content.strip_prefix(b"\xff\xfe") else {
+        return String::from_utf8_lossy(content).into_owned();
+    };
+    let units: Vec<u16> =
+        units.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+    String::from_utf16_lossy(&units)
 }
 
 /// Returns whether a file was written by [`install`], in whichever encoding.
@@ -313,6 +323,7 @@ mod tests {
     fn text(manager: &dyn Manager) -> String {
         let content = manager.content(&program()).unwrap();
         assert!(is_ours(&content));
+        assert!(as_text(&content).contains(MARK) && !as_text(&content).contains('\u{fffd}'));
         String::from_utf8(
             content.into_iter().filter(|byte| *byte != 0 && byte.is_ascii()).collect(),
         )
