@@ -397,7 +397,7 @@ impl<R: Reader> Fetch<R> {
             }
         };
         if policy.follows_network {
-            // The same URL may have another document in another network, and that one may be older.
+            // In another network, the same URL may lead to a different and older document.
             validators.last_modified = None;
         }
         let present = hasher.hash_one((&*body.bytes, &body.charset));

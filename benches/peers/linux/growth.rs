@@ -1,4 +1,4 @@
-//! Measures what grows with the number of routes, hops, members of a pool, tunnels and reloads.
+//! Measures the costs that grow with the number of routes, hops, members of a pool, tunnels and reloads.
 
 use std::{
     fmt::Write as _,
@@ -23,7 +23,7 @@ use super::{
 /// A cost at one count of something.
 #[derive(Debug)]
 pub(super) struct Grown {
-    /// What there are so many of.
+    /// The kind of thing that is counted.
     pub(super) what: &'static str,
     pub(super) count: u64,
     pub(super) start: Duration,
@@ -90,7 +90,7 @@ fn hops(count: u64, hop: SocketAddr, _: &Path) -> String {
     text + "routes:\n  - { chain: default }\n"
 }
 
-/// The same proxy with another user in each line.
+/// One proxy, with another username in each line.
 fn members(count: u64, hop: SocketAddr, directory: &Path) -> String {
     let lines: String = (0..count).map(|number| format!("{hop}:user{number}:word\n")).collect();
     fs::write(directory.join("list.txt"), lines).unwrap();

@@ -23,7 +23,7 @@ pub(super) struct Results {
     pub(super) plan: Plan,
     /// The errors, as text.
     pub(super) remarks: Vec<String>,
-    /// What grows with the number of something.
+    /// The costs that grow with a count.
     pub(super) growth: Vec<Grown>,
     samples: BTreeMap<(Way, Figure), Vec<f64>>,
     errors: BTreeMap<(Table, Way), u64>,

@@ -39,7 +39,7 @@ pub(super) fn measure(network: &Network, results: &mut Results) {
     }
 }
 
-/// What the clients saw.
+/// The times and errors that the clients saw.
 struct Seen {
     messages: Vec<Duration>,
     openings: Vec<Duration>,

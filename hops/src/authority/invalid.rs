@@ -1,4 +1,4 @@
-//! Why a text is no authority.
+//! Reasons why a text is not an authority.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! What a hop tells of itself.
+//! The description of a hop, and of its members.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What can be wrong with settings.
+//! Problems with settings.
 
 use std::fmt;
 

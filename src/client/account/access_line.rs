@@ -43,7 +43,7 @@ pub(super) struct Failed<'a> {
     pub stage: Option<&'static str>,
     /// The reason.
     pub error: &'a str,
-    /// What to do, as the client is told it.
+    /// The advice that the client gets.
     pub advice: Option<&'a str>,
 }
 

@@ -1,4 +1,4 @@
-//! Why a call is refused.
+//! Reasons to refuse a call.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What became of a member's connections, for operators.
+//! Counts of a member's connections and failures, for operators.
 
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,

@@ -12,7 +12,7 @@ use crate::{Secret, auth::channel_bindings::ChannelBindings};
 /// A token, and the state that answers the proxy's token on the same connection.
 #[derive(Debug)]
 pub(crate) struct SignOnRound {
-    /// What the token is made from, for people.
+    /// The source of the token, in words.
     pub(super) source: &'static str,
     /// The value of the field.
     pub(super) value: Secret,
