@@ -25,7 +25,7 @@ pub(super) struct ListFile {
     /// Its path as the configuration names it.
     pub(super) name: String,
     read: SystemTime,
-    /// The oddity of the line.
+    /// The warning about doubtful lines in it.
     doubt: Option<String>,
     /// The number of proxies in the list before it. It is set before the pool is used.
     members_before: OnceLock<usize>,

@@ -30,7 +30,7 @@ impl SignOnRound {
         &self.value
     }
 
-    /// Says what the token is made from.
+    /// Returns the source of the token, in words.
     pub(crate) fn source(&self) -> &'static str {
         self.source
     }
