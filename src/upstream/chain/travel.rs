@@ -39,7 +39,8 @@ pub(super) struct Arrived<'a> {
     pub(super) attempts: u32,
 }
 
-/// The last hop of a connection that has not answered its first request. Dropping it reports nothing about the hop.
+/// The last hop of a connection, which something chose, and which has not answered its first request. Dropping it reports
+/// nothing about the hop.
 #[derive(Debug)]
 pub(crate) struct Unproved {
     journey: PausedJourney,
@@ -54,7 +55,10 @@ impl Arrived<'_> {
         let reuse = journey.reuse();
         let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
         let (last, unproved) = if is_at_hop {
-            (journey.arrive_at_hop(), Some(Unproved { journey: journey.pause(), attempts }))
+            let last = journey.arrive_at_hop();
+            // A hop that nothing chose has nobody to report to.
+            let journey = Some(journey.pause()).filter(|paused| paused.last_selection().is_some());
+            (last, journey.map(|journey| Unproved { journey, attempts }))
         } else {
             (journey.arrive(), None)
         };
@@ -63,11 +67,6 @@ impl Arrived<'_> {
 }
 
 impl Unproved {
-    /// Whether something chose the hop, and learns how it did.
-    pub(crate) fn is_chosen(&self) -> bool {
-        self.journey.last_selection().is_some()
-    }
-
     /// Whether the hop is known to have answered nobody since it was chosen.
     pub(crate) fn is_silent(&self) -> bool {
         self.journey.last_selection().is_some_and(|selection| selection.is_silent())

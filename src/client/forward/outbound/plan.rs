@@ -35,7 +35,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) counts: &'a dyn CountBytes,
     /// The unanswered request, if it goes through hops, which may lead back here.
     round: Option<Round>,
-    /// The last hop that the request is sent to, until it answers.
+    /// The last hop that the request is sent to, if something chose it, until it answers.
     probation: Mutex<Probation>,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Plan<'a> {
                 (unheard(Cause::Timeout(timeout, "timeouts.response")), false)
             }
         };
-        let Some(error) = error.filter(|_| unproved.is_chosen()) else { return false };
+        let Some(error) = error else { return false };
         if !is_repeated {
             unproved.failed(self.chain, &error);
             return false;
