@@ -23,7 +23,7 @@ pub(crate) fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
 }
 
-/// Returns `duration` without what is shorter than a millisecond.
+/// Returns `duration` rounded down to milliseconds.
 pub(crate) fn whole_milliseconds(duration: Duration) -> Duration {
     Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000)
 }

@@ -77,7 +77,7 @@ pub fn password(
     Ok(Some(Secret::new(password)))
 }
 
-/// Returns what is odd about a password from a file that looks like a line of settings, as `.env` files and INI files have.
+/// Returns a warning if a password from a file looks like a line of settings, as `.env` files and INI files have.
 fn assignment(text: &str) -> Option<&'static str> {
     let name_ends = text.find(['=', ':'])?;
     // A password may hold both characters, so only names that mean a password count.
@@ -92,7 +92,7 @@ fn assignment(text: &str) -> Option<&'static str> {
     )
 }
 
-/// Returns what is odd about a password from a file that looks like `USERNAME:PASSWORD`.
+/// Returns a warning if a password from a file looks like `USERNAME:PASSWORD`.
 fn account_line(text: &str, username: Option<&Secret>) -> Option<&'static str> {
     let (name, rest) = text.split_once(':')?;
     if HASHES.iter().any(|hash| rest.starts_with(hash)) {

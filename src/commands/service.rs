@@ -261,7 +261,7 @@ fn succeed(command: &mut Command) -> Result<(), ServiceError> {
     })
 }
 
-/// Returns what a command wrote to standard error, without a full stop at its end.
+/// Returns the standard error of a command, without a full stop at its end.
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().trim_end_matches('.').to_owned()
 }

@@ -1,4 +1,4 @@
-//! What clients check of a listener's certificate, for those who set them up.
+//! The facts of a listener's certificate that clients check, for those who set the clients up.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ pub(crate) struct ClientChecks {
 }
 
 impl TlsServer {
-    /// Returns what a client that connects to `address` checks.
+    /// Returns the facts that a client which connects to `address` checks.
     pub(crate) fn client_checks(&self, address: IpAddr) -> ClientChecks {
         let last = self.chain.last().and_then(|last| CertificateFacts::read(last));
         let last = last.filter(|last| self.chain.len() > 1 || !last.names_as_issuer(last));

@@ -85,7 +85,7 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// Reports that the chosen link did its part for the connection. A failure further on is not its failure.
     fn reached(&self);
 
-    /// Reports that the chosen link works and refused what it was asked for, for the reason `why`. Returns how many
+    /// Reports that the chosen link works and refused a request for the reason `why`. Returns how many
     /// requests it has refused in a row, or zero if the hop does not count them.
     ///
     /// Takes the place of [`reached`](Self::reached). The refusal may be about the link or about what lies behind it, so
@@ -95,7 +95,7 @@ pub trait Selection: fmt::Debug + Send + Sync {
         0
     }
 
-    /// Returns the record of what the chosen link answers, which outlives the choice. `None` if the hop does not keep one.
+    /// Returns the record of the chosen link's answers, which outlives the choice. `None` if the hop does not keep one.
     fn record(&self) -> Option<Arc<dyn AnswerRecord>> {
         None
     }
@@ -109,10 +109,10 @@ pub trait Selection: fmt::Debug + Send + Sync {
 
 /// A record of what one link answers, for operators. No choice depends on it.
 pub trait AnswerRecord: fmt::Debug + Send + Sync {
-    /// Notes that the link did what it was asked for. Returns how many refusals in a row this has ended.
+    /// Notes that the link served a request. Returns how many refusals in a row this has ended.
     fn agreed(&self) -> u64;
 
-    /// Notes that the link refused what it was asked for, for the reason `why`. Returns how many requests it has refused
+    /// Notes that the link refused a request for the reason `why`. Returns how many requests it has refused
     /// in a row.
     fn refused(&self, why: &Arc<str>) -> u64;
 }

@@ -43,7 +43,7 @@ pub struct Blame {
     pub through: Vec<Arc<str>>,
     /// The cause in a few words, without the name of the hop.
     pub cause: String,
-    /// What to do, if there is more to say than the cause.
+    /// The advice, if there is more to say than the cause.
     pub advice: Option<String>,
     /// The name of the step that failed: that of a [`Step`](crate::upstream::chain::Step), or `response`.
     pub stage: &'static str,

@@ -99,7 +99,7 @@ const TARGET_UP: &str =
 const TARGET_NAME: &str =
     "Check the name; if only a proxy can look it up, route it through a chain that has one.";
 
-/// Says in a few words what is wrong with the preferences of a client.
+/// Describes in a few words the mistake in a client's preferences.
 pub(super) fn preferences_summary(invalid: InvalidPreferences) -> &'static str {
     match invalid {
         InvalidPreferences::NoCountry => "can't choose a country",

@@ -27,7 +27,7 @@ use crate::{
 pub(in crate::commands) struct ClientSettings {
     scheme: &'static str,
     address: SocketAddr,
-    /// What clients check of the listener's certificate, if it speaks TLS.
+    /// The facts of the listener's certificate that clients check, if it speaks TLS.
     tls: Option<ClientChecks>,
     auth: Option<Auth>,
     /// The reasons why `server.auth` is not known, though clients need it.

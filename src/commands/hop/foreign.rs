@@ -83,7 +83,7 @@ impl<'a> ForeignProxy<'a> {
     }
 }
 
-/// Returns what is missing for `file` to be replaced, as the end of a message.
+/// Returns the right that is missing to replace `file`, as the end of a message.
 pub(super) fn advice_on_rights(file: &str, cause: &io::Error) -> String {
     if cause.kind() != io::ErrorKind::PermissionDenied {
         return String::new();

@@ -61,7 +61,7 @@ pub(super) struct Note {
 struct AuthRound {
     /// The scheme of the credentials, or `None` if there were none.
     scheme: Option<&'static str>,
-    /// What they were made from, if the scheme leaves a choice.
+    /// Their source, if the scheme leaves a choice.
     source: Option<&'static str>,
     status: u16,
 }

@@ -1,4 +1,4 @@
-//! The table of `ps` for people.
+//! The table that `ps` prints.
 //!
 //! With ten thousand connections, the command waits longest for the kernel, which is asked for the processes of clients. So
 //! everything else of the table is made meanwhile.

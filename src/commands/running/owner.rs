@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Returns the user that owns what is at `path`, unless that is this user.
+/// Returns the owner of the file at `path`, unless that is this user.
 #[cfg(unix)]
 pub(in crate::commands) fn of_path(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +11,7 @@ pub(in crate::commands) fn of_path(path: &Path) -> Option<String> {
     (owner != rustix::process::geteuid().as_raw()).then(|| name_of(owner))
 }
 
-/// Returns the user that owns what is at `path`. This system does not tell.
+/// Returns the owner of the file at `path`. This system does not tell.
 #[cfg(not(unix))]
 pub(in crate::commands) fn of_path(_: &Path) -> Option<String> {
     None

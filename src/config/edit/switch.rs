@@ -32,7 +32,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// Returns the lines that mean what was replaced, for someone who writes them by hand.
+    /// Returns the lines of the replaced condition, for someone who writes them by hand.
     pub(crate) fn in_words(&self) -> String {
         match self {
             // A value that begins on a line of its own keeps its indentation.

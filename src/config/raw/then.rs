@@ -1,4 +1,4 @@
-//! What follows when a budget is used up.
+//! The consequence of a budget that is used up.
 
 use std::{borrow::Cow, fmt};
 

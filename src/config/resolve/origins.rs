@@ -155,7 +155,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Returns what is odd about the credential `text`, which is written as the value of `key`, and what to do.
+/// Returns a warning about the credential `text`, the value of `key`, and its advice, if it is probably a mistake.
 fn written_doubt(key: &str, text: &str) -> Option<(&'static str, &'static str)> {
     let is_secret = Credential::is_secret(key);
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! Opens what a configuration asks for, before it takes effect.
+//! Opens the listeners of a configuration before it takes effect.
 
 use std::{io, net::SocketAddr, sync::Arc};
 

@@ -22,7 +22,7 @@ pub(crate) struct LastHop {
     pub member: Option<String>,
     /// The names of the hops that the hop of the chain chose to go through.
     pub through: Vec<Arc<str>>,
-    /// The record of what the link answers, if its hop keeps one.
+    /// The record of the link's answers, if its hop keeps one.
     pub record: Option<Arc<dyn AnswerRecord>>,
 }
 

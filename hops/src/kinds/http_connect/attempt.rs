@@ -67,7 +67,7 @@ impl Attempt {
         }
     }
 
-    /// Says what the credentials were made from, if the scheme leaves a choice.
+    /// Returns the source of the credentials, if the scheme leaves a choice.
     pub(super) fn source(&self) -> Option<&'static str> {
         match self {
             Self::Negotiate(round) => Some(round.source()),

@@ -291,7 +291,7 @@ fn is_final(error: &PacError) -> bool {
 
 const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused all the same; \
                              `enabled: { when: … }` switches this hop off outside of the company's network";
-const NOT_COVERED: &str = "`otherwise: direct` of this hop is for what the file answers, and not for a file that can't be fetched. To \
+const NOT_COVERED: &str = "`otherwise: direct` of this hop is for the answers of the file, and not for a file that can't be fetched. To \
                            go direct outside of the company's network, write `enabled: { when: … }` for this hop.";
 const REPORT: &str = "Report it to the administrator of the PAC file.";
 const REPORT_OR_GO_DIRECT: &str = "Report it to the administrator of the PAC file, or write `otherwise: direct` in \

@@ -80,7 +80,7 @@ impl MembersFrom {
         }
     }
 
-    /// Reads the list in `file`, and returns what is odd about it too. Lines that can't be used are left out, and a warning
+    /// Reads the list in `file`, and returns a warning about doubtful lines too. Lines that can't be used are left out, and a warning
     /// counts them.
     fn of_file(
         &self,

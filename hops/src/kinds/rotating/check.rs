@@ -1,4 +1,4 @@
-//! Checks the settings, and warns of what is valid and surely not meant.
+//! Checks the settings, and warns of valid ones that are surely a mistake.
 
 use super::{PORTS_MAX, RotatingConfig, template::Placeholder};
 use crate::{
@@ -61,7 +61,7 @@ impl RotatingConfig {
         Ok(())
     }
 
-    /// Warns of what is valid and probably not meant.
+    /// Warns of valid settings that are probably a mistake.
     pub(super) fn warn(&self, context: &BuildContext<'_>) {
         if let Some(doubt) = self.country.and_then(Country::doubt) {
             context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));

@@ -42,7 +42,7 @@ pub(crate) struct Member {
     pub problem: Option<String>,
     /// How many requests it has refused one after the other, up to now.
     pub refused_in_a_row: u64,
-    /// What it said at its last refusal, if it refused any request. Nothing tells whether that is about it or about the
+    /// Its answer at the last refusal, if it refused any request. Nothing tells whether that is about it or about the
     /// target, so connections go on using it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,

@@ -1,4 +1,4 @@
-//! Decides how an exchange ends, by what the client has of the answer.
+//! Decides how an exchange ends, which depends on how much of the answer the client has.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -9,7 +9,7 @@ use crate::config::yaml::{
 };
 
 impl File {
-    /// Returns what is odd about the way the value at `path` is written in this file.
+    /// Returns the oddity in the spelling of the value at `path` in this file.
     pub(crate) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
         let node = self.root.as_ref()?.get(path)?;
         self.oddity_of(path.last_name()?, node)

@@ -102,7 +102,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Ends what is open at a fault.
+    /// Closes the collections that are open at a fault.
     pub(super) fn close_all(&mut self, at: (usize, usize)) {
         // From the innermost collection outwards: each becomes the value of the key that waits for one in the
         // collection around it. `root` carries it from one round to the next. The innermost key may have no

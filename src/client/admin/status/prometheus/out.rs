@@ -168,7 +168,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// Writes how the members of pools do. The labels of a long list are bounded: what is not shown has the label `other`.
+    /// Writes the counts of the members of pools. The labels of a long list are bounded: the rest has the label `other`.
     pub(super) fn pools(&mut self, status: &StatusDocument) -> fmt::Result {
         let help = "Members of a pool that connections use (working) and that they leave out after a failure (left_out)";
         let mut members = self.family("pool_members", help, MetricType::Gauge)?;
