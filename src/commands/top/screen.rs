@@ -218,7 +218,7 @@ impl Column {
             Self::Target => "target",
             Self::Chain => "chain",
             Self::Sent => "sent",
-            Self::Received => "received",
+            Self::Received => "recv",
             Self::Rate => "rate",
         }
     }

@@ -100,8 +100,9 @@ fn draw_connections(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
         (filter, true) => format!(" {} open with /{filter}_ ", shown.len()),
         (filter, false) => format!(" {} open with /{filter} ", shown.len()),
     };
-    let rows = shown.iter().map(|row| connection_row(screen, row));
-    let table = Table::new(rows, CONNECTION_WIDTHS)
+    let client_width = client_width(area.width);
+    let rows = shown.iter().map(|row| connection_row(screen, row, client_width.into()));
+    let table = Table::new(rows, connection_widths(client_width))
         .header(head(columns))
         .block(Block::new().borders(Borders::TOP).title(title))
         .row_highlight_style(Modifier::REVERSED);
@@ -110,19 +111,43 @@ fn draw_connections(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
 }
 
 /// Returns the cells of a connection, in the order of [`Column::ALL`].
-fn connection_row(screen: &Screen, row: &Listed) -> Row<'static> {
+fn connection_row(screen: &Screen, row: &Listed, client_width: usize) -> Row<'static> {
     let of = &row.connection;
-    let process = row.process.as_ref().map(ToString::to_string);
+    let client = match &row.process {
+        Some(process) => process.to_string(),
+        None => of.client.to_string(),
+    };
     Row::new([
         of.id.to_string(),
         age(of.age_seconds),
-        process.unwrap_or_else(|| of.client.to_string()),
+        end_kept(&client, client_width),
         target(&row.connection).into_owned(),
         of.chain.clone(),
         short(of.bytes_sent as f64),
         short(of.bytes_received as f64),
         short_rate(screen.rate(row)),
     ])
+}
+
+/// Returns how wide the column of clients is in a terminal of `width` columns. At 80, a process of six letters fits with
+/// its number.
+fn client_width(width: u16) -> u16 {
+    (width / 6).clamp(8, 24)
+}
+
+/// Shortens `client` to `width` characters. Its end stays, which is the number of a process or the port of an address.
+fn end_kept(client: &str, width: usize) -> String {
+    let length = client.chars().count();
+    if length <= width {
+        return client.to_owned();
+    }
+    let (name, number) = match client.rsplit_once(' ') {
+        Some((name, number)) => (name, format!(" {number}")),
+        None => ("", client.chars().skip(length + 1 - width).collect()),
+    };
+    let room = width.saturating_sub(number.chars().count() + 1);
+    let name: String = name.chars().take(room).collect();
+    format!("{name}…{number}")
 }
 
 /// Returns a number of bytes in at most five characters, since a terminal of 80 columns has no room for more.
@@ -166,6 +191,20 @@ fn keys_line(screen: &Screen) -> Line<'_> {
     })
 }
 
+/// Returns the widths of the columns of connections, of which clients have `client_width`.
+fn connection_widths(client_width: u16) -> [Constraint; 8] {
+    [
+        Constraint::Length(6),
+        Constraint::Length(6),
+        Constraint::Length(client_width),
+        Constraint::Fill(1),
+        Constraint::Max(10),
+        Constraint::Length(6),
+        Constraint::Length(6),
+        RATE,
+    ]
+}
+
 fn head<const N: usize>(names: [impl Into<String>; N]) -> Row<'static> {
     Row::new(names.map(Into::into)).style(Modifier::BOLD)
 }
@@ -182,17 +221,6 @@ fn alarm(screen: &Screen) -> Style {
 
 /// The width of a rate.
 const RATE: Constraint = Constraint::Length(7);
-/// The widths of the columns of connections.
-const CONNECTION_WIDTHS: [Constraint; 8] = [
-    Constraint::Length(6),
-    Constraint::Length(6),
-    Constraint::Fill(1),
-    Constraint::Fill(2),
-    Constraint::Max(10),
-    Constraint::Length(6),
-    Constraint::Length(9),
-    RATE,
-];
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -290,6 +318,14 @@ pub(super) mod tests {
     fn a_number_of_bytes_is_short() {
         let counts = [0.0, 999.0, 1000.0, 1024.0, 10_239.0, 10_240.0, 1_047_552.0, 5e12].map(short);
         assert_eq!(counts, ["0B", "999B", "1.0K", "1.0K", "10K", "10K", "1.0M", "4.5T"]);
+    }
+
+    #[test]
+    fn the_end_of_a_client_that_is_too_long_stays() {
+        let fitted = |client| end_kept(client, 13);
+        assert_eq!(fitted("python 123456"), "python 123456");
+        assert_eq!(fitted("chromium 123456"), "chrom… 123456");
+        assert_eq!(fitted("127.0.0.1:50000"), "….0.0.1:50000");
     }
 
     #[test]
