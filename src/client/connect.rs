@@ -106,7 +106,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
     // of the hops look like one of the target, and the client could not be told the reason.
     let reached = {
         let trace = TunnelTrace { row: account.row(), round: &round };
-        let upstream = pin!(chain.travel(request, Destination::Target, &trace));
+        let upstream = pin!(chain.travel(&request, Destination::Target, &trace));
         account.unless_killed(upstream).await
     };
     let mut upstream = match reached {

@@ -48,8 +48,10 @@ pub(crate) async fn run(accepted: Accepted, admission: Admission) {
         worker = thread::current().name(),
     );
     let shutdown = admission.shared().shutdown();
-    // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
-    let requests = Box::pin(requests(accepted, admission.shared()));
+    // Boxed, so that an open tunnel does not keep the room that the requests before it needed. It is
+    // written where it stays: made first and moved then, all of its room would be copied.
+    let requests =
+        Box::into_pin(Box::write(Box::new_uninit(), requests(accepted, admission.shared())));
     let work = async {
         debug!("connection accepted");
         let Some(mut tunnel) = requests.await else { return };

@@ -186,7 +186,8 @@ async fn connect(
     loop {
         let chain = chain_in_force(&in_force, via).await?;
         let preferences = Preferences::default();
-        let opened = chain.travel(Request::new(target, &preferences), destination, &()).await;
+        let request = Request::new(target, &preferences);
+        let opened = chain.travel(&request, destination, &()).await;
         // A reload may have replaced the chain meanwhile, such as by one with a hop that was switched on. Then nothing is
         // sent on the old way, and its failure says nothing.
         if !in_force.load().chain(via).is_some_and(|now| Arc::ptr_eq(now, &chain)) {

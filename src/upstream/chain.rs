@@ -258,7 +258,7 @@ impl Chain {
 
     /// Returns whether each hop that chooses by the request would repeat, for `request`, the choice that it made for
     /// `passage`.
-    pub(crate) async fn agrees(&self, request: Request<'_>, passage: &Passage) -> bool {
+    pub(crate) async fn agrees(&self, request: &Request<'_>, passage: &Passage) -> bool {
         if !self.has_deciders {
             return true;
         }
@@ -266,7 +266,7 @@ impl Chain {
             let Some(decider) = hop.hop.decider() else { continue };
             let member = passage.taken_at(position).filter(|taken| taken.address.is_some());
             let member = member.and_then(|taken| taken.member.as_deref());
-            if !decider.agrees(request, member).wait().await {
+            if !decider.agrees(*request, member).wait().await {
                 return false;
             }
         }
@@ -360,10 +360,10 @@ mod tests {
             let preferences = Preferences::default();
             let request = Request::new(&target, &preferences);
             let arrival = if is_whole {
-                chain.travel(request, Destination::Target, &()).await
+                chain.travel(&request, Destination::Target, &()).await
             } else {
                 let plain = PlainRequest { line: LINE, target: &target, has_body: false };
-                chain.travel(request, Destination::Forwarder(plain), &()).await
+                chain.travel(&request, Destination::Forwarder(plain), &()).await
             };
             assert_eq!(arrival.unwrap().is_at_hop, !is_whole);
             let mut seen = String::new();
@@ -395,7 +395,7 @@ mod tests {
         let chain = Chain::new("default".into(), hops, timeouts, Dialer::default());
         let target = "target.example:443".parse().unwrap();
         let error = chain
-            .travel(Request::new(&target, &Preferences::default()), Destination::Target, &())
+            .travel(&Request::new(&target, &Preferences::default()), Destination::Target, &())
             .await
             .unwrap_err();
         assert!(matches!(error.cause, Cause::Timeout(..)));

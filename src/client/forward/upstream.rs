@@ -80,7 +80,7 @@ impl Upstream {
     pub(super) async fn prepare(
         &mut self,
         chain: &Chain,
-        request: Request<'_>,
+        request: &Request<'_>,
         plain: PlainRequest<'_>,
     ) -> Result<bool, ChainError> {
         if !chain.agrees(request, &self.passage).await {

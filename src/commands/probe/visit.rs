@@ -88,9 +88,9 @@ impl Visit<'_, '_> {
                 let uri = AbsoluteTarget(head, resource);
                 let line = RequestLine { method: head.method(), uri: &uri };
                 let plain = PlainRequest { line, target, has_body: false };
-                self.chain.travel(request, Destination::Forwarder(plain), self.steps).await
+                self.chain.travel(&request, Destination::Forwarder(plain), self.steps).await
             }
-            _ => self.chain.travel(request, Destination::Target, self.steps).await,
+            _ => self.chain.travel(&request, Destination::Target, self.steps).await,
         };
         let connected = connected.map_err(|error| Reply::unreachable(&error))?;
         // A client of the proxy makes TLS with the target by itself, inside of the tunnel, so the chain knows

@@ -27,7 +27,7 @@ use crate::error::with_causes;
 #[derive(Clone, Copy)]
 pub(super) enum AttemptEnd<'a> {
     /// The last hop is asked for the target.
-    Target(Request<'a>),
+    Target(&'a Request<'a>),
     /// The last hop is asked to take a plain request.
     Forwarder(PlainRequest<'a>),
     /// The last hop is sent nothing.
@@ -57,7 +57,7 @@ impl Chain {
     pub(super) async fn attempt<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        request: Request<'_>,
+        request: &Request<'_>,
         end: AttemptEnd<'_>,
         trace: &T,
     ) -> Result<(Tunnel, Arc<[Field]>), FailedAttempt> {
@@ -88,21 +88,24 @@ impl Chain {
     async fn reach_last<T: Trace>(
         &self,
         journey: &Journey<'_>,
-        request: Request<'_>,
+        request: &Request<'_>,
         trace: &T,
     ) -> Result<Tunnel, FailedAttempt> {
         let hops = journey.hops();
         let connect = journey.within_deadline(self.timeouts.connect);
         let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
-        // Look-up and connection share one timeout, since the client waits for the sum of both.
-        let dial = pin!(async {
-            let addresses = self.dialer.look_up(stop).await?;
-            debug!(%stop, ?addresses, "looked up");
-            trace.looked_up(|| self.stage(first, Step::Dial, stop));
-            self.dialer.connect(addresses).await
-        });
-        let socket = self.step(first, Step::Dial, stop, connect, dial).await?;
+        // Look-up and connection share one timeout, since the client waits for the sum of both. The
+        // block ends the room that they take in this future before the hops need theirs.
+        let socket = {
+            let dial = pin!(async {
+                let addresses = self.dialer.look_up(stop).await?;
+                debug!(%stop, ?addresses, "looked up");
+                trace.looked_up(|| self.stage(first, Step::Dial, stop));
+                self.dialer.connect(addresses).await
+            });
+            self.step(first, Step::Dial, stop, connect, dial).await?
+        };
         let mut tunnel = self.counted(Tunnel::socket(socket));
         trace.passed(|| self.stage(first, Step::Dial, stop));
         // Strictly one hop after the other. A hop that refuses its CONNECT would also read the one
@@ -125,7 +128,7 @@ impl Chain {
             if let Some(next) = hops.get(index + 1) {
                 // Of the client's fields, only `Via` goes to a hop on the way. `pass_headers` is
                 // about the last hop.
-                tunnel.prepare_connect(request, None);
+                tunnel.prepare_connect(*request, None);
                 tunnel = self.extend(tunnel, journey, index, &next.address, trace).await?;
             }
         }
@@ -151,7 +154,7 @@ impl Chain {
                 // Prepared again for the last hop: a spare carries no fields of any client, and a
                 // tunnel may still have those of the CONNECT before.
                 let listed = journey.hops()[index].link.pass_headers();
-                tunnel.prepare_connect(request, listed);
+                tunnel.prepare_connect(*request, listed);
                 let target = request.target;
                 let tunnel = self.extend(tunnel, journey, index, target, trace).await?;
                 Ok((tunnel, Arc::default()))

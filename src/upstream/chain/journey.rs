@@ -59,7 +59,7 @@ struct LeftOutHop {
 
 impl<'a> Journey<'a> {
     /// Has each hop choose who serves `request`.
-    pub(super) async fn new(chain: &'a Chain, request: Request<'_>) -> Result<Self, ChainError> {
+    pub(super) async fn new(chain: &'a Chain, request: &Request<'_>) -> Result<Self, ChainError> {
         // All hops choose before the first one is dialled, since each one is asked for the address
         // of the one behind it.
         let hops = Vec::with_capacity(chain.hops.len());
@@ -68,7 +68,7 @@ impl<'a> Journey<'a> {
         let mut journey =
             Self { chain, hops, left_out, agains_left, failed_members, deadline: None };
         for (position, hop) in chain.hops.iter().enumerate() {
-            match Arc::clone(&hop.hop).choose(request).wait().await {
+            match Arc::clone(&hop.hop).choose(*request).wait().await {
                 Ok(chosen) => journey.take(position, journey.hops.len(), chosen),
                 Err(error) => {
                     let stop = request.target.clone();

@@ -53,7 +53,7 @@ impl Chain {
         &self,
         last: &LastHop,
         tunnel: &mut Tunnel,
-        request: Request<'_>,
+        request: &Request<'_>,
         plain: PlainRequest<'_>,
     ) -> Result<Option<Arc<[Field]>>, ChainError> {
         // Most hops know their fields at once, and then no timer is set. Only an authentication of

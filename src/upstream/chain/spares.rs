@@ -38,7 +38,7 @@ impl Chain {
         // (`can_be_warm`), so the preferences of no client are needed.
         let preferences = Preferences::default();
         let request = Request::new(target, &preferences);
-        let Arrived { tunnel, journey, .. } = self.go(request, Destination::LastHop, &()).await?;
+        let Arrived { tunnel, journey, .. } = self.go(&request, Destination::LastHop, &()).await?;
         let path = journey.path();
         // The hops did their part, and hear so as they do for the connection of a client.
         journey.arrive_at_hop();

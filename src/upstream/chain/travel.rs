@@ -90,7 +90,7 @@ impl Chain {
     /// The first step that failed, if no hop knows another way. The chain never goes round a hop.
     pub(crate) async fn travel<T: Trace>(
         &self,
-        request: Request<'_>,
+        request: &Request<'_>,
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Connected, ChainError> {
@@ -108,13 +108,13 @@ impl Chain {
     /// Those of [`travel`](Self::travel).
     pub(crate) async fn open<T: Trace>(
         &self,
-        request: Request<'_>,
+        request: &Request<'_>,
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<(Connected, Option<Unproved>), ChainError> {
         // The time includes all detours, since the client waits for all of them.
         let begun = Instant::now();
-        let arrived = self.go(request.begun_at(begun), destination, trace).await?;
+        let arrived = self.go(&request.begun_at(begun), destination, trace).await?;
         Ok(arrived.connected(begun))
     }
 
@@ -125,7 +125,7 @@ impl Chain {
     pub(crate) async fn open_instead<T: Trace>(
         &self,
         (unproved, mut error): (Unproved, ChainError),
-        request: Request<'_>,
+        request: &Request<'_>,
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<(Connected, Option<Unproved>), ChainError> {
@@ -136,14 +136,14 @@ impl Chain {
         trace.failed(&error);
         journey.last_failed(error).await?;
         let request = request.begun_at(begun);
-        let arrived = self.go_on(journey, attempts, request, destination, trace).await?;
+        let arrived = self.go_on(journey, attempts, &request, destination, trace).await?;
         Ok(arrived.connected(begun))
     }
 
     /// Opens a connection, and returns the journey that led there.
     pub(super) async fn go<T: Trace>(
         &self,
-        request: Request<'_>,
+        request: &Request<'_>,
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Arrived<'_>, ChainError> {
@@ -156,7 +156,7 @@ impl Chain {
         &'c self,
         mut journey: Journey<'c>,
         mut attempts: u32,
-        request: Request<'_>,
+        request: &Request<'_>,
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Arrived<'c>, ChainError> {

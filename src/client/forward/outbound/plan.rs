@@ -170,10 +170,11 @@ impl<'a> Plan<'a> {
         } else {
             Destination::Target
         };
+        let request = self.request(line);
         let replaced = self.probation().replaced.take();
         let (connected, unproved) = match replaced {
-            Some(failed) => self.chain.open_instead(failed, self.request(line), end, trace).await?,
-            None => self.chain.open(self.request(line), end, trace).await?,
+            Some(failed) => self.chain.open_instead(failed, &request, end, trace).await?,
+            None => self.chain.open(&request, end, trace).await?,
         };
         self.probation().hop = unproved;
         Ok(Upstream::of(connected, self))
@@ -183,7 +184,7 @@ impl<'a> Plan<'a> {
     pub(crate) async fn prepare(&self, kept: &mut Upstream) -> Result<bool, ChainError> {
         let uri = self.absolute();
         let line = self.line(&uri);
-        kept.prepare(self.chain, self.request(line), self.plain(line)).await
+        kept.prepare(self.chain, &self.request(line), self.plain(line)).await
     }
 
     pub(super) fn request<'l>(&'l self, line: RequestLine<'l>) -> Request<'l> {

@@ -76,7 +76,7 @@ async fn chain(allowed: u16, status: u16) -> (Chain, Arc<Strict>, TcpListener) {
 async fn connect(chain: &Chain) -> Result<Tunnel, ChainError> {
     let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
     let connected = chain
-        .travel(Request::new(&target, &preferences), super::super::Destination::Target, &())
+        .travel(&Request::new(&target, &preferences), super::super::Destination::Target, &())
         .await?;
     Ok(connected.tunnel)
 }
@@ -121,7 +121,7 @@ async fn a_remembered_port_that_fails_is_forgotten() {
     assert!(chain.remembered[1].load().is_some());
     let stop = chain.remembered[1].load_full().unwrap();
     let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
-    let journey = Journey::new(&chain, Request::new(&target, &preferences)).await;
+    let journey = Journey::new(&chain, &Request::new(&target, &preferences)).await;
     let mut journey = journey.unwrap();
     assert_eq!(journey.hops()[1].address, *stop);
     let stage = Stage::new(chain.hops.get(1), None, Step::Extend, (*stop).clone());
@@ -231,7 +231,7 @@ async fn a_hop_that_can_not_be_reached_gives_way_to_the_one_in_its_place() {
     let preferences = "country-us".parse().unwrap();
     let target = "target.example:443".parse().unwrap();
     let error = chain
-        .travel(Request::new(&target, &preferences), super::super::Destination::Target, &())
+        .travel(&Request::new(&target, &preferences), super::super::Destination::Target, &())
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "chain `default` failed at hop `pool`, while it chose a proxy");
