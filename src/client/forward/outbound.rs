@@ -186,8 +186,8 @@ impl<'a> Outbound<'a> {
         self.plan.chain.hops().get(last.position).map(|hop| &hop.name)
     }
 
-    /// The name of the upstream in an error.
-    fn next_hop(&self) -> String {
+    /// The name of the upstream in an error and in the log.
+    pub(super) fn next_hop(&self) -> String {
         let member = self.end.hop.as_ref().and_then(|last| last.member.as_deref());
         match (self.answering_hop(), member) {
             (Some(hop), Some(member)) => format!("{hop}.{member}"),

@@ -62,7 +62,8 @@ impl From<&ChainError> for FailureVerdict {
                 texts::preferences_summary(*invalid),
                 texts::other_preferences(*invalid),
             ),
-            Cause::Timeout(..) => timed_out(stage),
+            // No client is left to read this.
+            Cause::Timeout(..) | Cause::ClientLeft(_) => timed_out(stage),
             Cause::Dial(error) => not_dialled(stage, error),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
             Cause::Hop(HopError::HeldBack(held)) => held_back(error, held),

@@ -1,6 +1,6 @@
 //! Travels along a chain, attempt by attempt.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Field, PlainRequest, Request, Tunnel};
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     Chain, Connected,
     attempt::AttemptEnd,
-    error::ChainError,
+    error::{Cause, ChainError},
     journey::{Journey, PausedJourney},
     passage::{Passage, TakenHop},
     trace::Trace,
@@ -70,6 +70,11 @@ impl Unproved {
     /// Whether the hop is known to have answered nobody since it was chosen.
     pub(crate) fn is_silent(&self) -> bool {
         self.journey.last_selection().is_some_and(|selection| selection.is_silent())
+    }
+
+    /// Whether the hop failed a client that left after it had `waited` this long for an answer.
+    pub(crate) fn has_failed_after(&self, waited: Duration) -> bool {
+        waited >= SILENCE_MIN && self.is_silent()
     }
 
     /// Reports that the hop, which is the last one of `chain`, answered.
@@ -184,6 +189,9 @@ impl Chain {
                 }
                 Err(mut failed) => {
                     failed.error.attempts = attempts;
+                    if matches!(failed.error.cause, Cause::ClientLeft(_)) {
+                        return Err(journey.abandon(failed));
+                    }
                     trace.failed(&failed.error);
                     if attempts > DETOURS_MAX {
                         return Err(failed.error);
@@ -194,6 +202,10 @@ impl Chain {
         }
     }
 }
+
+/// How long a hop that has answered nobody must have been silent for a client that leaves to be its failure. Many clients
+/// wait for five seconds. People who change their mind are faster.
+pub(super) const SILENCE_MIN: Duration = Duration::from_secs(3);
 
 /// Each detour is a connection of its own; no honest hop offers more.
 const DETOURS_MAX: u32 = 32;

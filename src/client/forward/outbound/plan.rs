@@ -9,6 +9,7 @@ use crate::{
     client::{
         forward::{
             exchange::Hearing,
+            outbound::Outbound,
             upstream::{Key, Upstream},
         },
         reply::with_causes,
@@ -125,7 +126,7 @@ impl<'a> Plan<'a> {
             Some(self.chain.unheard(last, self.resource.authority(), cause))
         };
         let (error, is_repeated) = match hearing {
-            // The client left, or the proxy ends. That says nothing about the hop.
+            // The client left while it was sending, or the proxy ends. That says nothing about the hop.
             Hearing::Nothing => return false,
             Hearing::Something | Hearing::Challenged => {
                 unproved.proved(self.chain);
@@ -137,6 +138,8 @@ impl<'a> Plan<'a> {
             }
             // A target that is slow is no fault of a hop that answers others meanwhile.
             Hearing::Silent if !unproved.is_silent() => return false,
+            Hearing::Abandoned(waited) if !unproved.has_failed_after(waited) => return false,
+            Hearing::Abandoned(waited) => (unheard(Cause::ClientLeft(waited)), false),
             Hearing::Silent => {
                 let timeout = self.generation.timeouts.response.unwrap_or_default();
                 (unheard(Cause::Timeout(timeout, "timeouts.response")), false)
@@ -156,6 +159,11 @@ impl<'a> Plan<'a> {
     fn probation(&self) -> MutexGuard<'_, Probation> {
         // Nothing in here panics half-way.
         self.probation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the name of the hop that `upstream` ends at, or of the target.
+    pub(crate) fn name_of(&self, upstream: &Upstream) -> String {
+        Outbound { plan: self, end: &upstream.end }.next_hop()
     }
 
     /// Opens a connection that can carry the request, and reports each step to `trace`. If [`settle`](Self::settle) wanted
