@@ -4,7 +4,7 @@ mod plan;
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Logon, Refusal, Reuse, Spoken};
+use mooltiroute_hops::{Logon, Party, Refusal, Reuse, Spoken};
 use tracing::{Level, debug, event_enabled};
 
 pub(crate) use self::plan::{CHALLENGES_MAX, Plan};
@@ -121,11 +121,16 @@ impl<'a> Outbound<'a> {
             let challenges: Vec<_> = challenges.map(|(_, value)| value).collect();
             logon.challenged(&challenges, &mut refusal)
         });
+        let is_about_hop = refusal.about == Party::Hop;
         let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
         let ending = Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error));
         let why = with_causes(&error.cause);
         if !can_go_on {
             hop.refused(self.plan.chain, &why.into());
+            // Another hop would meet a refusal of the target too.
+            if is_about_hop {
+                self.plan.is_refused(error);
+            }
         }
         Some((ending, can_go_on))
     }

@@ -48,6 +48,15 @@ pub(crate) struct Unproved {
     attempts: u32,
 }
 
+/// How a last hop did that is to be replaced for one plain request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainOutcome {
+    /// It gave no answer.
+    Failed,
+    /// It refused, or the target imitated that.
+    Refused,
+}
+
 impl Arrived<'_> {
     /// Reports the hops that did their part. A last hop that was asked for nothing yet has its part before it.
     fn connected(self, begun: Instant) -> (Connected, Option<Unproved>) {
@@ -123,13 +132,14 @@ impl Chain {
         Ok(arrived.connected(begun))
     }
 
-    /// Opens another connection after the last hop of `unproved` failed its request with `error`.
+    /// Opens another connection after the last hop of `unproved` failed or refused its request with `error`. A hop that
+    /// refused stays in use.
     ///
     /// # Errors
     /// `error` if no other hop can take the place of that one, or the failure of the next step.
     pub(crate) async fn open_instead<T: Trace>(
         &self,
-        (unproved, mut error): (Unproved, ChainError),
+        (unproved, mut error, outcome): (Unproved, ChainError, PlainOutcome),
         request: &Request<'_>,
         destination: Destination<'_>,
         trace: &T,
@@ -139,7 +149,10 @@ impl Chain {
         let mut journey = journey.resume(self);
         error.attempts = attempts;
         trace.failed(&error);
-        journey.last_failed(error).await?;
+        match outcome {
+            PlainOutcome::Failed => journey.last_failed(error).await?,
+            PlainOutcome::Refused => journey.last_refused(error).await?,
+        }
         let request = request.begun_at(begun);
         let arrived = self.go_on(journey, attempts, &request, destination, trace).await?;
         Ok(arrived.connected(begun))

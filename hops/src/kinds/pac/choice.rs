@@ -236,6 +236,17 @@ impl Selection for Way {
         self.why = Some(Arc::clone(why));
     }
 
+    /// Stays with the proxy of the PAC file. The next entry may be `DIRECT`, which a target must not be able to choose.
+    fn another(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        let Some(inner) = self.inner.take() else { return Eventual::Ready(None) };
+        match inner.another() {
+            Eventual::Ready(chosen) => Eventual::Ready(chosen.map(|chosen| self.of(chosen))),
+            Eventual::Pending(chosen) => {
+                Eventual::later(async move { chosen.await.map(|chosen| self.of(chosen)) })
+            }
+        }
+    }
+
     fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
         let Some(inner) = self.inner.take() else { return (*self).next_way() };
         match inner.instead() {

@@ -85,6 +85,22 @@ impl<'a> Journey<'a> {
         self.detour(FailedAttempt { index, error, again: None, asked: Instant::now() }).await
     }
 
+    /// Looks for another last hop after the last one took a request and refused it, with `error`. It stays in use: the target
+    /// may have imitated the refusal.
+    pub(crate) async fn last_refused(&mut self, error: ChainError) -> Result<(), ChainError> {
+        let Some(last) = self.hops.pop() else { return Err(error) };
+        self.reached(&last);
+        let (position, name) = (last.position, last.member());
+        let other = match last.selection {
+            Some(selection) => selection.another().wait().await,
+            None => None,
+        };
+        let Some(other) = other else { return Err(error) };
+        debug!(refusing = name, other = other.member(), "another member is tried");
+        self.take(position, self.hops.len(), other);
+        Ok(())
+    }
+
     /// Reports that the last hop failed with `error`, and looks for no other one.
     pub(crate) fn give_up(mut self, error: &ChainError) {
         let Some(last) = self.hops.pop() else { return };
