@@ -26,6 +26,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let generation = word(&status["generation"]);
     writeln!(out, "generation   {generation}, since {}", word(&status["generation_since"]))?;
     rejected(&status["rejected"], &generation, out)?;
+    went_direct(&status["went_direct"], out)?;
     // A flag outlives every edit, so it is named.
     let off = list(&status["hops_off"]).iter().map(|hop| {
         let option = hop.as_str().and_then(|name| status["hops_switched"][name].as_str());
@@ -49,10 +50,17 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     documents(&status["lists"], "has its members from", out)?;
     counts("chain", &status["chains"], out)?;
     counts("hop", &status["hops"], out)?;
+    if status["chains"].as_object().is_some_and(|chains| !chains.is_empty()) {
+        writeln!(out, "{WHAT_COUNTS}")?;
+    }
     pools(&status["pools"], out)?;
     budgets(&status["budgets"], out)?;
     failures(status, out)
 }
+
+/// What the columns of chains and hops count, and what counts otherwise.
+const WHAT_COUNTS: &str = "opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins \
+                           and TLS with hops; `mooltiroute usage` has the bytes on the wire";
 
 /// Lists the budgets of hops, and says which are used up.
 fn budgets(budgets: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -85,6 +93,20 @@ fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Resu
     list(&rejected["problems"])
         .iter()
         .try_for_each(|problem| writeln!(out, "             {}", word(problem)))
+}
+
+/// Says which targets go direct since a reload. An edit that was cut off may be the reason.
+fn went_direct(direct: &Value, out: &mut dyn Write) -> io::Result<()> {
+    if direct.is_null() {
+        return Ok(());
+    }
+    let targets: Vec<_> = list(&direct["targets"]).iter().map(word).collect();
+    writeln!(
+        out,
+        "{RED}direct{RESET}       since {} targets that went through hops go direct: {}",
+        word(&direct["at"]),
+        targets.join(", ")
+    )
 }
 
 fn generations(generations: &Value, out: &mut dyn Write) -> io::Result<()> {

@@ -8,7 +8,10 @@ use crate::{
     config::Per,
     metrics::{Buckets, Failure, HopCounts, LastFailure, Totals},
     network::ShownCondition,
-    state::{generation::Generation, shared::Rejection},
+    state::{
+        generation::Generation,
+        shared::{DirectTarget, Rejection, WentDirect},
+    },
     timestamp::rfc_3339,
     usage::UsageAccount,
 };
@@ -20,6 +23,21 @@ pub(crate) struct Rejected {
     pub at: String,
     /// The problems, one per line.
     pub problems: Vec<String>,
+}
+
+/// The targets that reloads have taken from their hops, and that go direct now.
+#[derive(Debug, Serialize)]
+pub(crate) struct DirectSince {
+    /// Since when.
+    pub at: String,
+    /// The patterns of the targets, each with the chain that it took before.
+    pub targets: Vec<String>,
+}
+
+impl From<&WentDirect> for DirectSince {
+    fn from(direct: &WentDirect) -> Self {
+        Self { at: rfc_3339(direct.at), targets: DirectTarget::in_words(&direct.targets) }
+    }
 }
 
 /// Reloads by outcome.
