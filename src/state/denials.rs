@@ -24,6 +24,8 @@ pub(crate) enum ClientLine {
     UnusedPreferences,
     /// A client names a session with a country in its name.
     CountryInSession,
+    /// A client of this protocol asks for an address, and routes before the one that it takes are for names.
+    AddressForName(Protocol),
 }
 
 /// Why requests are refused, as far as one line of the log can stand for many: clients choose neither the number of these
