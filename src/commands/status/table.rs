@@ -445,6 +445,7 @@ mod tests {
             "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",
             "generation": 7, "generation_since": "2026-11-22T20:11:02Z", "draining": false,
             "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
+            "went_direct": { "at": "2026-11-22T20:11:02Z", "targets": ["*.a.test (chain x)", "2 more"] },
             "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
@@ -472,6 +473,7 @@ config       config.d
 generation   7, since 2026-11-22T20:11:02Z
 rejected     the files on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
+direct       since 2026-11-22T20:11:02Z targets that went through hops go direct: *.a.test (chain x), 2 more
 hops off     backup (by `--disable`), third
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
@@ -484,6 +486,8 @@ default    12     200        35       2  1023 B   1.5 MiB
 
 hop        open  opened  requests  failed    sent  received  answers in
 corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
+opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins and TLS \
+with hops; `mooltiroute usage` has the bytes on the wire
 
 pool   member      state                         carried  failed  refused  address
 exits  members[0]  in use, refused the last 3        120       0        4  a.test:80
