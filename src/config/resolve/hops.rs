@@ -337,6 +337,10 @@ fn kind_instead(name: &str) -> Option<&'static str> {
         "list" | "proxylist" | "proxies" | "file" | "group" => {
             "write `kind: pool`, and `members_from: { file: FILE }` for a list of proxies"
         }
+        "socks4" | "socks4a" => {
+            "SOCKS4 is not supported for a hop; ask for a proxy with SOCKS5 or HTTP, and write `kind: socks5` or `kind: \
+             http-connect`"
+        }
         "roundrobin" => "write `kind: pool` and `pick: round-robin`",
         "failover" | "fallback" | "backup" => "write `kind: pool` and `pick: failover`",
         "random" => "write `kind: pool` and `pick: random`",

@@ -54,6 +54,8 @@ pub(super) enum InvalidLine {
     Address(InvalidAuthority),
     Scheme,
     Socks4,
+    /// A proxy has no path.
+    Path,
     /// A URL with the login behind the address.
     UrlLogin,
     /// The login is behind the address, although there is an `@` between them.
@@ -275,11 +277,17 @@ fn parse_url(scheme: &str, rest: &str) -> Result<ListedProxy, InvalidLine> {
         // Providers' lists have the login behind the address, and people put a scheme before it.
         return match by_colons(rest) {
             Some(Ok(_)) if !has_bare_ipv6(rest) => Err(InvalidLine::UrlLogin),
-            _ => proxy(Some(scheme), rest, None),
+            _ => proxy(Some(scheme), rest, None).map_err(|invalid| or_path(invalid, rest)),
         };
     };
     let (user, password) = split_login(login, address)?;
     proxy(Some(scheme), address, Some((decoded(user)?, decoded(password)?)))
+        .map_err(|invalid| or_path(invalid, address))
+}
+
+/// Returns why `address` is no address, which is its path if it has one.
+fn or_path(invalid: InvalidLine, address: &str) -> InvalidLine {
+    if address.contains(['/', '?', '#']) { InvalidLine::Path } else { invalid }
 }
 
 fn scheme_of(scheme: &str) -> Option<ListScheme> {
@@ -435,6 +443,9 @@ mod tests {
         check("{\"ip\": \"1.2.3.4\", \"port\": 80}", Err(L::Json));
         check("\"1.2.3.4:80\"", Err(L::Quotes));
         check("'http://1.2.3.4:80'", Err(L::Quotes));
+        check("http://a:80/path", Err(L::Path));
+        check("http://u:p/w@a:80/path?x=1", Err(L::Path));
+        check("http://u:p/w@a:80/", Ok(("a:80", "u|p/w")));
         check("http://u:%zz@a:80", Err(L::Escape));
         check("http://u:%0a@a:80", Err(L::Control));
     }

@@ -96,6 +96,9 @@ impl InvalidLine {
             Self::Scheme => {
                 "the scheme is unknown; write `http://`, `https://` or `socks5://`, or leave it out"
             }
+            Self::Path => {
+                return format!("the address has a path behind it; write {without}").into();
+            }
             Self::Socks4 => {
                 "SOCKS4 is not supported; ask the provider for HTTP or SOCKS5, or remove the line"
             }

@@ -86,6 +86,7 @@ const RATES: &[&str] = &[
 ];
 /// Words for checks of hops ahead of requests.
 const HEALTH_CHECKS: &[&str] = &[
+    "health",
     "health_check",
     "healthcheck",
     "health_checks",
@@ -93,6 +94,9 @@ const HEALTH_CHECKS: &[&str] = &[
     "checks",
     "max_fails",
     "fail_timeout",
+    "liveness",
+    "probe",
+    "probes",
 ];
 
 /// All tables of this module.
@@ -442,7 +446,7 @@ const LOG: [OtherKeys; 5] = [
     ),
 ];
 
-const HOP: [OtherKeys; 17] = [
+const HOP: [OtherKeys; 18] = [
     keys(
         &["domain", "workgroup", "ntdomain"],
         "write the domain into the username, as in `username: 'DOMAIN\\NAME'`",
@@ -527,6 +531,23 @@ const HOP: [OtherKeys; 17] = [
         "write `pick: round-robin`, or `failover`, `random`, `sticky` or `least-used`",
     )
     .beside("pick"),
+    keys(
+        &[
+            "members",
+            "members_from",
+            "pick",
+            "balance",
+            "strategy",
+            "hops",
+            "nodes",
+            "servers",
+            "proxies",
+            "backends",
+            "upstreams",
+        ],
+        "a choice among proxies is a hop of its own: write each proxy as a hop, and `hops: { NAME: { kind: pool, members: \
+         [HOP, HOP] } }`",
+    ),
 ];
 
 const HOP_TLS: [OtherKeys; 5] = [
@@ -600,7 +621,7 @@ const CONDITIONS: &[&str] = &[
     "reachable",
 ];
 
-const ROUTE: [OtherKeys; 10] = [
+const ROUTE: [OtherKeys; 11] = [
     keys(SWITCHES, "a route has no switch: to leave one out, write a `#` before each of its lines"),
     keys(CONDITIONS, HOPS_HAVE_CONDITIONS),
     keys(
@@ -659,6 +680,10 @@ const ROUTE: [OtherKeys; 10] = [
         "write `chain: CHAIN`, and the hops of the chain as `chains: { CHAIN: [HOP] }`",
     ),
     keys(&["dst_port", "dport", "destination_port"], "write `ports: [443]`"),
+    keys(
+        &["default", "otherwise", "fallback", "final", "else", "catch_all", "rest", "any", "all"],
+        "a route without `hosts` and `ports` is for every target: write `{ chain: CHAIN }` as the last route",
+    ),
     keys(
         &["path", "paths", "path_prefix", "regex", "method", "methods"],
         "a route sees only the host and the port of a target: write `hosts: [HOST]` and `ports: [443]`",

@@ -8,8 +8,10 @@ impl Tree {
     /// Returns what to write if the mapping at `path` lacks `key`.
     pub(super) fn missing_instead(&self, path: &KeyPath, key: &str) -> Option<String> {
         self.kind_instead(path)
+            .or_else(|| self.pool_instead(path).map(str::to_owned))
             .or_else(|| self.when_instead(path))
             .or_else(|| self.user_instead(path, key))
+            .or_else(|| of_budget(path, key).map(str::to_owned))
     }
 
     /// Returns what to write for a hop at `path` that has the name of its account as a template.
@@ -34,6 +36,14 @@ impl Tree {
         })
     }
 
+    /// Returns the kind to write for the hop at `path`, if it has members like a pool.
+    fn pool_instead(&self, path: &KeyPath) -> Option<&'static str> {
+        let hop = self.value(path)?.as_mapping()?;
+        let has_members = hop.contains_key("members") || hop.contains_key("members_from");
+        (has_members && path.keys().first()?.name() == Some("hops"))
+            .then_some("a hop with `members` is of `kind: pool`")
+    }
+
     /// Returns what to write for an `enabled` at `path` that has a condition in place of `when`.
     fn when_instead(&self, path: &KeyPath) -> Option<String> {
         let condition = self.value(path)?.as_mapping()?;
@@ -42,4 +52,14 @@ impl Tree {
             "write `when:` and the condition below it: `enabled: { when: { … } }`".to_owned()
         })
     }
+}
+
+/// Returns what to write for a budget at `path` that lacks `key`.
+fn of_budget(path: &KeyPath, key: &str) -> Option<&'static str> {
+    let is_budget = path.last_name() == Some("budget");
+    Some(match key {
+        "per" if is_budget => "write `per: month` beside it, or `hour`, `day` or `week`",
+        "bytes" if is_budget => "write its size, as in `bytes: 5GiB`, or `bytes: 5000000000`",
+        _ => return None,
+    })
 }

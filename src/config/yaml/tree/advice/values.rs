@@ -130,6 +130,7 @@ impl Tree {
             ("server", "protocols") => text
                 .filter(|text| ["https", "tls", "ssl"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| HTTPS_LISTENER.to_owned()),
+            ("routes", "chain") if value.is_sequence() => Some(HOPS_IN_ROUTE.to_owned()),
             ("routes", "hosts") => text.and_then(|text| {
                 host_pattern::instead(text, is_shown)
                     .or_else(|| host_pattern::list_instead(text, is_shown))
@@ -399,6 +400,7 @@ const WARM: &str =
 const WHEN: &str = "write `when: { any: [CONDITION, CONDITION] }`, or `all` in place of `any`";
 const NO_DISCOVERY: &str = "the address of a PAC file is not discovered (WPAD): write it, which is often `url: \
                             http://wpad.DOMAIN/wpad.dat`";
+const HOPS_IN_ROUTE: &str = "a route names one chain: write the list as a chain, `chains: { NAME: [HOP] }`, and `chain: NAME` here";
 const HOP_IN_CHAIN: &str = "a chain has the names of hops: write `hops: { NAME: { kind: pool, members: [HOP, HOP] } }`, or a hop of \
                             another kind, and `[NAME]` here";
 const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
