@@ -43,6 +43,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "connections  {} of {}", word(&connections["open"]), word(&connections["limit"]))?;
     let is_draining = status["draining"].as_bool() == Some(true);
     writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
+    auth_refusals(&status["auth_refusals"], out)?;
     generations(&status["generations"], out)?;
     conditions(&status["conditions"], out)?;
     documents(&status["pac_files"], "is chosen by", out)?;
@@ -85,6 +86,19 @@ fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Resu
     list(&rejected["problems"])
         .iter()
         .try_for_each(|problem| writeln!(out, "             {}", word(problem)))
+}
+
+/// Says how many requests `server.auth` refused, if it refused any.
+fn auth_refusals(refusals: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let without = number(&refusals["without_credentials"]);
+    let wrong = number(&refusals["with_wrong_credentials"]);
+    if without + wrong == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "server.auth  {RED}refused{RESET} {without} requests without credentials, {wrong} with wrong ones"
+    )
 }
 
 fn generations(generations: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -425,6 +439,7 @@ mod tests {
             "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
             "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
+            "auth_refusals": { "without_credentials": 3, "with_wrong_credentials": 1 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": hop }, "target_failures": [],
             "hops_off": ["backup", "third"], "hops_switched": { "backup": "--disable" },
@@ -453,6 +468,7 @@ rejected     the files on disk since 2026-11-22T21:00:00Z; generation 7 stays in
 hops off     backup (by `--disable`), third
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
+server.auth  refused 3 requests without credentials, 1 with wrong ones
 
 generation  tunnels  requests  since
 7                12         0  2026-11-22T20:11:02Z

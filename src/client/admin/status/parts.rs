@@ -8,7 +8,7 @@ use crate::{
     config::Per,
     metrics::{Buckets, Failure, HopCounts, LastFailure, Totals},
     network::ShownCondition,
-    state::{generation::Generation, shared::Rejection},
+    state::{denials::AuthRefusals, generation::Generation, shared::Rejection},
     timestamp::rfc_3339,
     usage::UsageAccount,
 };
@@ -40,6 +40,22 @@ pub(crate) struct ConnectionStatus {
     pub open: usize,
     /// How many may be.
     pub limit: usize,
+}
+
+/// Requests that `server.auth` refused.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuthRefusalStatus {
+    /// Those whose clients sent no credentials when they were asked for them.
+    pub without_credentials: u64,
+    /// Those with other credentials, or by another scheme.
+    pub with_wrong_credentials: u64,
+}
+
+impl From<AuthRefusals> for AuthRefusalStatus {
+    fn from(counts: AuthRefusals) -> Self {
+        let AuthRefusals { without_credentials, with_wrong_credentials } = counts;
+        Self { without_credentials, with_wrong_credentials }
+    }
 }
 
 /// A generation that is in force, or has users left.
