@@ -369,7 +369,12 @@ fn kind_instead(name: &str) -> Option<&'static str> {
         "sticky" => "write `kind: pool` and `pick: sticky`",
         "leastused" | "leastconn" => "write `kind: pool` and `pick: least-used`",
         "proxy" | "httpproxy" | "forward" | "upstream" | "parent" | "squid" | "corporate"
-        | "connect" => "write `kind: http-connect`",
+        | "connect" | "tinyproxy" | "privoxy" | "haproxy" | "nginx" | "mitmproxy" | "gost"
+        | "clash" => "write `kind: http-connect`",
+        "cntlm" | "px" | "pxproxy" => {
+            "write `kind: http-connect` and `auth: [negotiate, ntlm]`, with the company's proxy as `address`; the program of that \
+             name is not needed then"
+        }
         "httpsproxy" => "write `kind: http-connect` and `tls: true`",
         "wpad" | "auto" | "autoconfig" => {
             "write `kind: pac` and `url: URL`, with the address of the PAC file"
