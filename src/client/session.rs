@@ -7,7 +7,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 use tracing::{Instrument as _, debug, debug_span, warn};
 
 pub(crate) use self::refusals::turn_away;
-use self::refusals::{log_unauthorized, refuse, refuse_protocol};
+use self::refusals::{log_unanswered, log_unauthorized, refuse, refuse_protocol};
 use crate::{
     client::{
         accepted::Accepted,
@@ -50,14 +50,21 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
             worker = thread::current().name(),
         );
         let shutdown = admission.shared().shutdown();
+        let (peer, challenges) = (accepted.peer, &admission.shared().denials().challenges);
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
         // It is written where it stays: made first and moved then, all of its room would be copied.
         let room = Box::new_uninit();
         let requests = Box::into_pin(Box::write(room, requests(accepted, admission.shared())));
         let work = async {
             debug!("connection accepted");
-            let Some(mut tunnel) = requests.await else { return };
-            tunnel.run(shutdown).await;
+            match requests.await {
+                Some(mut tunnel) => tunnel.run(shutdown).await,
+                // Boxed, so that open tunnels don't keep room for it.
+                None if challenges.concerns(peer) => {
+                    Box::pin(log_unanswered(peer, admission.shared())).await;
+                }
+                None => {}
+            }
         };
         // One registration for the steps of the shutdown serves everything below, which only asks
         // whether they have come. To register for each wait would take a lock each time.
@@ -261,6 +268,9 @@ fn admit(
         Target::Resource(resource) => resource.authority(),
         Target::Origin(_) | Target::Asterisk => return Ok(admitted),
     };
+    if generation.auth.is_some() {
+        shared.denials().challenges.answer(client.peer.ip(), target);
+    }
     // Here and not in the chain, since only HTTP has the field, and a request for the proxy itself
     // goes nowhere.
     if via::names_loop(head.fields(), generation.via.as_deref()) {

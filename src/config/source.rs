@@ -85,6 +85,14 @@ impl Environment {
         Self { variables: Arc::new(find), ..self }
     }
 
+    /// Returns this environment without all variables but those of `names`.
+    #[must_use]
+    pub(crate) fn limited_to(self, names: &'static [&'static str]) -> Self {
+        let all = Arc::clone(&self.variables);
+        let find = move |name: &str| names.contains(&name).then(|| all(name)).flatten();
+        Self { variables: Arc::new(find), ..self }
+    }
+
     /// Returns this environment with a value for every variable that is not set. It is a number and a text.
     pub(crate) fn with_placeholders(self) -> Self {
         let others = Arc::clone(&self.variables);
@@ -205,7 +213,9 @@ impl Source {
                         }
                         _ => format!("`{shown}` from {from} can't be read: {error}"),
                     };
-                    Err(Problem::new(&KeyPath::default(), "source", message).into())
+                    let help = unreadable_configuration(&path, &error);
+                    let problem = Problem::new(&KeyPath::default(), "source", message);
+                    Err(Problem { help, ..problem }.into())
                 }
             };
         }

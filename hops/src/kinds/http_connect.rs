@@ -176,7 +176,11 @@ impl Link for HttpConnect {
     }
 
     fn settings(&self) -> LinkSettings {
-        LinkSettings::http().with_credentials(self.authenticator.is_some())
+        let settings = LinkSettings::http().with_credentials(self.authenticator.is_some());
+        match &self.authenticator {
+            Some(authenticator) => settings.with_secret_key(authenticator.secret_key()),
+            None => settings,
+        }
     }
 
     fn pass_headers(&self) -> Option<&PassHeaders> {

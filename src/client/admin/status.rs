@@ -12,8 +12,8 @@ use mooltiroute_hops::SourceKind;
 use serde::Serialize;
 
 pub(crate) use self::parts::{
-    BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals, InUse, Rejected,
-    ReloadStatus,
+    AuthRefusalStatus, BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals,
+    InUse, Rejected, ReloadStatus,
 };
 use self::{pools::Pool, sources::SourceStatus};
 use crate::{
@@ -51,6 +51,8 @@ pub(crate) struct StatusDocument {
     pub listeners: Vec<SocketAddr>,
     /// Clients' connections.
     pub connections: ConnectionStatus,
+    /// Requests that `server.auth` refused since the start.
+    pub auth_refusals: AuthRefusalStatus,
     /// Whether it is about to end.
     pub draining: bool,
     /// The generations in use, the one in force last.
@@ -114,6 +116,7 @@ impl StatusDocument {
                 open: shared.open(),
                 limit: current.limits.connections,
             },
+            auth_refusals: shared.denials().auth_refusals().into(),
             draining: shared.shutdown().is_draining(),
             generations: shared.live().alive().iter().map(|one| InUse::from(&**one)).collect(),
             chains: chains

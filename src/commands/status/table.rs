@@ -44,6 +44,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "connections  {} of {}", word(&connections["open"]), word(&connections["limit"]))?;
     let is_draining = status["draining"].as_bool() == Some(true);
     writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
+    auth_refusals(&status["auth_refusals"], out)?;
     generations(&status["generations"], out)?;
     conditions(&status["conditions"], out)?;
     documents(&status["pac_files"], "is chosen by", out)?;
@@ -106,6 +107,19 @@ fn went_direct(direct: &Value, out: &mut dyn Write) -> io::Result<()> {
         "{RED}direct{RESET}       since {} targets that went through hops go direct: {}",
         word(&direct["at"]),
         targets.join(", ")
+    )
+}
+
+/// Says how many requests `server.auth` refused, if it refused any.
+fn auth_refusals(refusals: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let without = number(&refusals["without_credentials"]);
+    let wrong = number(&refusals["with_wrong_credentials"]);
+    if without + wrong == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "server.auth  {RED}refused{RESET} {without} requests without credentials, {wrong} with wrong ones"
     )
 }
 
@@ -448,6 +462,7 @@ mod tests {
             "went_direct": { "at": "2026-11-22T20:11:02Z", "targets": ["*.a.test (chain x)", "2 more"] },
             "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
+            "auth_refusals": { "without_credentials": 3, "with_wrong_credentials": 1 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": hop }, "target_failures": [],
             "hops_off": ["backup", "third"], "hops_switched": { "backup": "--disable" },
@@ -477,6 +492,7 @@ direct       since 2026-11-22T20:11:02Z targets that went through hops go direct
 hops off     backup (by `--disable`), third
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
+server.auth  refused 3 requests without credentials, 1 with wrong ones
 
 generation  tunnels  requests  since
 7                12         0  2026-11-22T20:11:02Z

@@ -9,6 +9,7 @@ use crate::{
     metrics::{Buckets, Failure, HopCounts, LastFailure, Totals},
     network::ShownCondition,
     state::{
+        denials::AuthRefusals,
         generation::Generation,
         shared::{DirectTarget, Rejection, WentDirect},
     },
@@ -58,6 +59,22 @@ pub(crate) struct ConnectionStatus {
     pub open: usize,
     /// How many may be.
     pub limit: usize,
+}
+
+/// Requests that `server.auth` refused.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuthRefusalStatus {
+    /// Those whose clients sent no credentials when they were asked for them.
+    pub without_credentials: u64,
+    /// Those with other credentials, or by another scheme.
+    pub with_wrong_credentials: u64,
+}
+
+impl From<AuthRefusals> for AuthRefusalStatus {
+    fn from(counts: AuthRefusals) -> Self {
+        let AuthRefusals { without_credentials, with_wrong_credentials } = counts;
+        Self { without_credentials, with_wrong_credentials }
+    }
 }
 
 /// A generation that is in force, or has users left.
