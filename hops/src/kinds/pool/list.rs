@@ -70,6 +70,8 @@ pub(super) enum InvalidLine {
     Ambiguous,
     Control,
     Escape,
+    /// There is a path, a query or a fragment behind the address.
+    Path,
 }
 
 /// A probable mistake in a line that is valid.
@@ -157,6 +159,13 @@ fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
         if let Some(address) = host_and_port(line) {
             return proxy(None, &address, None);
         }
+        match without_path(line).map(parse_form) {
+            Some(Ok(_)) => return Err(InvalidLine::Path),
+            Some(Err(missing @ InvalidLine::Address(InvalidAuthority::MissingPort))) => {
+                return Err(missing);
+            }
+            _ => {}
+        }
         Err(OtherForm::of(line, parse_form).map_or(error, InvalidLine::Form))
     })
 }
@@ -229,6 +238,15 @@ fn parse_parts(line: &str) -> Result<ListedProxy, InvalidLine> {
         (_, Some(Err(error))) | (Some(Err(error)), None) => Err(error),
         (None, None) => proxy(None, line, None),
     }
+}
+
+/// Returns `line` up to the path, the query or the fragment behind its address, if it has one.
+fn without_path(line: &str) -> Option<&str> {
+    // A login may have these characters in it, and comes before the `@`.
+    let address = line.find("://").map_or(0, |at| at + "://".len());
+    let address = line[address..].rfind('@').map_or(address, |at| address + at + 1);
+    let end = line[address..].find(['/', '?', '#'])?;
+    Some(&line[..address + end])
 }
 
 /// Splits the login before an `@`.
@@ -409,6 +427,13 @@ mod tests {
         check("a:80:u:p@b:90", Err(L::Ambiguous));
         check("ftp://a:80", Err(L::Scheme));
         check("socks5://1.2.3.4:80:u:p", Err(L::UrlLogin));
+        check("http://u:p@127.0.0.1:80/path?x=1", Err(L::Path));
+        check("http://a:80?x", Err(L::Path));
+        check("socks5://a:80/#x", Err(L::Path));
+        check("a:80/x", Err(L::Path));
+        check("u:p@a:80/x", Err(L::Path));
+        check("http://a.test/path", Err(L::Address(InvalidAuthority::MissingPort)));
+        check("http://a:x/path", Err(L::Address(InvalidAuthority::InvalidPort)));
         check("socks4://a:80", Err(L::Socks4));
         check("SOCKS4a://a:80", Err(L::Socks4));
         for line in [
