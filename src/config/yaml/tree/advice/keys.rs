@@ -32,6 +32,11 @@ pub(in crate::config::yaml::tree) fn is_listed(name: &str) -> bool {
     all.any(|others| others.keys.contains(&&*name))
 }
 
+/// Returns whether `name` is a word for a route that takes what no other route takes.
+pub(super) fn means_everything(name: &str) -> bool {
+    EVERYTHING.contains(&&*plain(name))
+}
+
 fn plain(name: &str) -> String {
     name.to_ascii_lowercase().replace('-', "_")
 }
@@ -86,11 +91,16 @@ const RATES: &[&str] = &[
 ];
 /// Words for checks of hops ahead of requests.
 const HEALTH_CHECKS: &[&str] = &[
+    "health",
+    "healthy",
     "health_check",
     "healthcheck",
     "health_checks",
     "check",
     "checks",
+    "check_interval",
+    "probe_interval",
+    "liveness",
     "max_fails",
     "fail_timeout",
 ];
@@ -600,7 +610,24 @@ const CONDITIONS: &[&str] = &[
     "reachable",
 ];
 
-const ROUTE: [OtherKeys; 10] = [
+/// Words for a route that takes what no other route takes.
+const EVERYTHING: &[&str] = &[
+    "default",
+    "otherwise",
+    "fallback",
+    "final",
+    "else",
+    "any",
+    "all",
+    "everything",
+    "catch_all",
+    "catchall",
+    "rest",
+    "others",
+];
+
+const ROUTE: [OtherKeys; 11] = [
+    keys(EVERYTHING, FOR_EVERYTHING),
     keys(SWITCHES, "a route has no switch: to leave one out, write a `#` before each of its lines"),
     keys(CONDITIONS, HOPS_HAVE_CONDITIONS),
     keys(
@@ -666,6 +693,7 @@ const ROUTE: [OtherKeys; 10] = [
 ];
 
 const ROUTES: &str = "a route says which hosts take which chain: `routes: [{ hosts: [HOST], chain: CHAIN }, { chain: default }]`";
+pub(super) const FOR_EVERYTHING: &str = "a route without `hosts` and `ports` matches everything: as the last route, write `- { chain: CHAIN }`";
 const HOPS_HAVE_CONDITIONS: &str = "hops have conditions, and chains leave a hop out while it is off: write `hops: { NAME: { \
                                     enabled: { when: { resolves: NAME } } } }`, or another condition";
 const ONLY_AUTH: &str = "clients are let in by credentials, whatever their address: write `auth: { username: NAME, password: \

@@ -10,6 +10,43 @@ impl Tree {
         self.kind_instead(path)
             .or_else(|| self.when_instead(path))
             .or_else(|| self.user_instead(path, key))
+            .or_else(|| self.example_of(path, key))
+    }
+
+    /// Returns an example of `key`, which must be written at `path`.
+    fn example_of(&self, path: &KeyPath, key: &str) -> Option<String> {
+        let names: Vec<&str> =
+            path.keys().iter().map(|key| key.name().unwrap_or_default()).collect();
+        let example = match (&*names, key) {
+            (["hops", _, "budget"], "per") => {
+                "write `per: month`, or `hour`, `day` or `week` in place of `month`, as in `budget: { bytes: 5GiB, per: month }`"
+            }
+            (["hops", _, "budget"], "bytes") => {
+                "write a size, as in `budget: { bytes: 5GiB, per: month }`"
+            }
+            (["routes", _], "chain") => {
+                "write `chain: NAME`, with the name of a chain, or `chain: direct`"
+            }
+            (["chains", _], "hops") => "write `hops: [HOP]`, with the hops in the order of travel",
+            (["hops", _, "budget", "then"], "chain") => "write `then: { chain: CHAIN }`",
+            (["server", "auth"], _) => {
+                "write both, as in `auth: { username: NAME, password: \"${PASSWORD}\" }`"
+            }
+            ([.., "tls"], "cert" | "key") => "write both, as in `tls: { cert: FILE, key: FILE }`",
+            (["hops", ..], "members") => {
+                "write `members: [HOP, HOP]`, or `members_from: { file: FILE }` for a list of proxies"
+            }
+            (["hops", ..], "address") => "write `address: \"HOST:PORT\"`",
+            (["hops", _], "url") => {
+                "write `url: URL`, with the address of the PAC file, or `file: FILE`"
+            }
+            (["hops", ..], "user" | "pass") => "write `user: NAME` and `pass: \"${PASSWORD}\"`",
+            (["hops", ..], "username" | "password") => {
+                "write `username: NAME` and `password: \"${PASSWORD}\"`"
+            }
+            _ => return None,
+        };
+        Some(example.to_owned())
     }
 
     /// Returns what to write for a hop at `path` that has the name of its account as a template.
