@@ -7,6 +7,7 @@ pub(crate) mod ask;
 pub(crate) mod auth;
 pub(crate) mod connect;
 pub(crate) mod connection;
+pub(crate) mod departure;
 pub(crate) mod detect;
 pub(crate) mod forward;
 mod head_limits;

@@ -68,7 +68,7 @@ pub fn execute(cli: Cli, registry: Registry, environment: &Environment) -> ExitC
         Command::Env(flags) => env::run(&flags, registry, environment),
         Command::Exec(flags) => exec::run(&flags, registry, environment),
         Command::Usage(flags) => usage::run(&flags, environment),
-        Command::Service(flags) => service::run(&flags, environment),
+        Command::Service(flags) => service::run(&flags, registry, environment),
         Command::Init(flags) => init::run(&flags, &registry),
         Command::Schema => schema::run(&registry),
         Command::Completions { shell } => completions::run(shell),
@@ -334,3 +334,7 @@ const LINE_CHARS_MAX: usize = 120;
 
 const VISIBLE_CREDENTIALS: &str = "other users of this machine can see the credentials on the command line; `mooltiroute \
                                    check --hop URL` prints a configuration to use instead";
+
+/// Says the same of `check --hop` itself.
+const VISIBLE_TO_OTHERS: &str = "other users of this machine can see the credentials on the command line; use the configuration \
+                                 on standard output instead, and set its variables";

@@ -1,6 +1,7 @@
 //! The log: one line per event, on standard error.
 
 mod line;
+mod logfmt;
 mod queue;
 
 use std::{
@@ -26,6 +27,7 @@ use tracing_subscriber::{
 
 use self::{
     line::LineFormat,
+    logfmt::Logfmt,
     queue::{Queue, queue},
 };
 pub(crate) use self::{line::LogLine, queue::Flush};
@@ -137,6 +139,16 @@ impl DirectLog {
         true
     }
 
+    /// Returns a layer that writes events to `writer` in `format`, as those of a process without a terminal.
+    #[cfg(test)]
+    pub(crate) fn events<S, W>(writer: W, format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+        W: for<'writer> lines::MakeWriter<'writer> + Send + Sync + 'static,
+    {
+        written(writer, format, false)
+    }
+
     /// Returns a log that writes to `out` in `format`.
     #[cfg(test)]
     pub(crate) fn to(out: impl io::Write + Send + 'static, format: LogFormat) -> (Self, Flush) {
@@ -175,9 +187,18 @@ fn layer<S>(format: LogFormat, queue: &Queue) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let layer = lines::layer().with_writer(queue.clone()).with_target(false);
+    written(queue.clone(), format, io::stderr().is_terminal())
+}
+
+/// Returns a layer that writes to `writer`, which is a terminal or not.
+fn written<S, W>(writer: W, format: LogFormat, is_terminal: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> lines::MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let layer = lines::layer().with_writer(writer).with_target(false);
     match format {
-        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => layer.fmt_fields(Logfmt).with_ansi(is_terminal).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     }
 }

@@ -215,6 +215,8 @@ impl Proxy {
         let shared = server.shared();
         // Served to the end, so that `ps` and `kill` work on the connections that a drain waits for.
         let mut control = pin!(serve_control(control));
+        // A start ends like a peak: much of what it took is not needed any more.
+        drop(shared.peaks().hold());
         tokio::select! {
             () = shared.shutdown().draining() => {}
             never = reloads.run() => match never {},

@@ -152,6 +152,8 @@ pub struct LinkSettings {
     pub has_tls_key: bool,
     /// Whether the link has credentials for its hop.
     pub has_credentials: bool,
+    /// The key that the secret part of them is written in: `password`, `password_file` or `nt_hash`.
+    pub secret_key: &'static str,
 }
 
 impl LinkSettings {
@@ -177,6 +179,12 @@ impl LinkSettings {
         Self { has_credentials, ..self }
     }
 
+    /// Returns these settings for a link whose password or hash is written in the key `secret_key`.
+    #[must_use]
+    pub fn with_secret_key(self, secret_key: &'static str) -> Self {
+        Self { secret_key, ..self }
+    }
+
     /// Returns these settings for a kind that never speaks TLS to its hop.
     #[must_use]
     pub fn without_tls_key(self) -> Self {
@@ -187,7 +195,13 @@ impl LinkSettings {
 impl Default for LinkSettings {
     /// Returns the settings of an HTTP proxy with all keys and with credentials.
     fn default() -> Self {
-        Self { is_socks: false, protocol_key: "kind", has_tls_key: true, has_credentials: true }
+        Self {
+            is_socks: false,
+            protocol_key: "kind",
+            has_tls_key: true,
+            has_credentials: true,
+            secret_key: "password",
+        }
     }
 }
 

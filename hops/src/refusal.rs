@@ -48,6 +48,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// How long the credentials will not be sent again, to keep the account from being locked.
     pub held_back: Option<Duration>,
+    /// Whether it is about a ticket, which the domain has issued: no account is locked after it.
+    pub is_of_ticket: bool,
     /// The scheme of the login that came before the refusal, such as `NTLM`.
     pub login: Option<&'static str>,
     /// A line of the hop's own page, fit for a log and shortened. It repeats no secret of the request.
@@ -109,6 +111,7 @@ impl Refusal {
             advice: None,
             retry_after: None,
             held_back: None,
+            is_of_ticket: false,
             login: None,
             page: None,
             http: None,

@@ -190,6 +190,7 @@ impl<R: Reader> Remote<R> {
     }
 
     /// Waits until [`value`](Self::value) no longer has to.
+    #[cfg_attr(not(feature = "pac"), expect(dead_code, reason = "only PAC files are waited for"))]
     pub(crate) fn prepare(self: &Arc<Self>) -> Eventual<'static, ()> {
         let Some(services) = self.server.services.present() else { return Eventual::Ready(()) };
         match self.find(services.network_epoch()) {

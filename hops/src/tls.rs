@@ -5,6 +5,7 @@
 
 mod authorities;
 pub mod certificate;
+mod certificate_words;
 mod file_content;
 mod layer;
 mod pinned;
@@ -30,6 +31,7 @@ use self::{
     rejected::ExplainingVerifier,
 };
 pub use self::{
+    certificate_words::{certificate_in_words, library_name},
     file_content::FileContent,
     layer::layer,
     rejected::{GivenAuthorities, RejectedCertificate, RejectionReason, presented_name},

@@ -4,10 +4,7 @@ mod access_line;
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
-    pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::Poll,
 };
 
 use mooltiroute_hops::Tunnel;
@@ -44,6 +41,8 @@ pub(crate) struct Outcome<'a, E> {
     pub received: u64,
     /// How it ended.
     pub end: &'a E,
+    /// Why it ended like that, if there is more to say.
+    pub reason: Option<&'a str>,
 }
 
 impl Account {
@@ -82,21 +81,6 @@ impl Account {
     /// Whether someone asked for its end.
     pub(crate) fn is_killed(&self) -> bool {
         self.row().is_killed()
-    }
-
-    /// Waits for `work`. Returns `None` as soon as the connection is killed.
-    ///
-    /// The caller pins the work: a future that is handed over takes its room twice, here and in the caller's future.
-    pub(crate) async fn unless_killed<F: Future>(
-        &self,
-        mut work: Pin<&mut F>,
-    ) -> Option<F::Output> {
-        // A kill wakes this task, so the flag has to be looked at only when the task runs.
-        poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Pending if self.is_killed() => Poll::Ready(None),
-            done => done.map(Some),
-        })
-        .await
     }
 
     /// Ends the tunnel if a hop on its way has left with `on_leave: cut` while the tunnel was being opened.
@@ -170,8 +154,8 @@ impl Account {
 
     fn line<E: fmt::Display>(&self, outcome: &Outcome<'_, E>, message: &'static str) {
         if self.row().generation.is_access_logged {
-            let Outcome { status, sent, received, end } = *outcome;
-            let passed = Passed { message, sent, received, end };
+            let Outcome { status, sent, received, end, reason } = *outcome;
+            let passed = Passed { message, sent, received, end, reason };
             AccessLine::new(self.row(), status).passed(passed, self.registration.log());
         }
     }

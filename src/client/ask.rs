@@ -3,7 +3,7 @@
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use mooltiroute_hops::{Authority, Country, InvalidPreferences, Preferences};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply, socks::reply_code},
@@ -117,6 +117,9 @@ impl Ask<'_> {
         if let Some(country) = preferences.country_in_session() {
             asker.log_country_in_session(country, shared);
         }
+        if generation.passes_routes_by_name(&Query { target: self.target }, &way) {
+            asker.log_address(way, shared);
+        }
         let Self { peer, protocol, method, target, .. } = *self;
         let session = preferences.session.as_deref();
         let facts = ConnectionFacts { peer, protocol, method, target, way, generation, session };
@@ -223,6 +226,16 @@ impl Asker<'_> {
         }
     }
 
+    /// Logs that the client sent an address, to which routes by name don't apply. It may have looked up the name itself.
+    fn log_address(&self, way: Way<'_>, shared: &Shared) {
+        let Self { peer: client, protocol, target } = self;
+        if let Some(skipped) = shared.denials().note(ClientLine::AddressForName(*protocol)) {
+            let (route, chain) = (way.route, way.chain.name());
+            let advice = address_advice(*protocol);
+            info!(%client, %protocol, %target, route, %chain, advice, skipped, "the client sent an address; routes by name need the name");
+        }
+    }
+
     /// Logs that the country in the name of the client's session has no effect.
     fn log_country_in_session(&self, country: Country, shared: &Shared) {
         let Self { peer: client, target, .. } = self;
@@ -233,6 +246,19 @@ impl Asker<'_> {
             );
             warn!(%client, %target, reason, skipped, "a country in the name of a session has no effect");
         }
+    }
+}
+
+/// Returns what to do if a client looks up names itself.
+fn address_advice(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Socks5 => {
+            "if the client has looked up a name: let it send the name, as with `socks5h://` in place of `socks5://`"
+        }
+        Protocol::Socks4a => {
+            "if the client has looked up a name: let it send the name, as with `socks4a://` in place of `socks4://`"
+        }
+        Protocol::Http => "if the client has looked up a name: let it send the name",
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
         ask::{Ask, Denial},
         auth::Admitted,
         connection::Client,
+        departure::{Interruption, unless_left},
         reply::{Reply, with_causes},
         tunnel::{OpenTunnel, Opening},
     },
@@ -84,11 +85,11 @@ pub(crate) async fn open<P: TunnelProtocol>(
     let round = {
         let begun = {
             let round = pin!(shared.begin_round(("CONNECT", &target), chain, generation));
-            account.unless_killed(round).await
+            unless_left(&mut client, account.row(), || account.is_killed(), round).await
         };
         match begun {
-            Some(Ok(round)) => round,
-            Some(Err(error)) => {
+            Ok(Ok(round)) => round,
+            Ok(Err(error)) => {
                 let reply = Reply::not_admitted(error, &target);
                 account.failed(&reply, reply.text());
                 let denial = Denial::NotAdmitted(error, target);
@@ -96,7 +97,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
                 client.close_after(&message).await;
                 return None;
             }
-            None => return killed(client, &account),
+            Err(interruption) => return interrupted(client, &account, interruption),
         }
     };
     let request = Request::new(&target, &preferences)
@@ -107,15 +108,20 @@ pub(crate) async fn open<P: TunnelProtocol>(
     let reached = {
         let trace = TunnelTrace { row: account.row(), round: &round };
         let upstream = pin!(chain.travel(&request, Destination::Target, &trace));
-        account.unless_killed(upstream).await
+        unless_left(&mut client, account.row(), || account.is_killed(), upstream).await
     };
     let mut upstream = match reached {
-        Some(Ok(connected)) => {
+        Ok(Ok(connected)) => {
             account.row().set_passage(connected.passage);
             account.end_if_its_hop_left(shared);
             connected.tunnel
         }
-        Some(Err(error)) => {
+        Ok(Err(error)) => {
+            if let Some(reason) = error.wait_in_words() {
+                account.row().set_passage(error.passage());
+                left(&account, Some(&reason));
+                return None;
+            }
             let reply = Reply::unreachable(&error);
             account.row().set_passage(error.passage());
             account.failed(&reply, &with_causes(&error));
@@ -123,19 +129,20 @@ pub(crate) async fn open<P: TunnelProtocol>(
             client.close_after(&message).await;
             return None;
         }
-        None => return killed(client, &account),
+        Err(interruption) => return interrupted(client, &account, interruption),
     };
     // The hops have answered, so this is no round of a loop. A tunnel may last for days, and must
     // not count as unanswered.
     drop(round);
     if account.is_killed() {
-        return killed(client, &account);
+        return interrupted(client, &account, Interruption::Cut);
     }
     account.takes(&upstream);
     // The bytes that the client sent ahead are still in `client.seen`: they go to the target only
     // now that there is a tunnel.
     if client.send(&answers.established(&upstream.take_returned_fields())).await.is_err() {
-        account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end: &End::ClientBroke });
+        let end = &End::ClientBroke;
+        account.tunnel(&Outcome { status: 200, sent: 0, received: 0, end, reason: None });
         return None;
     }
     let opening = Opening { status: 200, sent: 0, received: 0 };
@@ -156,13 +163,32 @@ impl Trace for TunnelTrace<'_> {
     fn passed(&self, stage: impl FnOnce() -> Stage) {
         self.round.passed(stage);
     }
+
+    fn is_abandoned(&self) -> bool {
+        self.row.is_abandoned()
+    }
 }
 
-/// Ends a tunnel that was killed before it was open.
-fn killed(client: Client, account: &Account) -> Option<Box<OpenTunnel>> {
-    account.tunnel(&Outcome { status: 0, sent: 0, received: 0, end: &End::Killed });
-    client.reset();
+/// Ends a tunnel that was killed, or whose client left, before it was open.
+fn interrupted(
+    client: Client,
+    account: &Account,
+    interruption: Interruption,
+) -> Option<Box<OpenTunnel>> {
+    match interruption {
+        Interruption::ClientLeft => left(account, None),
+        Interruption::Cut => {
+            let end = &End::Killed;
+            account.tunnel(&Outcome { status: 0, sent: 0, received: 0, end, reason: None });
+            client.reset();
+        }
+    }
     None
+}
+
+/// Logs that the client left before its tunnel was open, and what it waited for.
+fn left(account: &Account, reason: Option<&str>) {
+    account.tunnel(&Outcome { status: 0, sent: 0, received: 0, end: &End::ClientLeft, reason });
 }
 
 impl TunnelProtocol for HttpConnect<'_> {

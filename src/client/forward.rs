@@ -8,11 +8,9 @@ mod pump;
 mod upstream;
 
 use std::{
-    future::{Future, poll_fn},
     hash::{Hash, Hasher},
     pin::pin,
     sync::Arc,
-    task::Poll,
 };
 
 use mooltiroute_hops::{Reuse, Tunnel};
@@ -30,10 +28,12 @@ use crate::{
         ask::Ask,
         auth::Admitted,
         connection::Client,
+        departure::{Interruption, unless_left},
         reply::{Reply, with_causes},
         tunnel::Opening,
     },
     config::Protocol,
+    duration,
     http::{RequestHead, Resource, Target},
     io::{lazy_timer::Alarm, send_queue::not_sent},
     state::{generation::Generation, shared::Shared},
@@ -89,18 +89,24 @@ impl Forwarder<'_> {
         // through the hops. The round is over when the head of the answer comes.
         let begun = {
             let round = self.shared.begin_round((method, Url(resource)), &row.chain, generation);
-            account.unless_killed(pin!(round)).await
+            unless_left(self.client, row, || account.is_killed(), pin!(round)).await
         };
         let plan = match begun {
-            Some(Ok(round)) => plan.in_round(round),
-            Some(Err(error)) => {
+            Ok(Ok(round)) => plan.in_round(round),
+            Ok(Err(error)) => {
                 let reply = Reply::not_admitted(error, target);
                 account.failed(&reply, reply.text());
                 return Next::Say(Box::new(reply));
             }
-            None => return Next::Reset,
+            Err(interruption) => {
+                let end = Ending::from(interruption);
+                let (status, reason) = (0, None);
+                account.request(&Outcome { status, sent: 0, received: 0, end: &end, reason });
+                return Next::Reset;
+            }
         };
-        let mut passed = Opening { status: 0, sent: 0, received: 0 };
+        let opening = Opening { status: 0, sent: 0, received: 0 };
+        let mut passed = Progress { opening, reason: None };
         let ending = match self.travel(&plan, &account, &mut passed).await {
             // A kill and the end of the proxy stop an exchange in the same way. The log has to tell
             // them apart.
@@ -121,8 +127,9 @@ impl Forwarder<'_> {
             }
             Ending::Switched => {}
             end => {
-                let Opening { status, sent, received } = passed;
-                account.request(&Outcome { status, sent, received, end });
+                let Opening { status, sent, received } = passed.opening;
+                let reason = passed.reason.as_deref();
+                account.request(&Outcome { status, sent, received, end, reason });
             }
         }
         if let Ending::Whole { keeps_client: true, keeps_upstream: true } = &ending {
@@ -132,12 +139,17 @@ impl Forwarder<'_> {
         }
         ending.next(|| {
             let upstream = used?.into_tunnel();
-            Some(Box::new(Switch { upstream, account, opening: passed }))
+            Some(Box::new(Switch { upstream, account, opening: passed.opening }))
         })
     }
 
     /// Takes the upstream connection that was kept, or opens one, and passes the request and its answer over it.
-    async fn travel(&mut self, plan: &Plan<'_>, account: &Account, passed: &mut Opening) -> Ending {
+    async fn travel(
+        &mut self,
+        plan: &Plan<'_>,
+        account: &Account,
+        passed: &mut Progress,
+    ) -> Ending {
         let Self { client, kept, alarm, shared, .. } = self;
         let is_cut = || shared.shutdown().is_cut() || account.is_killed();
         // The kept connection serves if it leads to the right place, for the same preferences, and
@@ -173,15 +185,11 @@ impl Forwarder<'_> {
             **kept = None;
             let opened = {
                 // Opening may take several timeouts, and a kill must not wait for them.
-                let mut open = pin!(plan.open(&**account.row()));
-                poll_fn(|cx| match open.as_mut().poll(cx) {
-                    Poll::Pending if is_cut() => Poll::Ready(None),
-                    opened => opened.map(Some),
-                })
-                .await
+                let open = pin!(plan.open(&**account.row()));
+                unless_left(client, account.row(), is_cut, open).await
             };
             match opened {
-                Some(Ok(upstream)) => {
+                Ok(Ok(upstream)) => {
                     let upstream = kept.insert(upstream);
                     account.takes(&upstream.tunnel);
                     account.row().set_passage(upstream.passage().clone());
@@ -196,7 +204,12 @@ impl Forwarder<'_> {
                     }
                     challenges += 1;
                 }
-                Some(Err(error)) => {
+                Ok(Err(error)) => {
+                    if let Some(reason) = error.wait_in_words() {
+                        account.row().set_passage(error.passage());
+                        passed.reason = Some(reason);
+                        return Interruption::ClientLeft.into();
+                    }
                     if let Some(failed) = failed
                         && error.failed_members.is_none()
                     {
@@ -205,10 +218,17 @@ impl Forwarder<'_> {
                     account.row().set_passage(error.passage());
                     return unreachable(&error);
                 }
-                None => return Ending::Cut,
+                Err(interruption) => return interruption.into(),
             }
         }
     }
+}
+
+/// What has happened to a request so far, for the log.
+struct Progress {
+    opening: Opening,
+    /// Why it ended as it did, if there is more to say.
+    reason: Option<String>,
 }
 
 /// The whole URL of a plain request, by which equal requests are counted.
@@ -233,13 +253,13 @@ async fn pass(
     upstream: &mut Upstream,
     alarm: &mut Alarm<'_>,
     is_cut: impl Fn() -> bool,
-    passed: &mut Opening,
+    passed: &mut Progress,
 ) -> (Ending, Hearing) {
     plan.reaches_upstream();
     let Client { stream, seen, .. } = client;
     let mut exchange = Exchange::new(plan, (stream, seen), upstream, alarm.lend());
     let ending = exchange.run(is_cut).await;
-    passed.status = exchange.status();
+    passed.opening.status = exchange.status();
     let (mut sent, mut received, hearing) =
         (exchange.sent(), exchange.received(), exchange.hearing());
     // What the socket took may never have left this machine. The log counts only bytes that did.
@@ -247,7 +267,12 @@ async fn pass(
         sent = sent.saturating_sub(not_sent(&upstream.tunnel));
         received = received.saturating_sub(not_sent(&client.stream));
     }
-    passed.sent += sent;
-    passed.received += received;
+    passed.opening.sent += sent;
+    passed.opening.received += received;
+    if let Hearing::Abandoned(waited) = hearing {
+        let waited = duration::in_words(duration::whole_milliseconds(waited));
+        let upstream = plan.name_of(upstream);
+        passed.reason = Some(format!("waited {waited} for the answer of `{upstream}`"));
+    }
     (ending, hearing)
 }

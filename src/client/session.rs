@@ -7,7 +7,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 use tracing::{Instrument as _, debug, debug_span, warn};
 
 pub(crate) use self::refusals::turn_away;
-use self::refusals::{log_unauthorized, refuse, refuse_protocol};
+use self::refusals::{log_unanswered, log_unauthorized, refuse, refuse_protocol};
 use crate::{
     client::{
         accepted::Accepted,
@@ -39,29 +39,39 @@ use crate::{
 ///
 /// Everything that is logged meanwhile at `debug` is in a span with the number of the connection, its peer and the
 /// thread that serves it.
-pub(crate) async fn run(accepted: Accepted, admission: Admission) {
-    // The fields are made only if the span is enabled.
-    let span = debug_span!(
-        "client",
-        connection = admission.number(),
-        peer = %accepted.peer,
-        worker = thread::current().name(),
-    );
-    let shutdown = admission.shared().shutdown();
-    // Boxed, so that an open tunnel does not keep the room that the requests before it needed. It is
-    // written where it stays: made first and moved then, all of its room would be copied.
-    let requests =
-        Box::into_pin(Box::write(Box::new_uninit(), requests(accepted, admission.shared())));
-    let work = async {
-        debug!("connection accepted");
-        let Some(mut tunnel) = requests.await else { return };
-        tunnel.run(shutdown).await;
-    };
-    // One registration for the steps of the shutdown serves everything below, which only asks
-    // whether they have come. To register for each wait would take a lock each time.
-    //
-    // A session that is cut has ended by itself, or has nothing to tell.
-    let _ = shutdown.heeded_by(pin!(work.instrument(span))).await;
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps each argument twice, for days")]
+pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Output = ()> + Send {
+    async move {
+        // The fields are made only if the span is enabled.
+        let span = debug_span!(
+            "client",
+            connection = admission.number(),
+            peer = %accepted.peer,
+            worker = thread::current().name(),
+        );
+        let shutdown = admission.shared().shutdown();
+        let (peer, challenges) = (accepted.peer, &admission.shared().denials().challenges);
+        // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
+        // It is written where it stays: made first and moved then, all of its room would be copied.
+        let room = Box::new_uninit();
+        let requests = Box::into_pin(Box::write(room, requests(accepted, admission.shared())));
+        let work = async {
+            debug!("connection accepted");
+            match requests.await {
+                Some(mut tunnel) => tunnel.run(shutdown).await,
+                // Boxed, so that open tunnels don't keep room for it.
+                None if challenges.concerns(peer) => {
+                    Box::pin(log_unanswered(peer, admission.shared())).await;
+                }
+                None => {}
+            }
+        };
+        // One registration for the steps of the shutdown serves everything below, which only asks
+        // whether they have come. To register for each wait would take a lock each time.
+        //
+        // A session that is cut has ended by itself, or has nothing to tell.
+        let _ = shutdown.heeded_by(pin!(work.instrument(span))).await;
+    }
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
@@ -258,6 +268,9 @@ fn admit(
         Target::Resource(resource) => resource.authority(),
         Target::Origin(_) | Target::Asterisk => return Ok(admitted),
     };
+    if generation.auth.is_some() {
+        shared.denials().challenges.answer(client.peer.ip(), target);
+    }
     // Here and not in the chain, since only HTTP has the field, and a request for the proxy itself
     // goes nowhere.
     if via::names_loop(head.fields(), generation.via.as_deref()) {

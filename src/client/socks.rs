@@ -23,11 +23,7 @@ use crate::{
     network::Unsettled,
     router::Query,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
-    state::{
-        denials::{ClientLine, RefusalReason},
-        generation::Generation,
-        shared::Shared,
-    },
+    state::{denials::RefusalReason, generation::Generation, shared::Shared},
     upstream::chain::ChainError,
 };
 
@@ -83,12 +79,15 @@ pub(crate) async fn serve(
         Err(unserved) => {
             let (protocol, code) = (Detected::Socks(version).protocol(), unserved.code().0);
             let skipped = match unserved {
-                // Wrong credentials are a mistake of the configuration of one side.
-                Unserved::Unauthorized => {
-                    let reason = RefusalReason::Unauthorized;
-                    shared.denials().note(ClientLine::Refused(protocol, reason))
+                // Missing or wrong credentials are a mistake of the configuration of one side. A
+                // client of SOCKS offers them at once, and does not come back with them.
+                Unserved::NoCredentials(_) => {
+                    shared.denials().count(protocol, RefusalReason::NoCredentials, 1)
                 }
-                _ => None,
+                Unserved::WrongCredentials => {
+                    shared.denials().count(protocol, RefusalReason::Unauthorized, 1)
+                }
+                Unserved::Ended | Unserved::Slow | Unserved::Bad(_) => None,
             };
             match skipped {
                 Some(skipped) => {
@@ -117,8 +116,10 @@ enum Unserved {
     Ended,
     /// The rest did not come in time.
     Slow,
-    /// It does not have the credentials of `server.auth`.
-    Unauthorized,
+    /// It sent no credentials, and `server.auth` asks for them.
+    NoCredentials(SocksVersion),
+    /// It sent other credentials than those of `server.auth`.
+    WrongCredentials,
     /// It sent something that is not served.
     Bad(SocksError),
 }
@@ -134,7 +135,11 @@ async fn hear(
     // nothing that a client sends can skip a step.
     let mut admitted = None;
     loop {
-        match server.step(&mut client.seen).map_err(Unserved::Bad)? {
+        let step = server.step(&mut client.seen).map_err(|error| match error {
+            SocksError::Method if auth.is_some() => Unserved::NoCredentials(SocksVersion::V5),
+            error => Unserved::Bad(error),
+        });
+        match step? {
             SocksStep::Read => {
                 let read = read_ahead::read(&mut client.stream, &mut client.seen, READ_BYTES).await;
                 if !matches!(read, Ok(1..)) {
@@ -144,13 +149,18 @@ async fn hear(
             SocksStep::Send(message) => send(client, message).await?,
             SocksStep::Login(login) => {
                 let known = auth::admit_login(&login.username, &login.password, auth);
-                admitted = Some(known.ok_or(Unserved::Unauthorized)?);
+                let is_empty = login.username.is_empty() && login.password.is_empty();
+                admitted = Some(known.ok_or(match is_empty {
+                    true => Unserved::NoCredentials(SocksVersion::V5),
+                    false => Unserved::WrongCredentials,
+                })?);
                 send(client, server.accept_login()).await?;
             }
             SocksStep::Connect(SocksRequest { target, user }) => {
                 // Without a login there are no credentials: SOCKS4 has none, and SOCKS5 can't get here if it needs them.
                 let admitted = admitted.or_else(|| auth::admit_user(&user, auth));
-                return Ok((target, admitted.ok_or(Unserved::Unauthorized)?));
+                let version = server.version();
+                return Ok((target, admitted.ok_or(Unserved::NoCredentials(version))?));
             }
         }
     }
@@ -164,7 +174,7 @@ impl Unserved {
     fn code(self) -> ReplyCode {
         match self {
             Self::Bad(error) => error.code(),
-            Self::Unauthorized => ReplyCode(2),
+            Self::NoCredentials(_) | Self::WrongCredentials => ReplyCode(2),
             Self::Ended | Self::Slow => ReplyCode(1),
         }
     }
@@ -175,7 +185,16 @@ impl fmt::Display for Unserved {
         match self {
             Self::Ended => f.write_str("it closed the connection"),
             Self::Slow => f.write_str("the rest of its request did not come in time"),
-            Self::Unauthorized => f.write_str("it has no or other credentials than `server.auth`"),
+            Self::NoCredentials(SocksVersion::V5) => f.write_str(
+                "the client sent no username and password, and `server.auth` asks for them; write them into its proxy \
+                 URL, as in `socks5h://USER:PASSWORD@localhost:8888`",
+            ),
+            Self::NoCredentials(SocksVersion::V4) => f.write_str(
+                "the client speaks SOCKS4, which has no password, and `server.auth` asks for one; let it use SOCKS5 or HTTP",
+            ),
+            Self::WrongCredentials => {
+                f.write_str("the client's credentials are not those of `server.auth`")
+            }
             Self::Bad(error) => error.fmt(f),
         }
     }

@@ -1,5 +1,7 @@
 //! A tunnel that is open: the relay, and the line that is logged at its end.
 
+use std::time::Duration;
+
 use mooltiroute_hops::Tunnel;
 
 use crate::{
@@ -7,6 +9,7 @@ use crate::{
         account::{Account, Outcome},
         connection::Client,
     },
+    duration,
     io::relay::{End, Patience, Relay},
     system::shutdown::Shutdown,
 };
@@ -62,6 +65,20 @@ impl OpenTunnel {
         let Opening { status, sent, received } = self.opening;
         // A request that switched protocols has moved bytes before, and is logged as one line.
         let (sent, received) = (sent + self.relay.sent(), received + self.relay.received());
-        self.account.tunnel(&Outcome { status, sent, received, end: &end });
+        let reason = match (end, self.account.chain().rotate_after()) {
+            (End::Rotated, Some(age)) => Some(rotated(self.account.chain().name(), age)),
+            _ => None,
+        };
+        let reason = reason.as_deref();
+        self.account.tunnel(&Outcome { status, sent, received, end: &end, reason });
     }
+}
+
+/// Says which setting ended a tunnel through `chain`, and what to do if that was too soon.
+fn rotated(chain: &str, age: Duration) -> String {
+    let age = duration::in_words(age);
+    format!(
+        "older than `rotate_after` of chain `{chain}` ({age}), and no byte moved for a second; raise `rotate_after` if \
+         transfers break off"
+    )
 }

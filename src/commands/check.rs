@@ -82,7 +82,7 @@ fn write_file(loader: &Loader, text: &str) -> io::Result<Verdict> {
     }
     if super::shows_credentials(loader) {
         // On standard error, since standard output may go into the file.
-        let _ = writeln!(anstream::stderr(), "mooltiroute: {}", super::VISIBLE_CREDENTIALS);
+        let _ = writeln!(anstream::stderr(), "mooltiroute: {}", super::VISIBLE_TO_OTHERS);
     }
     write!(super::stdout(), "{text}")?;
     Ok(Verdict::Valid)

@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 
-use mooltiroute_hops::{Authority, Preferences, Registry};
+use mooltiroute_hops::{Authority, Host, Preferences, Registry};
 use serde_json::json;
 
 pub use self::asked::{Asked, Form, InvalidUrl};
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cli::{Explain, Format, Picture},
-    config::{Config, Environment, Loader, Source},
+    config::{Config, Environment, Loader, Route, Source},
     router::{Condition, Query, Router, Rule},
 };
 
@@ -116,6 +116,7 @@ pub fn explain(
     if let (Some(way), Source::CommandLine { .. }) = (&mut way, loader.source()) {
         way.steps.iter_mut().for_each(ExplainedStep::take_credentials_from_url);
     }
+    let by_address = found.and_then(|index| note_on_address(&config, index, &asked.target));
     let on_way = way.iter().flat_map(|way| &way.steps).filter_map(|step| step.hop);
     let has_budget =
         |name: &&str| config.hops.iter().any(|hop| hop.budget.is_some() && *hop.name == **name);
@@ -141,6 +142,9 @@ pub fn explain(
                 }
                 None => {}
             }
+            if let Some(note) = &by_address {
+                writeln!(out, "\n{note}")?;
+            }
             if let Some(note) = client.as_ref().and_then(doubtful_session) {
                 writeln!(out, "\n{note}")?;
             }
@@ -157,6 +161,7 @@ pub fn explain(
                 .map(|route| {
                     json!({
                         "route": ShownRoute::new(route, &config),
+                        "hint": hint(&route.rule, &asked.target),
                         "mismatch": route.rule.applies(&Query { target: &asked.target }).err().map(Condition::name),
                     })
                 })
@@ -177,6 +182,7 @@ pub fn explain(
                 "index": found,
                 "route": route,
                 "before": before,
+                "note": by_address,
                 "chain": way,
             });
             writeln!(out, "{explained:#}")?;
@@ -187,6 +193,27 @@ pub fn explain(
     let is_served = found.is_some() && !is_refused && is_way_open;
     Ok(if is_served { Verdict::Valid } else { Verdict::Invalid })
 }
+
+/// Returns a note for a target that is an address, if a route before the one that it takes is for names.
+fn note_on_address(config: &Config, index: usize, target: &Authority) -> Option<&'static str> {
+    let (query, taken) = (Query { target }, config.routes.get(index)?);
+    let is_by_name =
+        |route: &Route| route.rule.is_for_names_at(&query) && route.chain != taken.chain;
+    let is_general = taken.rule.parts().hosts.is_empty();
+    (matches!(target.host(), Host::Address(_))
+        && is_general
+        && config.routes[..index].iter().any(is_by_name))
+    .then_some(BY_ADDRESS)
+}
+
+/// Returns what to write if a name was meant to be one of those below it.
+fn hint(rule: &Rule, target: &Authority) -> Option<String> {
+    let pattern = rule.suffix_of(target.host())?;
+    Some(format!("`{pattern}` is for names below it; write `{}` beside it", target.host()))
+}
+
+const BY_ADDRESS: &str = "note: routes by name need the name. A client that looks up names itself sends an address, and takes this way: \
+                          with SOCKS, write `socks5h://` in place of `socks5://`";
 
 /// Lists the routes up to the one that applies, each with the reason.
 fn describe_routes(
@@ -220,7 +247,10 @@ const NO_ROUTE: &str = "No route matches: the client gets an error, and no conne
 fn reason(rule: &Rule, query: &Query<'_>) -> String {
     let host = query.target.host();
     match rule.applies(query) {
-        Err(Condition::Hosts(_)) => format!("no: `{host}` is not one of its hosts"),
+        Err(Condition::Hosts(_)) => match hint(rule, query.target) {
+            Some(hint) => format!("no: `{host}` is not one of its hosts: {hint}"),
+            None => format!("no: `{host}` is not one of its hosts"),
+        },
         Err(Condition::Ports(_)) => format!("no: {} is not one of its ports", query.target.port()),
         // A rule that applies has matched its ports too; the host is what operators look for.
         Ok(()) => match rule.parts().hosts.iter().find(|pattern| pattern.matches(host)) {

@@ -5,15 +5,17 @@ mod steps;
 mod visit;
 
 use std::{
+    future::Future,
     io::{self, Write},
+    pin::{Pin, pin},
     process::ExitCode,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use mooltiroute_hops::{Registry, SourceKind, SourceState, tls::TlsClient};
 use serde_json::json;
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::timeout};
 
 pub use self::errand::Errand;
 use self::{
@@ -149,7 +151,12 @@ pub async fn probe(
             Ok(_) => {
                 let (chain, generation) = (way.chain, &generation);
                 let visit = Visit { errand, chain, generation, tls, steps: &steps };
-                visit.make().await.map_err(Reply::for_probe)
+                let made = visit.make();
+                let made = match format {
+                    Format::Human => telling_waits(&steps, pin!(made)).await,
+                    Format::Json => made.await,
+                };
+                made.map_err(Reply::for_probe)
             }
         },
     };
@@ -225,6 +232,21 @@ pub async fn probe(
     let is_reached =
         matches!(&reached, Ok(answer) if answer.as_ref().is_none_or(|one| one.sign.is_none()));
     Ok(if is_reached { Verdict::Valid } else { Verdict::Invalid })
+}
+
+/// Waits for `work`, and tells the user on standard error what takes long. The steps on standard output are those that have
+/// ended.
+async fn telling_waits<F: Future>(steps: &Steps<'_>, mut work: Pin<&mut F>) -> F::Output {
+    loop {
+        match timeout(WAIT_CHECK, work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) => {
+                if let Some(wait) = steps.long_wait() {
+                    complain(&wait);
+                }
+            }
+        }
+    }
 }
 
 /// Asks what the conditions of hops depend on, as a running proxy does, and loads the configuration for the answers.
@@ -308,5 +330,8 @@ fn failure(reply: &Reply) -> serde_json::Value {
         "text": reply.text(),
     })
 }
+
+/// How often it is looked at whether a step takes long.
+const WAIT_CHECK: Duration = Duration::from_millis(100);
 
 const NOT_BY_TARGET: &str = "the target was not reached. A client gets this answer, and its page may say why; ask the administrator of that proxy";

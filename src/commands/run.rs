@@ -135,8 +135,8 @@ fn end_with(why: &dyn fmt::Display, format: LogFormat) -> ExitCode {
 
 /// Describes why the proxy can't start, and names the running one that has its address.
 fn not_started(error: &ListenError, environment: &Environment) -> String {
-    if let ListenError::Bind { address, source } = error
-        && source.kind() == io::ErrorKind::AddrInUse
+    if let ListenError::Bind { address, cause } = error
+        && cause.kind() == io::ErrorKind::AddrInUse
     {
         if let Ok(running) = Control::find(&WantedProxy::Listener(vec![*address]), environment) {
             let running = running.identity;

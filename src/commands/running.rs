@@ -80,6 +80,19 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
     }
 }
 
+/// Describes the proxy of another user, or one without a control socket, that runs with the configuration of `config`, if
+/// there is one.
+pub(super) fn out_of_reach(config: &ConfigPath, environment: &Environment) -> Option<String> {
+    let config = ConfigPath { path: config.path.clone() };
+    let choice = ProxyChoice { config, ..ProxyChoice::default() };
+    match Control::find(&wanted(&choice, environment).ok()?, environment) {
+        Err(NoProxy::NotRunning(others) | NoProxy::Missing(_, others)) => {
+            lost_socket::describe(&choice, &others, environment)
+        }
+        _ => None,
+    }
+}
+
 /// As [`doubt_source`], for the configuration that `config` means.
 pub(super) fn doubt_choice(config: &ConfigPath, environment: &Environment) {
     if let Ok(source) = Source::find(config.path.clone(), environment) {

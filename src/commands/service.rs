@@ -1,5 +1,6 @@
 //! `mooltiroute service`: starts the proxy when the user logs in. Needs no administrator rights.
 
+mod environment_file;
 mod launchd;
 mod systemd;
 mod task;
@@ -16,12 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mooltiroute_hops::Registry;
 use thiserror::Error;
 
+use self::environment_file::EnvironmentFile;
 use super::{Verdict, complain};
 use crate::{
     cli::{self, ServiceAction},
-    config::{Environment, Source},
+    config::{Environment, Loader, Overrides, Problems, Source},
 };
 
 /// The program that the service manager runs, and its configuration.
@@ -36,6 +39,11 @@ struct Program {
 trait Manager {
     /// Returns the path of the file that describes the service.
     fn path(&self) -> Result<PathBuf, ServiceError>;
+
+    /// Returns the path of the file that sets the variables of the service, if the manager reads one.
+    fn environment_file(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// Returns the content of that file, in the format of this manager.
     fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError>;
@@ -101,7 +109,7 @@ enum ServiceError {
 }
 
 /// Runs the command.
-pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
+pub fn run(flags: &cli::Service, registry: Registry, environment: &Environment) -> ExitCode {
     let manager = manager(environment);
     match flags.action {
         ServiceAction::Install => {
@@ -109,13 +117,19 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
                 Ok(source) => source,
                 Err(problems) => return complain(&problems),
             };
-            let status = done(install(&*manager, &source, flags.print));
+            let Doubts { invalid, variables } =
+                Doubts::about(&*manager, &source, registry, environment);
             // On standard error, since `--print` writes a file to standard output.
-            let names: Vec<_> =
-                source.variables().iter().map(|name| format!("${{{name}}}")).collect();
-            if !names.is_empty() {
-                let names = names.join(", ");
-                complain(&format_args!("the configuration uses {names}; {VARIABLES_OF_A_SERVICE}"));
+            if let Some(problems) = invalid {
+                complain(&problems);
+                if !flags.print {
+                    return complain(&format_args!("{source} is invalid; {NOT_INSTALLED_SO}"));
+                }
+                complain(&format_args!("{source} is invalid; the service would not start"));
+            }
+            let status = done(install(&*manager, &source, flags.print));
+            for doubt in &variables {
+                complain(doubt);
             }
             status
         }
@@ -138,9 +152,73 @@ pub fn run(flags: &cli::Service, environment: &Environment) -> ExitCode {
     }
 }
 
-const VARIABLES_OF_A_SERVICE: &str = "a service does not have the variables of this shell. Set them where it gets its own \
-                                      (`~/.config/mooltiroute/environment` on Linux, one `NAME=value` a line), or keep a \
-                                      password in a file and name that with `password_file`";
+/// What keeps the service from serving as the operator means it.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// The problems of the configuration, beside missing variables.
+    invalid: Option<Problems>,
+    /// About variables, which may still be set after the installation.
+    variables: Vec<String>,
+}
+
+impl Doubts {
+    /// Loads `source` as the service will: with the variables that it has, and none of this shell.
+    fn about(
+        manager: &dyn Manager,
+        source: &Source,
+        registry: Registry,
+        environment: &Environment,
+    ) -> Self {
+        let mut doubts = Self::default();
+        let file = manager.environment_file();
+        let environment = match &file {
+            None => environment.clone(),
+            Some(path) => {
+                let shown = path.display();
+                let read = EnvironmentFile::read(path).unwrap_or_else(|error| {
+                    doubts.variables.push(format!("`{shown}` can't be read: {error}"));
+                    EnvironmentFile::default()
+                });
+                doubts
+                    .variables
+                    .extend(read.doubts.iter().map(|doubt| format!("`{shown}`: {doubt}")));
+                environment.clone().limited_to(&OF_SESSIONS).with_variables(read.variables)
+            }
+        };
+        let loader = Loader::new(source.clone(), Overrides::default(), registry, environment);
+        let problems = loader.load().err().unwrap_or_default();
+        let (unset, invalid): (Vec<_>, Vec<_>) =
+            problems.0.into_iter().partition(|problem| problem.code == "variable");
+        doubts.invalid = (!invalid.is_empty()).then_some(Problems(invalid));
+        let is_unset = |name: &String| {
+            let quoted = format!("`{name}`");
+            file.is_none() || unset.iter().any(|problem| problem.message.contains(&quoted))
+        };
+        let names = source.variables().into_iter().filter(is_unset);
+        let names: Vec<_> = names.map(|name| format!("${{{name}}}")).collect();
+        if !names.is_empty() {
+            let names = names.join(", ");
+            doubts.variables.push(match &file {
+                Some(path) => format!(
+                    "the configuration uses {names}, which `{}` does not set, so the service can't start; {SET_THEM}",
+                    path.display()
+                ),
+                None => format!("the configuration uses {names}; {VARIABLES_OF_A_SERVICE}"),
+            });
+        }
+        doubts
+    }
+}
+
+/// The variables that a service manager gives to the services of a user.
+const OF_SESSIONS: [&str; 8] =
+    ["HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"];
+const SET_THEM: &str = "write one `NAME=value` a line there, without `export`, or keep a password in a file and name that with \
+                        `password_file`";
+const NOT_INSTALLED_SO: &str = "the service is not installed. Correct the configuration, look at it with `mooltiroute check`, and run \
+                                this again";
+const VARIABLES_OF_A_SERVICE: &str = "a service does not have the variables of this shell. Set them where it gets its own, or \
+                                      keep a password in a file and name that with `password_file`";
 
 fn done(done: Result<String, ServiceError>) -> ExitCode {
     match done {

@@ -31,9 +31,16 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
         Some(record) => record,
         None => {
             running::doubt_source(&flags.config, &source, environment);
-            match of_file(&source, environment) {
-                Ok(record) => record,
-                Err(problem) => return complain(&problem),
+            // Its counts are in a file that only its user can read.
+            let running = running::out_of_reach(&flags.config, environment);
+            match (of_file(&source, environment), running) {
+                (Ok(record), None) => record,
+                (Ok(record), Some(running)) => {
+                    complain(&format_args!("{running}. The counts below are of earlier proxies"));
+                    record
+                }
+                (Err(_), Some(running)) => return complain(&running),
+                (Err(problem), None) => return complain(&problem),
             }
         }
     };
@@ -70,6 +77,7 @@ fn shown(record: &UsageRecord, by: Option<UsageBy>) -> serde_json::Value {
 
 fn human(record: &UsageRecord, by: Option<UsageBy>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "since {}", date(record.since))?;
+    writeln!(out, "{WHAT_COUNTS}")?;
     let wanted = by.unwrap_or(UsageBy::Hop);
     for (_, name, sums) in books(record).into_iter().filter(|(sort, ..)| *sort == wanted) {
         table(name, sums, out)?;
@@ -134,5 +142,7 @@ fn date(seconds: u64) -> String {
     rfc_3339(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
+const WHAT_COUNTS: &str = "bytes on the wire, as a provider bills them: with CONNECT, logins and TLS with hops. requests: tunnels and plain \
+                           requests, failed ones too";
 const NO_DIRECTORY: &str = "usage is kept in the directory of `$STATE_DIRECTORY`, `$XDG_STATE_HOME` or the user's home, \
      and none of them is set";

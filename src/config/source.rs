@@ -85,6 +85,14 @@ impl Environment {
         Self { variables: Arc::new(find), ..self }
     }
 
+    /// Returns this environment without all variables but those of `names`.
+    #[must_use]
+    pub(crate) fn limited_to(self, names: &'static [&'static str]) -> Self {
+        let all = Arc::clone(&self.variables);
+        let find = move |name: &str| names.contains(&name).then(|| all(name)).flatten();
+        Self { variables: Arc::new(find), ..self }
+    }
+
     /// Returns this environment with a value for every variable that is not set. It is a number and a text.
     pub(crate) fn with_placeholders(self) -> Self {
         let others = Arc::clone(&self.variables);
@@ -205,7 +213,9 @@ impl Source {
                         }
                         _ => format!("`{shown}` from {from} can't be read: {error}"),
                     };
-                    Err(Problem::new(&KeyPath::default(), "source", message).into())
+                    let help = unreadable_configuration(&path, &error);
+                    let problem = Problem::new(&KeyPath::default(), "source", message);
+                    Err(Problem { help, ..problem }.into())
                 }
             };
         }
@@ -344,8 +354,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
 }
 
 impl Source {
-    /// Warns of files in the directory of the configuration that are probably not treated as they were meant: those that
-    /// are not read and are none of `named`, the files that settings name, and copies, which are read.
+    /// Warns of files of the configuration that are probably not treated as they were meant: those that are empty, those in
+    /// its directory that are not read and are none of `named`, the files that settings name, and copies, which are read.
     pub(crate) fn doubtful_files(&self, named: &[PathBuf]) -> Vec<Problem> {
         let Self::Path(directory) = self else { return Vec::new() };
         let names = |paths: Vec<PathBuf>| -> Vec<String> {
@@ -354,8 +364,16 @@ impl Source {
             names.sort();
             names
         };
+        let warning = |place: &Path, what: String, help: &str| {
+            let message = format!("{}: {what}", place.display());
+            Problem::new(&KeyPath::default(), "source", message).with_help(help)
+        };
         if !directory.is_dir() {
-            return Vec::new();
+            let is_empty = is_blank(directory);
+            return is_empty
+                .then(|| warning(directory, EMPTY.into(), EMPTY_HELP))
+                .into_iter()
+                .collect();
         }
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let (read, others): (Vec<_>, Vec<_>) = entries
@@ -370,24 +388,27 @@ impl Source {
         };
         let unread = names(others.into_iter().filter(|path| !is_named(path)).collect());
         let unread: Vec<_> = unread.into_iter().filter(|name| seems_meant(name)).collect();
+        let mut empty: Vec<_> = read.iter().filter(|path| is_blank(path)).collect();
+        empty.sort();
+        let mut warnings: Vec<_> =
+            empty.into_iter().map(|file| warning(file, EMPTY.into(), EMPTY_HELP)).collect();
         let copies: Vec<_> = names(read).into_iter().filter(|name| is_copy(name)).collect();
-        let warning = |names: &[String], what: &str, help: &str| {
-            let message = format!("{}: {what}: `{}`", directory.display(), names.join("`, `"));
-            Problem::new(&KeyPath::default(), "source", message).with_help(help)
-        };
-        let mut warnings = Vec::new();
+        let listed = |what: &str, names: &[String]| format!("{what}: `{}`", names.join("`, `"));
         if !unread.is_empty() {
-            warnings.push(warning(&unread, UNREAD, UNREAD_HELP));
+            warnings.push(warning(directory, listed(UNREAD, &unread), UNREAD_HELP));
         }
         if !copies.is_empty() {
-            warnings.push(warning(
-                &copies,
-                "this seems to be a copy of a file, and is read as well",
-                COPY_HELP,
-            ));
+            warnings.push(warning(directory, listed(COPY, &copies), COPY_HELP));
         }
         warnings
     }
+}
+
+/// Returns whether the file has no content. `echo > FILE` empties it too, and leaves a line end.
+pub(crate) fn is_blank(path: &Path) -> bool {
+    let Ok(found) = fs::metadata(path) else { return false };
+    let is_tiny = found.is_file() && found.len() <= BLANK_BYTES_MAX;
+    is_tiny && fs::read(path).is_ok_and(|bytes| bytes.trim_ascii().is_empty())
 }
 
 /// Returns whether a file that is not read seems to be a part of the configuration. Backups, secrets and certificates have
@@ -413,9 +434,17 @@ fn is_copy(name: &str) -> bool {
     stem.starts_with("copy of ") || is_numbered || ends.iter().any(|end| stem.ends_with(end))
 }
 
+/// Files above this are not looked into.
+const BLANK_BYTES_MAX: u64 = 16;
+
+/// What to do about a file that is empty.
+pub(crate) const EMPTY_HELP: &str =
+    "write it again or remove it. To keep a file without settings, put a comment in it";
+const EMPTY: &str = "this file is empty. A running proxy that has read settings from it keeps them, and rejects the edit";
 const UNREAD: &str = "only `*.yaml` and `*.yml` are read from a directory, and not";
 const UNREAD_HELP: &str = "rename a part of the configuration to `NAME.yaml`; keep other files elsewhere, and set variables where \
                            the program is started";
+const COPY: &str = "this seems to be a copy of a file, and is read as well";
 const COPY_HELP: &str = "remove the copy, or rename it to end with `.bak`; of two values of a key, the one of the last file by name counts";
 
 /// Says that no file in the directory `path` is read, and names one that was probably meant.

@@ -70,6 +70,8 @@ pub enum End {
     Closed,
     /// The client's connection broke.
     ClientBroke,
+    /// The client left before the tunnel was open.
+    ClientLeft,
     /// The upstream's connection broke.
     UpstreamBroke,
     /// No byte moved for too long.
@@ -271,6 +273,7 @@ impl fmt::Display for End {
         f.write_str(match self {
             Self::Closed => "closed",
             Self::ClientBroke => "client broke",
+            Self::ClientLeft => "client left",
             Self::UpstreamBroke => "upstream broke",
             Self::Idle => "idle",
             Self::HalfClosed => "half-closed too long",

@@ -2,10 +2,10 @@
 //!
 //! An event of `tracing` costs more than anything else that a plain request needs: each of its fields passes through a
 //! virtual call, a formatter and a second buffer. The line at the end of a request has the same fields every time, so
-//! it is written straight into the buffer of the [queue](mod@super::queue), byte for byte as `tracing_subscriber` would
-//! write it.
+//! it is written straight into the buffer of the [queue](mod@super::queue), byte for byte as an event would be.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     io,
     net::{IpAddr, SocketAddr},
@@ -14,6 +14,8 @@ use std::{
 
 use mooltiroute_hops::{Authority, Host};
 use tracing::Level;
+
+use super::logfmt::in_form;
 
 /// One line of the log, while it is written.
 #[derive(Debug)]
@@ -133,17 +135,23 @@ impl<'a> LogLine<'a> {
         let format = self.format;
         self.value(name, |out| {
             // Writing into memory does not fail.
-            let _ = write!(Escaping { out, format }, "{value}");
+            if format == LineFormat::Json {
+                let _ = write!(Escaping { out }, "{value}");
+                return;
+            }
+            let begin = out.len();
+            let _ = io::Write::write_fmt(out, format_args!("{value}"));
+            // Most values are a word, which stays as it was written.
+            if let Ok(Cow::Owned(quoted)) = str::from_utf8(&out[begin..]).map(in_form) {
+                out.truncate(begin);
+                out.extend_from_slice(quoted.as_bytes());
+            }
         });
     }
 
-    /// Adds a text, in quotes.
+    /// Adds a text.
     pub(crate) fn text(&mut self, name: &str, value: &str) {
-        match self.format {
-            // `Debug` brings the quotes and escapes that `tracing` writes around a string.
-            LineFormat::Text => self.display(name, &format_args!("{value:?}")),
-            LineFormat::Json => self.display(name, &value),
-        }
+        self.display(name, &value);
     }
 
     fn name(&mut self, name: &str) {
@@ -175,35 +183,26 @@ impl<'a> LogLine<'a> {
     }
 }
 
-/// Passes on text, and escapes what would end the line or the string.
+/// Passes on text, and escapes what would end the line or the string of JSON.
 struct Escaping<'a> {
     out: &'a mut Vec<u8>,
-    format: LineFormat,
 }
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let (out, format) = (&mut *self.out, self.format);
-        // An error may quote what a peer has sent. A line feed in it must not begin a line that looks like one of
-        // ours, a quote must not end the JSON string, and an escape character must not reach a terminal.
-        let needs_escape = |byte: u8| {
-            byte < b' '
-                || byte == 0x7f
-                || format == LineFormat::Json && matches!(byte, b'"' | b'\\')
-        };
+        let out = &mut *self.out;
+        // An error may quote what a peer has sent. A quote in it must not end the string.
+        let needs_escape = |byte: u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
         if !text.bytes().any(needs_escape) {
             out.extend_from_slice(text.as_bytes());
             return Ok(());
         }
         for character in text.chars() {
-            match (format, character) {
-                (LineFormat::Json, '"' | '\\') => out.extend_from_slice(&[b'\\', character as u8]),
-                (LineFormat::Json, _) if character.is_ascii_control() => {
-                    let escaped = format!("\\u{:04x}", u32::from(character));
+            match character {
+                '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
+                control if control.is_ascii_control() => {
+                    let escaped = format!("\\u{:04x}", u32::from(control));
                     out.extend_from_slice(escaped.as_bytes());
-                }
-                (LineFormat::Text, _) if character.is_ascii_control() => {
-                    out.extend_from_slice(character.escape_default().to_string().as_bytes());
                 }
                 _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
             }
@@ -253,9 +252,8 @@ fn address(ip: IpAddr, number: u16, out: &mut Vec<u8>) {
             }
         }
         IpAddr::V6(ip) => {
-            let mut plain = Escaping { out, format: LineFormat::Text };
             // Writing into memory does not fail.
-            let _ = write!(plain, "[{ip}]");
+            let _ = io::Write::write_fmt(out, format_args!("[{ip}]"));
         }
     }
     port(number, out);
@@ -297,7 +295,7 @@ mod tests {
         assert_eq!(
             line(LineFormat::Text, write),
             "2023-11-14T22:13:20.000042Z  INFO request status=200 duration=12.000345 stage=dial \
-             client=127.0.0.1:80 other=[2001:db8::1]:80 target=target.example:443 end=client left \
+             client=127.0.0.1:80 other=[2001:db8::1]:80 target=target.example:443 end=\"client left\" \
              error=\"a \\\"b\\\"\"\n"
         );
     }

@@ -3,19 +3,22 @@
 //! Rules overlap, so comparing them one by one would say nothing about the targets. Instead one example of each pattern
 //! that either configuration names is routed by both. An example stands for its pattern; a narrower pattern has its own.
 
-use std::{collections::BTreeSet, num::NonZeroU16};
+use std::{collections::BTreeMap, num::NonZeroU16, time::SystemTime};
 
 use mooltiroute_hops::{Authority, Host};
 
 use crate::{
     router::{HostPattern, Query, Rule, RuleParts},
-    state::generation::Generation,
+    state::{
+        generation::Generation,
+        shared::{DirectTarget, WentDirect},
+    },
 };
 
-/// Returns the patterns of targets that `old` sends through hops and `new` sends direct, each with its chain in `old`.
-pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<String> {
+/// Returns the targets that `old` sends through hops and `new` sends direct.
+pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<DirectTarget> {
     let rules = old.rules().iter().chain(new.rules());
-    let found: BTreeSet<String> = rules
+    let found: BTreeMap<String, Authority> = rules
         .flat_map(examples)
         .take(EXAMPLES_MAX)
         .filter_map(|(name, target)| {
@@ -23,16 +26,30 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
             let query = Query { target: &target };
             let (before, after) = (old.way(&query)?.chain, new.way(&query)?.chain);
             let is_direct_now = !before.hops().is_empty() && after.hops().is_empty();
-            is_direct_now.then(|| format!("{name} (chain {})", before.name()))
+            is_direct_now.then(|| (format!("{name} (chain {})", before.name()), target))
         })
         .collect();
-    // One line of the log has to hold them.
-    let more = found.len().saturating_sub(SHOWN_MAX);
-    let mut shown: Vec<String> = found.into_iter().take(SHOWN_MAX).collect();
-    if more > 0 {
-        shown.push(format!("{more} more"));
-    }
-    shown
+    found.into_iter().map(|(shown, example)| DirectTarget { shown, example }).collect()
+}
+
+/// Returns what `before` becomes when `new` comes in force, which takes the targets of `found` from their hops. Targets that
+/// go through hops again, or have no route any more, are forgotten.
+pub(super) fn direct_since(
+    before: Option<&WentDirect>,
+    found: Vec<DirectTarget>,
+    new: &Generation,
+) -> Option<WentDirect> {
+    let is_direct = |target: &&DirectTarget| {
+        let way = new.way(&Query { target: &target.example });
+        way.is_some_and(|way| way.chain.hops().is_empty())
+    };
+    let known = before.map_or(&[][..], |before| &before.targets);
+    let mut targets: Vec<_> = known.iter().filter(is_direct).cloned().collect();
+    let at =
+        before.filter(|_| !targets.is_empty()).map_or_else(SystemTime::now, |before| before.at);
+    let is_news = |one: &DirectTarget| known.iter().all(|known| known.shown != one.shown);
+    targets.extend(found.into_iter().filter(is_news));
+    (!targets.is_empty()).then_some(WentDirect { at, targets })
 }
 
 /// Returns an example for each pattern of `rule`, with the name of the pattern.
@@ -68,5 +85,3 @@ const EXAMPLE_HOST: &str = "mooltiroute.invalid";
 const EXAMPLE_LABEL: &str = "mooltiroute";
 /// Routing is fast, but a configuration may have a hundred thousand patterns.
 const EXAMPLES_MAX: usize = 20_000;
-/// As many as anyone reads.
-const SHOWN_MAX: usize = 10;

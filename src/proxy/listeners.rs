@@ -88,12 +88,12 @@ pub(crate) struct Begun {
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address that can't be listened on.
-    #[error("can't listen on {address}: {}", in_words(source))]
+    #[error("can't listen on {address}: {}", in_words(cause))]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// The system's error.
-        source: io::Error,
+        /// The system's error. The words say it already, so it is no source.
+        cause: io::Error,
     },
     /// An address that the supervisor listens on for this proxy, and that is not wanted.
     #[error(

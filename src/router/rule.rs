@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mooltiroute_hops::Authority;
+use mooltiroute_hops::{Authority, Host};
 
 use super::HostPattern;
 
@@ -77,6 +77,23 @@ impl Rule {
     /// Returns the ports; empty means every port.
     pub(super) fn ports(&self) -> &[u16] {
         self.parts().ports
+    }
+
+    /// Returns whether the rule is for names, and for the port of `query`.
+    pub(crate) fn is_for_names_at(&self, query: &Query<'_>) -> bool {
+        let ports = self.ports();
+        let is_name = |host: &HostPattern| !matches!(host, HostPattern::Network(_));
+        (ports.is_empty() || ports.contains(&query.target.port()))
+            && self.hosts().iter().any(is_name)
+    }
+
+    /// Returns the pattern of the names below `host`, which does not match `host` itself, if the rule has it.
+    pub(crate) fn suffix_of(&self, host: &Host) -> Option<&HostPattern> {
+        let Host::Name(host) = host else { return None };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        self.hosts().iter().find(|pattern| {
+            matches!(pattern, HostPattern::Suffix(suffix) if suffix.eq_ignore_ascii_case(host))
+        })
     }
 
     /// Returns how many entries the rule has in the router's index: one for each pair of a host and a port.

@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
 };
@@ -49,6 +49,8 @@ pub(crate) struct OpenConnection {
     /// Bytes to the client.
     received: AtomicU64,
     kill: KillToken,
+    /// Whether its client left before it was open.
+    is_abandoned: AtomicBool,
     /// When it began.
     pub begun: Instant,
     /// The address of the client.
@@ -119,6 +121,7 @@ impl Connections {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             kill: KillToken { task: Mutex::new(Some(task.clone())), ..KillToken::default() },
+            is_abandoned: AtomicBool::new(false),
             begun: Instant::now(),
             peer,
             protocol,
@@ -223,6 +226,11 @@ impl OpenConnection {
         self.kill.kill();
     }
 
+    /// Notes that its client left before it was open.
+    pub(crate) fn client_has_left(&self) {
+        self.is_abandoned.store(true, Ordering::Relaxed);
+    }
+
     /// Returns whether it is to end, on request.
     pub(crate) fn is_killed(&self) -> bool {
         self.kill.is_killed.load(Ordering::Acquire)
@@ -255,6 +263,10 @@ impl Trace for OpenConnection {
     /// Notes the choice before the connection is made, so that it can be listed and cut while it waits for its hop.
     fn chosen(&self, taken: &Arc<[TakenHop]>) {
         lock(&self.passage).taken = Some(Arc::clone(taken));
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Relaxed)
     }
 }
 

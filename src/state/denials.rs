@@ -2,18 +2,37 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use mooltiroute_hops::InvalidPreferences;
 use tokio::time::Instant;
 
+use super::challenges::Challenges;
 use crate::config::Protocol;
 
-/// The lines that clients caused. At most one line of a sort is logged in each [`PAUSE`].
+/// The lines that clients caused, and the counts of `server.auth`. At most one line of a sort is logged in each [`PAUSE`].
 #[derive(Debug, Default)]
-pub(crate) struct Denials(Mutex<BTreeMap<ClientLine, Noted>>);
+pub(crate) struct Denials {
+    noted: Mutex<BTreeMap<ClientLine, Noted>>,
+    /// Clients that were asked for credentials.
+    pub challenges: Challenges,
+    without_credentials: AtomicU64,
+    with_wrong_credentials: AtomicU64,
+}
+
+/// How many requests `server.auth` has refused since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AuthRefusals {
+    /// Requests whose clients sent no credentials when they were asked for them.
+    pub without_credentials: u64,
+    /// Requests with other credentials, or by another scheme.
+    pub with_wrong_credentials: u64,
+}
 
 /// A sort of log line that any client can cause as often as it likes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,13 +43,17 @@ pub(crate) enum ClientLine {
     UnusedPreferences,
     /// A client names a session with a country in its name.
     CountryInSession,
+    /// A client of this protocol asks for an address, and routes before the one that it takes are for names.
+    AddressForName(Protocol),
 }
 
 /// Why requests are refused, as far as one line of the log can stand for many: clients choose neither the number of these
 /// nor their texts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RefusalReason {
-    /// The client did not send what `server.auth` asks for.
+    /// The client sent no credentials, and `server.auth` asks for them.
+    NoCredentials,
+    /// The client sent other credentials than those of `server.auth`.
     Unauthorized,
     /// The client sent credentials by another scheme than Basic.
     OtherScheme,
@@ -72,11 +95,33 @@ struct Noted {
 }
 
 impl Denials {
+    /// Counts `requests` that `server.auth` refused for `reason`, and notes a line about them as [`note`](Self::note) does.
+    pub(crate) fn count(
+        &self,
+        protocol: Protocol,
+        reason: RefusalReason,
+        requests: u64,
+    ) -> Option<u64> {
+        let is_without = reason == RefusalReason::NoCredentials;
+        let count =
+            if is_without { &self.without_credentials } else { &self.with_wrong_credentials };
+        count.fetch_add(requests, Relaxed);
+        self.note(ClientLine::Refused(protocol, reason))
+    }
+
+    /// Returns how many requests `server.auth` has refused.
+    pub(crate) fn auth_refusals(&self) -> AuthRefusals {
+        AuthRefusals {
+            without_credentials: self.without_credentials.load(Relaxed),
+            with_wrong_credentials: self.with_wrong_credentials.load(Relaxed),
+        }
+    }
+
     /// Notes a line. If it is to be logged, returns how many of its sort were left out since the last one.
     pub(crate) fn note(&self, line: ClientLine) -> Option<u64> {
         let now = Instant::now();
         // Replaced in one step, so it is valid even after a panic of another holder.
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         match noted.get_mut(&line) {
             Some(last) if now - last.logged < PAUSE => {
                 last.skipped += 1;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use mooltiroute_hops::Hop;
+use mooltiroute_hops::{Hop, Host};
 
 pub(crate) use self::{
     budgets::OverBudget,
@@ -217,6 +217,23 @@ impl Generation {
     pub(crate) fn way(&self, query: &Query<'_>) -> Option<Way<'_>> {
         let route = self.router.find(query)?;
         self.way_through(route + 1, *self.routes.get(route)?)
+    }
+
+    /// Returns whether the client of `query` may have looked up a name that has a route: it asks for an address, `way` is
+    /// that of a route for every host, and a route before it sends names another way.
+    pub(crate) fn passes_routes_by_name(&self, query: &Query<'_>, way: &Way<'_>) -> bool {
+        let Some(taken) = way.route.checked_sub(1) else { return false };
+        if !matches!(query.target.host(), Host::Address(_))
+            || !self.rules.get(taken).is_some_and(|rule| rule.parts().hosts.is_empty())
+        {
+            return false;
+        }
+        // Mostly one of the first routes decides.
+        let mut before = self.rules.iter().zip(&self.routes).take(taken);
+        before.any(|(rule, chain)| {
+            rule.is_for_names_at(query)
+                && self.chains.get(*chain).is_some_and(|chain| !Arc::ptr_eq(chain, way.chain))
+        })
     }
 
     /// Returns the way by the route with this number, counted from one, through the chain at `index`.

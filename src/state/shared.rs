@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use mooltiroute_hops::Eventual;
+use mooltiroute_hops::{Authority, Eventual};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     shutdown: Shutdown,
     origin: Start,
     rejection: ArcSwapOption<Rejection>,
+    went_direct: ArcSwapOption<WentDirect>,
     denials: Denials,
 }
 
@@ -70,6 +71,38 @@ pub(crate) struct Rejection {
     /// Everything that is wrong with it, a line each.
     pub problems: Vec<String>,
 }
+
+/// The targets that reloads have taken from their hops, and that go direct now.
+#[derive(Clone, Debug)]
+pub(crate) struct WentDirect {
+    /// The time of the first of these reloads.
+    pub at: SystemTime,
+    /// The targets, at least one.
+    pub targets: Vec<DirectTarget>,
+}
+
+/// The targets of one pattern.
+#[derive(Clone, Debug)]
+pub(crate) struct DirectTarget {
+    /// The pattern, and the chain that it took before.
+    pub shown: String,
+    /// A target that stands for the pattern.
+    pub example: Authority,
+}
+
+impl DirectTarget {
+    /// Returns `targets` in words, of which a line has room for the first ones.
+    pub(crate) fn in_words(targets: &[Self]) -> Vec<String> {
+        let mut shown: Vec<_> =
+            targets.iter().take(SHOWN_MAX).map(|target| target.shown.clone()).collect();
+        let more = targets.len().saturating_sub(SHOWN_MAX);
+        shown.extend((more > 0).then(|| format!("{more} more")));
+        shown
+    }
+}
+
+/// As many targets as anyone reads.
+const SHOWN_MAX: usize = 10;
 
 /// One connection that counts against `limits.connections`, until it is dropped.
 #[derive(Debug)]
@@ -100,6 +133,7 @@ impl Shared {
             shutdown,
             origin,
             rejection: ArcSwapOption::empty(),
+            went_direct: ArcSwapOption::empty(),
             denials: Denials::default(),
         })
     }
@@ -212,6 +246,16 @@ impl Shared {
     /// Records the last rejected configuration; `None` clears it.
     pub(crate) fn set_rejection(&self, rejection: Option<Rejection>) {
         self.rejection.store(rejection.map(Arc::new));
+    }
+
+    /// Returns the targets that reloads have taken from their hops, if they still go direct.
+    pub(crate) fn went_direct(&self) -> Option<Arc<WentDirect>> {
+        self.went_direct.load_full()
+    }
+
+    /// Records the targets that reloads have taken from their hops.
+    pub(crate) fn set_went_direct(&self, targets: Option<WentDirect>) {
+        self.went_direct.store(targets.map(Arc::new));
     }
 }
 

@@ -1,7 +1,10 @@
-//! Gives memory back to the system after a peak of use.
+//! Gives memory back to the system after a peak of use, and after the start.
 //!
 //! An allocator keeps freed memory for later use. glibc's never gives most of it back by itself: after 9,000 tunnels it
 //! kept 25 MB for a process that needs 6 MB. It does so on request.
+
+#[cfg(target_os = "linux")]
+mod code;
 
 use std::{
     convert::Infallible,
@@ -102,7 +105,8 @@ fn limit_heaps(count: usize) {
     }
 }
 
-/// Makes the allocator give every free page back to the system. Allocators other than glibc's do so by themselves.
+/// Makes the allocator give every free page back to the system, and unmaps code. Allocators other than glibc's give back by
+/// themselves.
 fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[expect(unsafe_code, reason = "there is no safe way to ask glibc's allocator")]
@@ -111,6 +115,8 @@ fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+    #[cfg(target_os = "linux")]
+    code::unmap();
 }
 
 /// Fewer at once leave less than is worth the effort.

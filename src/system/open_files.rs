@@ -26,7 +26,7 @@ pub(crate) fn are_exhausted(error: &io::Error) -> bool {
 }
 
 /// Whether a descriptor that serves speed alone, such as that of a pipe, leaves enough of them for sockets.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(crate) fn leave_room_beside(descriptor: &impl std::os::fd::AsRawFd) -> bool {
     // The system hands out the lowest free number, so a high one means that nearly all are in use.
     let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(u64::MAX);

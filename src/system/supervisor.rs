@@ -58,10 +58,21 @@ mod activation {
     fn checked(passed: io::Result<TcpListener>) -> io::Result<TcpListener> {
         let listener = passed?;
         // A socket unit with `Accept=yes` passes one connection, and no listener.
-        if SockRef::from(&listener).is_listener()? {
+        if listens(&SockRef::from(&listener))? {
             return Ok(listener);
         }
         Err(io::Error::other("it does not listen"))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn listens(socket: &SockRef<'_>) -> io::Result<bool> {
+        socket.is_listener()
+    }
+
+    /// Not every system tells whether a socket listens. A connection has a peer, and a listener has none.
+    #[cfg(not(target_os = "linux"))]
+    fn listens(socket: &SockRef<'_>) -> io::Result<bool> {
+        Ok(socket.peer_addr().is_err())
     }
 }
 

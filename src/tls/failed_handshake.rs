@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, io};
 
+use mooltiroute_hops::tls::{certificate_in_words, library_name};
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
 /// Says in plain words why a handshake failed. The library's own words follow in parentheses, since people search for them.
@@ -25,8 +26,20 @@ pub(crate) fn in_words(error: &io::Error) -> Cow<'static, str> {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "the client's certificate is not valid yet"
             }
-            _ => "the client's certificate is not accepted",
+            other => {
+                let (words, name) = (certificate_in_words(other), library_name(other));
+                return format!(
+                    "the client's certificate is not accepted: {words}; {ISSUE} ({name})"
+                )
+                .into();
+            }
         },
+        Some(Error::PeerIncompatible(_)) => {
+            "the client and this listener have no version or cipher of TLS in common; the listener speaks TLS 1.2 and 1.3"
+        }
+        Some(Error::InvalidMessage(_)) => {
+            "the client does not speak TLS, or what it sent was damaged"
+        }
         _ => return error.to_string().into(),
     };
     format!("{reason} ({error})").into()
@@ -53,10 +66,15 @@ fn of_alert(alert: AlertDescription) -> Option<&'static str> {
     })
 }
 
+const ISSUE: &str = "give the client a certificate that an authority in `client_ca` has issued for clients (`openssl req -x509` makes authorities)";
 const ENDED_BY_CLIENT: &str = "the client ended the handshake";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio_rustls::rustls::OtherError;
+
     use super::*;
 
     fn told(error: Error) -> String {
@@ -92,5 +110,10 @@ mod tests {
             assert!(told.contains(words) && told.contains(name), "{told}");
         }
         assert_eq!(in_words(&io::Error::other("broken")), "broken");
+        let inner = io::Error::other("CaUsedAsEndEntity");
+        let other = CertificateError::Other(OtherError(Arc::new(inner)));
+        let words = told(Error::InvalidCertificate(other));
+        assert!(words.contains("the certificate of an authority (`CA:TRUE`)"), "{words}");
+        assert!(words.ends_with("(CaUsedAsEndEntity)") && !words.contains("OtherError"), "{words}");
     }
 }

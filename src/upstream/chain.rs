@@ -23,7 +23,7 @@ pub(crate) use self::{
     passage::{Passage, TakenHop},
     spares::ChainSpares,
     trace::Trace,
-    travel::{Destination, Unproved},
+    travel::{Destination, PlainOutcome, Unproved},
 };
 use crate::{
     metrics::Meter,

@@ -124,13 +124,13 @@ impl UsageAccount {
         self.spend(Spending::refuse);
     }
 
-    /// Logs with `log` each event of the budget that was not logged yet.
+    /// Logs with `log` the last event of the budget, if it was not logged yet.
     ///
     /// The lock is held meanwhile. So once this returns, the events are in the log, whichever thread has put them there.
     pub(super) fn log_news(&self, log: impl Fn(BudgetEvent, &Budget, BudgetUse)) {
         self.spend(|spending| {
             let used = spending.now(SystemTime::now());
-            for event in spending.take_news() {
+            if let Some(event) = spending.take_news() {
                 log(event, spending.budget(), used);
             }
         });

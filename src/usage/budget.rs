@@ -125,14 +125,17 @@ impl Spending {
         }
     }
 
-    /// Returns the events that were not logged yet, in their order. Each event of a period is returned once, also if one
-    /// transfer has caused both.
-    pub(super) fn take_news(&mut self) -> impl Iterator<Item = BudgetEvent> + use<> {
+    /// Returns the last event that was not logged yet. Each event of a period is returned once at most: the warning comes too
+    /// late if one transfer has used up the rest as well.
+    pub(super) fn take_news(&mut self) -> Option<BudgetEvent> {
         let (before, due) = (self.logged, self.due());
         self.logged = due;
-        let events = [(Logged::Warning, BudgetEvent::Warning), (Logged::Limit, BudgetEvent::Limit)];
-        let is_new = move |(logged, _): &(Logged, BudgetEvent)| before < *logged && *logged <= due;
-        events.into_iter().filter(is_new).map(|(_, event)| event)
+        match due {
+            _ if due <= before => None,
+            Logged::Nothing => None,
+            Logged::Warning => Some(BudgetEvent::Warning),
+            Logged::Limit => Some(BudgetEvent::Limit),
+        }
     }
 
     /// Returns whether the budget is used up and that was not acted on yet. It is so once in a period.
@@ -196,24 +199,24 @@ mod tests {
         let next = spending.now(at(7200));
         assert_eq!((next.used, next.is_reached, spending.is_reached()), (0, false, false));
         spending.add(500, at(7201));
-        assert_eq!(news(&mut spending), [BudgetEvent::Warning, BudgetEvent::Limit], "one transfer");
+        assert_eq!(news(&mut spending), [BudgetEvent::Limit], "one transfer passes both");
         assert!(spending.take_limit());
     }
 
     fn news(spending: &mut Spending) -> Vec<BudgetEvent> {
-        spending.take_news().collect()
+        spending.take_news().into_iter().collect()
     }
 
     #[test]
     fn an_edit_keeps_what_was_used_in_the_period() {
         let mut spending = Spending::new(budget(100), SystemTime::now());
         spending.add(100, SystemTime::now());
-        assert_eq!(news(&mut spending).len(), 2);
+        assert_eq!(news(&mut spending), [BudgetEvent::Limit]);
         let mut raised = spending.under(budget(200), SystemTime::now());
         assert!(!raised.is_reached());
         raised.add(100, SystemTime::now());
         assert!(raised.is_reached() && raised.take_limit());
-        assert_eq!(news(&mut raised), [BudgetEvent::Warning, BudgetEvent::Limit]);
+        assert_eq!(news(&mut raised), [BudgetEvent::Limit]);
         let daily = Budget { per: Per::Day, ..budget(100) };
         assert_eq!(
             raised.under(daily, SystemTime::now()).now(SystemTime::now()).used,

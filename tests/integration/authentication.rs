@@ -1,6 +1,9 @@
 //! `server.auth`: who may use the proxy.
 
-use crate::support::{BASIC, Double, PASSWORD, Proxy, Step, USERNAME, exchange, two_hops};
+use crate::support::{
+    BASIC, Double, Event, PASSWORD, Proxy, Step, USERNAME, exchange, outcome, pause, two_hops,
+    within,
+};
 
 #[tokio::test]
 async fn only_those_who_know_the_password_pass() {
@@ -37,4 +40,74 @@ async fn ask(proxy: &Proxy, line: &str, credentials: Option<&str>) -> String {
     let request =
         format!("{line} HTTP/1.1\r\nHost: origin.test\r\n{field}Connection: close\r\n\r\n");
     exchange(proxy.address(), request.as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_client_that_never_sends_credentials_is_logged_and_counted() {
+    let proxy = proxy_with_auth().await;
+    let lines = ["CONNECT one.test:443", "GET http://two.test/", "CONNECT one.test:443"];
+    for line in lines {
+        assert!(ask(&proxy, line, None).await.starts_with("HTTP/1.1 407 "));
+    }
+    let line = proxy.event("request denied").await;
+    assert_eq!(line.field("status"), "407");
+    assert!(
+        line.field("reason").contains("sent no credentials, and `server.auth` asks"),
+        "{line:?}"
+    );
+    let counts = "server.auth  refused 3 requests without credentials, 0 with";
+    within("three refusals in the status", async {
+        while !outcome(&proxy.command(&["status"])).1.contains(counts) {
+            pause().await;
+        }
+    })
+    .await;
+    assert_eq!(denied(&proxy).len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_with_credentials_is_not_logged() {
+    let proxy = proxy_with_auth().await;
+    for line in ["CONNECT one.test:443", "GET http://two.test/"] {
+        assert!(ask(&proxy, line, None).await.starts_with("HTTP/1.1 407 "));
+        ask(&proxy, line, Some(BASIC)).await;
+    }
+    // The line about another target comes after those that must not come.
+    ask(&proxy, "CONNECT three.test:443", None).await;
+    proxy.event("request denied").await;
+    let lines = denied(&proxy);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        (lines[0].field("target"), lines[0].field("skipped")),
+        ("three.test:443".into(), "0".into())
+    );
+}
+
+#[tokio::test]
+async fn socks_clients_without_credentials_are_logged() {
+    for (message, words) in [
+        (&b"\x05\x01\x00"[..], "sent no username and password"),
+        (b"\x05\x01\x02\x01\x00\x00", "sent no username and password"),
+        (b"\x04\x01\x00\x50\x01\x01\x01\x01joe\0", "SOCKS4, which has no password"),
+        (b"\x05\x01\x02\x01\x03joe\x05wrong", "credentials are not those of `server.auth`"),
+    ] {
+        let proxy = proxy_with_auth().await;
+        exchange(proxy.address(), message).await;
+        let line = proxy.event("request denied").await;
+        assert!(line.field("reason").contains(words), "{line:?}");
+    }
+}
+
+/// Starts a proxy that asks for credentials, and reaches nothing.
+async fn proxy_with_auth() -> Proxy {
+    Proxy::start(&format!(
+        "server: {{ auth: {{ username: {USERNAME}, password: {PASSWORD} }} }}\n\
+         hops: {{ corporate: {{ kind: http-connect, address: \"127.0.0.1:1\" }} }}\n\
+         chains: {{ default: [corporate] }}\n"
+    ))
+    .await
+}
+
+fn denied(proxy: &Proxy) -> Vec<Event> {
+    proxy.events().into_iter().filter(|line| line.message() == "request denied").collect()
 }

@@ -4,7 +4,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
     Double, EchoOrigin, Network, Proxy, Squid, SquidRules, Step, assert_reads, connect, exchange,
-    free_port, head, open, ping,
+    free_port, head, open, ping, status,
 };
 
 #[tokio::test]
@@ -51,34 +51,91 @@ async fn an_error_of_squid_itself_is_explained() {
     assert!(!told.contains("<html"), "{told}");
 }
 
+/// What a hop says of itself, in words that a target can imitate.
+const OWN: [&str; 4] = [
+    "407 No\r\nProxy-Authenticate: Basic",
+    "402 No\r\nX-Webshare-Reason: bandwidthlimit",
+    "500 No\r\nX-Webshare-Reason: internal_error",
+    "500 No\r\nX-Squid-Error: ERR_ANY 0",
+];
+
+/// Returns a pool of the provider's hops.
+fn pool_of(members: &[&Double]) -> String {
+    let member = |hop: &&Double| {
+        let address = hop.address();
+        format!("{{ kind: webshare, address: \"{address}\", username: dev, password: secret }}")
+    };
+    let members: Vec<_> = members.iter().map(member).collect();
+    let members = members.join(", ");
+    format!(
+        "hops: {{ exits: {{ kind: pool, members: [{members}] }} }}\nchains: {{ default: [exits] }}\n"
+    )
+}
+
+fn refuses(own: &str) -> Step {
+    Step::Answer(format!("HTTP/1.1 {own}\r\nContent-Length: 0\r\n\r\n"))
+}
+
 #[tokio::test]
 async fn a_target_that_imitates_a_hop_harms_only_itself() {
-    for imitated in [
-        "407 No\r\nProxy-Authenticate: Basic",
-        "402 No\r\nX-Webshare-Reason: bandwidthlimit",
-        "500 No\r\nX-Webshare-Reason: internal_error",
-        "500 No\r\nX-Squid-Error: ERR_ANY 0",
-    ] {
-        let answer = format!("HTTP/1.1 {imitated}\r\nContent-Length: 0\r\n\r\n");
-        let first = Double::start(vec![Step::Answer(answer)]).await;
-        let second = Double::start(vec![Step::Answer(ORIGIN.into())]).await;
-        let member = |hop: &Double| {
-            let address = hop.address();
-            format!("{{ kind: webshare, address: \"{address}\", username: dev, password: secret }}")
-        };
-        let yaml = format!(
-            "hops: {{ exits: {{ kind: pool, members: [{}, {}] }} }}\nchains: {{ default: [exits] }}\n",
-            member(&first),
-            member(&second)
-        );
-        let proxy = Proxy::start(&yaml).await;
+    for imitated in OWN {
+        let [first, second] =
+            [Double::start([refuses(imitated)]).await, Double::start([refuses(imitated)]).await];
+        let proxy = Proxy::start(&pool_of(&[&first, &second])).await;
         let told = exchange(proxy.address(), GET).await;
-        assert!(told.contains("next-hop=\"exits.members[0]\""), "{imitated}: {told}");
-        // The next client goes the same way as before.
-        first.becomes(vec![Step::Answer(ORIGIN.into())]);
+        assert!(told.contains("next-hop=\"exits.members[1]\""), "{imitated}: {told}");
+        assert_eq!(proxy.event("request failed").await.number("attempts"), 2.0);
+        // The next client goes the same way as before, since no member was left out.
+        first.becomes([Step::Answer(ORIGIN.into())]);
         assert!(exchange(proxy.address(), GET).await.starts_with("HTTP/1.1 200 "));
-        assert_eq!((first.record().now().len(), second.sent()), (2, String::new()), "{imitated}");
+        let connections = [&first, &second].map(|hop| hop.record().now().len());
+        assert_eq!(connections, [2, 1], "{imitated}");
+        let pool = &status(proxy.address()).await["pools"]["exits"];
+        assert_eq!(pool["working"], 2, "{pool}");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_a_member_refuses_is_tried_through_the_others_if_that_is_safe() {
+    for refused in OWN {
+        let first = Double::start([refuses(refused)]).await;
+        let second = Double::start([Step::Answer(ORIGIN.into())]).await;
+        let proxy = Proxy::start(&pool_of(&[&first, &second])).await;
+        for count in 1..=2 {
+            assert!(exchange(proxy.address(), GET).await.starts_with("HTTP/1.1 200 "), "{refused}");
+            assert_eq!(first.record().now().len(), count, "it stays in use");
+        }
+        let line = proxy.event("request").await;
+        assert!(line.field("hops").contains("exits.members[1]@"), "{line:?}");
+        assert_eq!(line.number("attempts"), 2.0);
+        let post = String::from_utf8_lossy(GET).replace("GET ", "POST ");
+        let told = exchange(proxy.address(), post.as_bytes()).await;
+        assert!(told.contains("next-hop=\"exits.members[0]\""), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_client_after_four_members() {
+    let mut members = Vec::new();
+    for _ in 0..6 {
+        members.push(Double::start([refuses(OWN[0])]).await);
+    }
+    let proxy = Proxy::start(&pool_of(&members.iter().collect::<Vec<_>>())).await;
+    let told = exchange(proxy.address(), GET).await;
+    assert!(told.contains("next-hop=\"exits.members[3]\""), "{told}");
+    let connections: Vec<_> = members.iter().map(|hop| hop.record().now().len()).collect();
+    assert_eq!(connections, [1, 1, 1, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_about_the_target_is_not_tried_through_other_members() {
+    let about_target = "503 Service Unavailable\r\nX-Squid-Error: ERR_CONNECT_FAIL 111";
+    let first = Double::start([refuses(about_target)]).await;
+    let second = Double::start([Step::Answer(ORIGIN.into())]).await;
+    let proxy = Proxy::start(&pool_of(&[&first, &second])).await;
+    let told = exchange(proxy.address(), GET).await;
+    assert!(told.contains("next-hop=\"exits.members[0]\""), "{told}");
+    assert!(second.record().now().is_empty());
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod control;
 mod control_access;
 mod credentials;
 mod delivery;
+mod departures;
 mod faults;
 mod flapping;
 mod flips;

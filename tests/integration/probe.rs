@@ -171,6 +171,29 @@ async fn a_target_is_blamed_for_its_own_faults() {
 }
 
 #[tokio::test]
+async fn a_wait_is_told_while_it_lasts_and_only_to_people() {
+    let silent = Double::start([Step::Listen]).await;
+    let yaml = format!(
+        "timeouts: {{ handshake: 3s, response: 3s }}\nhops:\n  exits:\n    kind: pool\n    members:\n      \
+         - {{ kind: http-connect, address: \"{}\" }}\nchains: {{ default: [exits] }}\n",
+        silent.address()
+    );
+    for (url, wait) in [
+        ("http://target.test/", "the answer of `exits.members[0]`"),
+        ("https://target.test/", "hop `exits.members[0]`, asked for `target.test:443`"),
+    ] {
+        let config = ConfigDir::new(&yaml);
+        let path = config.path().to_str().unwrap();
+        let human = run_probe(path, &[url], "human").await;
+        let told = String::from_utf8(human.stderr).unwrap();
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(told, format!("mooltiroute: waiting for {wait} ..."));
+        let json = run_probe(path, &[url], "json").await;
+        assert!(json.stderr.is_empty(), "{json:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_hop_whose_name_is_unknown_is_blamed() {
     let yaml = "hops: { corporate: { kind: http-connect, address: \"no-such-host.invalid:1\" } }\n\
                 chains: { default: [corporate] }\n";

@@ -91,6 +91,31 @@ async fn an_emptied_file_is_refused_by_a_running_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_file_is_refused_without_an_order_too_and_check_warns_of_it() {
+    let config = ConfigDir::new(ONE_HOP);
+    config.write("20-more.yaml", "timeouts: { idle: 1h }\n");
+    let proxy = Proxy::on(config, &[]).await;
+    proxy.config().write("20-more.yaml", "");
+    let rejected = proxy.event("config rejected").await;
+    let words = "20-more.yaml: this file was emptied; write it again or remove it.";
+    assert!(rejected.field("problems").contains(words), "{rejected:?}");
+    let (_, told, _) = outcome(&proxy.command(&["status"]));
+    assert!(told.contains("rejected     the files on disk") && told.contains(words), "{told}");
+    let (code, out, _) = outcome(&proxy.command(&["check"]));
+    assert_eq!(code, Some(0), "{out}");
+    for words in [
+        "20-more.yaml: this file is empty. A running proxy that has read settings from it keeps them",
+        "help: write it again or remove it. To keep a file without settings, put a comment in it",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    proxy.config().write("20-more.yaml", "# nothing\n");
+    proxy.event("config valid again").await;
+    let (_, out, _) = outcome(&proxy.command(&["check"]));
+    assert!(!out.contains("this file is empty"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_in_use_is_reported_at_its_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = Proxy::start(ONE_HOP).await;
@@ -100,6 +125,10 @@ async fn an_address_in_use_is_reported_at_its_line() {
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("00-server.yaml:1:19: server.listen: can't listen on "), "{out}");
     assert!(out.contains("another program has the port"), "{out}");
+    // The words say it all, as at a start. The system's error would come behind the advice.
+    assert!(out.contains("still holds the port\n"), "{out}");
+    let rejected = proxy.event("config rejected").await;
+    assert!(!rejected.field("problems").contains("os error"), "{rejected:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -92,6 +92,28 @@ async fn a_username_without_a_domain_is_given_that_of_the_proxy() {
 }
 
 #[tokio::test]
+async fn a_rejection_names_the_key_that_the_secret_is_written_in() {
+    let hash = "nt_hash: 0cb6948805f797bf2a82807973b89537";
+    let not_found =
+        "`username` and `nt_hash`, which is the hash that `cntlm -H` prints as `PassNT`";
+    let basic = [answer(BASIC_REJECTED)];
+    for (steps, auth, secret, words) in [
+        (&ntlm(REJECTED)[..], "ntlm", hash, not_found),
+        (&ntlm(REJECTED), "ntlm", "password_file: p.secret", "`username` and `password_file`"),
+        (&basic, "basic", "password_file: p.secret", "`username` and `password_file`"),
+        (&basic, "basic", "password: Hunter2x", "`username` and `password`"),
+    ] {
+        let hop = Double::start(steps.to_vec()).await;
+        let yaml = with_login(&hop, r"CORP\svc", auth).replace("password: Hunter2x", secret);
+        let config = ConfigDir::new(&yaml);
+        std::fs::write(config.path().join("p.secret"), "Hunter2x").unwrap();
+        let proxy = Proxy::on(config, &[]).await;
+        let told = exchange(proxy.address(), CONNECT).await;
+        assert!(told.contains(&format!("Correct this hop's {words}")), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn credentials_that_are_held_back_are_not_said_to_be_sent() {
     let hop = Double::start(ntlm(REJECTED)).await;
     let proxy = Proxy::start(&with_login(&hop, r"CORP\svc", "ntlm")).await;

@@ -73,6 +73,52 @@ fn a_service_is_installed_changed_and_removed() {
 }
 
 #[test]
+fn an_invalid_configuration_is_not_installed() {
+    let (user, config) = (User::new(), ConfigDir::new("chains: { default: [nowhere] }\n"));
+    let refused = user.run(config.path(), &["install"]);
+    let said = words(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("unknown hop") && said.contains("the service is not installed"),
+        "{said}"
+    );
+    assert!(!user.unit().exists() && user.told().is_empty(), "{said}");
+    let printed = user.run(config.path(), &["install", "--print"]);
+    let said = words(&printed);
+    assert!(printed.status.success() && printed.stdout.starts_with(b"# Written by"), "{said}");
+    assert!(said.contains("unknown hop") && said.contains("would not start"), "{said}");
+}
+
+#[test]
+fn only_variables_that_the_service_lacks_are_named() {
+    let user = User::new();
+    let config = ConfigDir::new(
+        "hops: { a: { kind: socks5, address: \"${A_HOST}:1\", username: \"${A_USER}\", password: \"${A_PASS:-x}\" } }\n\
+         chains: { default: [a] }\n",
+    );
+    let file = user.path("config/mooltiroute/environment");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    for (content, expected, unexpected) in [
+        ("A_HOST=a.test\nA_USER='CORP\\joe'\n", "", "environment"),
+        ("A_HOST=a.test\n", "uses ${A_USER}, which", "A_HOST"),
+        ("A_HOST=a.test\nexport A_USER=s3cret\n", "line 2 begins with `export`", "s3cret"),
+        ("A_HOST=a.test\nA_USER=CORP\\s3cret\n", "line 2 has a `\\` outside", "s3cret"),
+    ] {
+        fs::write(&file, content).unwrap();
+        let installed = user.run(config.path(), &["install"]);
+        let said = words(&installed);
+        assert!(installed.status.success() && said.contains(expected), "{content}: {said}");
+        assert!(!said.contains(unexpected), "{content}: {said}");
+        assert_eq!(said.is_empty(), expected.is_empty(), "{content}: {said}");
+    }
+}
+
+/// Returns what the command wrote to standard error, with single blanks.
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
 fn uninstalling_runs_nothing_if_no_service_was_installed() {
     let (user, config) = (User::new(), ConfigDir::new("chains: { default: [] }\n"));
     // A unit of this name may come from a package. It is not ours to stop.

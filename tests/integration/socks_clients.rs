@@ -312,3 +312,64 @@ async fn run(command: &mut Command) -> Vec<u8> {
 }
 
 const BODY_BYTES: usize = 300_000;
+
+/// Routes by name before one for every host.
+const BY_NAME: &str = "chains: { default: [], other: [] }\n\
+                       routes: [{ hosts: [\"*.shop.test\"], chain: other }, { chain: default }]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_looks_up_names_itself_is_told_that_routes_by_name_need_the_name() {
+    const LINE: &str = "the client sent an address; routes by name need the name";
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::start(BY_NAME).await;
+    for _ in 0..2 {
+        let mut tunnel = crate::support::socks_connect(proxy.address(), echo.address()).await;
+        ping(&mut tunnel).await;
+    }
+    let told = proxy.event(LINE).await;
+    assert_eq!(
+        ["protocol", "chain", "skipped"].map(|name| told.field(name)),
+        ["socks5", "default", "0"]
+    );
+    assert!(told.field("advice").contains("`socks5h://` in place of `socks5://`"), "{told:?}");
+    let lines = proxy.events().iter().filter(|event| event.message() == LINE).count();
+    assert_eq!(lines, 1, "one line in ten seconds");
+    let seen = proxy.events().len();
+    drop(crate::support::connect(proxy.address(), echo.address()).await.tunnel());
+    // Another protocol is another sort.
+    assert_eq!(proxy.event_after(seen, LINE).await.field("protocol"), "http");
+
+    // Nothing is said if the routes for names lead the same way, or if a route is for the address.
+    for routes in [
+        "routes: [{ hosts: [\"*.shop.test\"], chain: default }, { chain: default }]\n",
+        "routes: [{ hosts: [\"*.shop.test\"], chain: other }, { hosts: [127.0.0.0/8], chain: default }]\n",
+        "routes: [{ hosts: [10.0.0.0/8], chain: other }, { chain: default }]\n",
+    ] {
+        let proxy = Proxy::start(&format!("chains: {{ default: [], other: [] }}\n{routes}")).await;
+        drop(crate::support::socks_connect(proxy.address(), echo.address()).await);
+        proxy.event("tunnel closed").await;
+        assert!(proxy.events().iter().all(|event| event.message() != LINE), "{routes}");
+    }
+}
+
+#[test]
+fn explain_says_why_an_address_or_the_parent_of_a_pattern_misses_a_route_by_name() {
+    let config = crate::support::ConfigDir::new(BY_NAME);
+    let path = config.path().to_str().unwrap();
+    let explain = |target: &str, format: &str| {
+        let output = crate::support::run(["explain", "-c", path, "--format", format, target]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let words = explain("shop.test:443", "human");
+    let hint = "`*.shop.test` is for names below it; write `shop.test` beside it";
+    assert!(words.contains(hint), "{words}");
+    assert!(!words.contains("socks5h"), "{words}");
+    let told: serde_json::Value = serde_json::from_str(&explain("shop.test:443", "json")).unwrap();
+    assert_eq!(told["before"][0]["hint"], hint);
+    let words = explain("192.0.2.1:443", "human");
+    assert!(words.contains("write `socks5h://` in place of `socks5://`"), "{words}");
+    for other in ["www.shop.test:443", "other.test:443"] {
+        let words = explain(other, "human");
+        assert!(!words.contains("socks5h") && !words.contains("names below it"), "{words}");
+    }
+}

@@ -226,6 +226,37 @@ async fn a_generation_is_listed_until_its_last_tunnel_ends() {
 }
 
 #[tokio::test]
+async fn targets_that_an_edit_sends_direct_are_shown_until_they_go_through_hops_again() {
+    let proxy = Proxy::start(
+        "hops: { a: { kind: socks5, address: \"127.0.0.1:1\" } }\n\
+         chains: { default: [a], other: [a] }\nroutes: [{ hosts: [\"*.a.test\"], chain: other }, { chain: default }]\n",
+    )
+    .await;
+    assert!(status(proxy.address()).await["went_direct"].is_null());
+    let edit = async |text: &str| {
+        let seen = proxy.events().len();
+        proxy.config().write("20-edit.yaml", text);
+        proxy.event_after(seen, "config reloaded").await;
+        status(proxy.address()).await["went_direct"].clone()
+    };
+    let first = edit("chains: { other: [] }\n").await;
+    assert_eq!(first["targets"], serde_json::json!(["*.a.test (chain other)"]));
+    // An edit of something else changes nothing of it, and one that takes more targets adds them.
+    assert_eq!(edit("chains: { other: [] }\ntimeouts: { idle: 1h }\n").await, first);
+    let both = edit("chains: { other: [], default: [] }\n").await;
+    assert_eq!(both["at"], first["at"]);
+    let all = serde_json::json!(["*.a.test (chain other)", "any other host (chain default)"]);
+    assert_eq!(both["targets"], all);
+    let (_, words, _) = crate::support::outcome(&proxy.command(&["status"]));
+    let line = words.lines().find(|line| line.contains("go direct")).unwrap();
+    assert!(line.starts_with("direct       since 20"), "{line}");
+    assert!(line.contains("targets that went through hops go direct: *.a.test (chain other), any"));
+    let left = edit("chains: { default: [] }\n").await;
+    assert_eq!(left["targets"], serde_json::json!(["any other host (chain default)"]));
+    assert!(edit("timeouts: { idle: 1h }\n").await.is_null());
+}
+
+#[tokio::test]
 async fn a_rejected_configuration_is_shown_until_it_is_mended() {
     let proxy = Proxy::start(DIRECT).await;
     let path = proxy.config().path().to_str().unwrap();

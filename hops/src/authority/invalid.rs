@@ -19,7 +19,7 @@ pub enum InvalidAuthority {
     #[error("an IPv6 address is written in brackets, as in `[::1]:8080`")]
     Brackets,
     /// There are several colons, but not an IPv6 address.
-    #[error("there is more than one `:`; write `host:port`, with an IPv6 address in brackets")]
+    #[error("there is more than one `:`; write `host:port`")]
     ManyColons,
     /// The brackets hold no IPv6 address.
     #[error("there is no IPv6 address between the brackets")]

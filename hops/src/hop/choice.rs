@@ -103,6 +103,13 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// Notes why the chosen link failed, for operators. [`instead`](Self::instead) follows.
     fn note_failure(&mut self, _why: &Arc<str>) {}
 
+    /// Chooses another link for the same connection, after [`reached`](Self::reached): the chosen one works, but refused the
+    /// request in words that a target can imitate. Nothing is learned about it. Returns `None` if there is no other one, or
+    /// if a target must not be able to make the hop take it.
+    fn another(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        Eventual::Ready(None)
+    }
+
     /// Reports that the chosen link failed, and chooses another one. Returns `None` if all were tried.
     fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>>;
 }

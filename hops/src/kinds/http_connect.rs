@@ -140,6 +140,23 @@ impl HopConfig for HttpConnectConfig {
 }
 
 impl HttpConnect {
+    /// Has the proxy extend the tunnel to `next`, with the credentials that it asks for.
+    async fn log_in(
+        &self,
+        authenticator: &Authenticator,
+        mut tunnel: Tunnel,
+        next: &Authority,
+    ) -> Result<Tunnel, HopError> {
+        let bindings = self.bindings(&tunnel);
+        let limits = (self.head_bytes_max, bindings.as_ref());
+        let connected = authenticator.connect(&mut tunnel, next, &self.connect, limits).await?;
+        match connected {
+            Outcome::Connected => Ok(tunnel),
+            // The authenticator is shared, and so knows on the next connection what the proxy asked for.
+            Outcome::Closes => Err(HopError::Again(Arc::new(self.clone()))),
+        }
+    }
+
     /// Returns the bindings to the TLS connection with this hop, if there is one and its certificate has any.
     fn bindings(&self, tunnel: &Tunnel) -> Option<ChannelBindings> {
         // Without TLS of its own, the layer on top belongs to a hop before this one.
@@ -159,24 +176,22 @@ impl Link for HttpConnect {
     }
 
     fn settings(&self) -> LinkSettings {
-        LinkSettings::http().with_credentials(self.authenticator.is_some())
+        let settings = LinkSettings::http().with_credentials(self.authenticator.is_some());
+        match &self.authenticator {
+            Some(authenticator) => settings.with_secret_key(authenticator.secret_key()),
+            None => settings,
+        }
     }
 
     fn pass_headers(&self) -> Option<&PassHeaders> {
         Some(&self.pass_headers)
     }
 
-    async fn extend(&self, mut tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
-        let Some(authenticator) = &self.authenticator else {
-            return exchange::connect(tunnel, next, &self.connect, self.head_bytes_max).await;
-        };
-        let bindings = self.bindings(&tunnel);
-        let limits = (self.head_bytes_max, bindings.as_ref());
-        let connected = authenticator.connect(&mut tunnel, next, &self.connect, limits).await?;
-        match connected {
-            Outcome::Connected => Ok(tunnel),
-            // The authenticator is shared, and so knows on the next connection what the proxy asked for.
-            Outcome::Closes => Err(HopError::Again(Arc::new(self.clone()))),
+    async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {
+        match &self.authenticator {
+            // Boxed, so that tunnels through hops without credentials don't need its room.
+            Some(authenticator) => Box::pin(self.log_in(authenticator, tunnel, next)).await,
+            None => exchange::connect(tunnel, next, &self.connect, self.head_bytes_max).await,
         }
     }
 

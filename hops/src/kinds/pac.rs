@@ -274,8 +274,7 @@ impl Pac {
     fn foreseen(&self, verdict: Verdict) -> Foresight {
         match verdict {
             Ok(plan) => {
-                let first = plan.candidates().next();
-                let (decision, reason) = self.rules.explain(first, &self.members);
+                let (decision, reason) = self.rules.explain(&plan, &self.members);
                 Foresight::new(decision, Some(plan.answer.to_string()), reason)
             }
             Err(failure) => {

@@ -35,6 +35,8 @@ struct Socks5 {
     address: Authority,
     tls: Option<TlsClient>,
     credentials: Option<UserPassword>,
+    /// The key that the password came from.
+    password_key: &'static str,
 }
 
 impl HopConfig for Socks5Config {
@@ -61,7 +63,7 @@ impl HopConfig for Socks5Config {
             }
         };
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
-        Ok(Arc::new(Socks5 { address: self.address, tls, credentials }))
+        Ok(Arc::new(Socks5 { address: self.address, tls, credentials, password_key }))
     }
 }
 
@@ -76,7 +78,8 @@ impl Link for Socks5 {
     }
 
     fn settings(&self) -> LinkSettings {
-        LinkSettings::socks().with_credentials(self.credentials.is_some())
+        let settings = LinkSettings::socks().with_credentials(self.credentials.is_some());
+        settings.with_secret_key(self.password_key)
     }
 
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError> {

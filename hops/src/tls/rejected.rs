@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::certificate::CertificateFacts;
+use super::{certificate::CertificateFacts, certificate_words::certificate_in_words};
 
 /// A certificate that is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -170,9 +170,10 @@ pub(super) fn of_error(error: &io::Error) -> Option<RejectedCertificate> {
     let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     let bare = |reason| RejectedCertificate { reason, authorities: None };
     match tls {
-        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+        rustls::Error::InvalidCertificate(reason @ CertificateError::Other(OtherError(other))) => {
             let known = other.downcast_ref::<RejectedCertificate>().cloned();
-            Some(known.unwrap_or_else(|| bare(RejectionReason::Other(other.to_string()))))
+            let words = || certificate_in_words(reason).into_owned();
+            Some(known.unwrap_or_else(|| bare(RejectionReason::Other(words()))))
         }
         // Such as a signature of the handshake that is not by the certificate's key.
         rustls::Error::InvalidCertificate(reason) => Some(bare(reason_of(reason, &[], &[]))),
@@ -196,7 +197,7 @@ fn reason_of(
                 return RejectionReason::SelfSigned;
             }
             if !matches!(reason, CertificateError::UnknownIssuer) {
-                return RejectionReason::Other(reason.to_string());
+                return other(&certificate_in_words(reason));
             }
             RejectionReason::UnknownIssuer {
                 issuer: facts.and_then(|facts| last_issuer(facts, intermediates)),
@@ -221,13 +222,10 @@ fn reason_of(
         CertificateError::NotValidYetContext { not_before, .. } => {
             RejectionReason::NotYetValid(Some(system_time(*not_before)))
         }
-        CertificateError::Revoked => other("it was revoked"),
-        CertificateError::BadEncoding => other("it can't be read"),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             other("it is not meant for servers")
         }
-        // rustls shows the names of its own errors, which at least can be looked up.
-        reason => RejectionReason::Other(reason.to_string()),
+        reason => other(&certificate_in_words(reason)),
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Passed<'a> {
     pub received: u64,
     /// How it ended.
     pub end: &'a dyn fmt::Display,
+    /// Why it ended like that, if there is more to say.
+    pub reason: Option<&'a str>,
 }
 
 /// The end of a request or tunnel that did not.
@@ -58,7 +60,7 @@ impl<'a> AccessLine<'a> {
         if !event_enabled!(Level::INFO) {
             return;
         }
-        let Passed { message, sent, received, end } = end;
+        let Passed { message, sent, received, end, reason } = end;
         // Both ways write the same fields in the same order. The direct one comes first, since an
         // event costs about half of the instructions of a plain request.
         let is_written = log.is_some_and(|log| {
@@ -68,6 +70,9 @@ impl<'a> AccessLine<'a> {
                 line.number("received", received);
                 self.write_times(line);
                 line.display("end", end);
+                if let Some(reason) = reason {
+                    line.text("reason", reason);
+                }
             })
         });
         if is_written {
@@ -83,7 +88,7 @@ impl<'a> AccessLine<'a> {
         let (chain, attempts) = (chain.name(), passage.attempts);
         info!(
             id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, sent, received,
-            ?duration, duration_seconds, connect_seconds, attempts, %end, "{message}"
+            ?duration, duration_seconds, connect_seconds, attempts, %end, reason, "{message}"
         );
     }
 
@@ -177,7 +182,6 @@ mod tests {
 
     use mooltiroute_hops::kinds;
     use tracing::subscriber::with_default;
-    use tracing_subscriber::fmt::layer;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
@@ -231,12 +235,8 @@ mod tests {
         let (events, lines) = (Written::default(), Written::default());
         let (direct, flush) = DirectLog::to(lines.clone(), format);
         let writer = events.clone();
-        let layer = layer().with_writer(move || writer.clone()).with_target(false);
-        let boxed: Box<dyn tracing_subscriber::Layer<_> + Send + Sync> = match format {
-            LogFormat::Text => Box::new(layer.with_ansi(false)),
-            LogFormat::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
-        };
-        with_default(tracing_subscriber::registry().with(boxed), || {
+        let layer = DirectLog::events(move || writer.clone(), format);
+        with_default(tracing_subscriber::registry().with(layer), || {
             log(None);
             log(Some(&direct));
         });
@@ -247,7 +247,8 @@ mod tests {
     #[track_caller]
     fn check(line: &AccessLine<'_>, expected: &str) {
         let end = &"client left";
-        let passed = Passed { message: "tunnel closed", sent: 4, received: 5, end };
+        let reason = Some("waited 4 s for `a`");
+        let passed = Passed { message: "tunnel closed", sent: 4, received: 5, end, reason };
         let failed = Failed {
             hop: Some("b"),
             stage: Some("dial"),
@@ -283,7 +284,7 @@ mod tests {
             &AccessLine { row: direct.row(), status: 200, passage, duration },
             "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=http method=CONNECT \
              target=target.example:443 route=1 chain=default generation=1 status=200 sent=4 received=5 \
-             duration=1.234567s duration_seconds=1.234567 attempts=0 end=client left",
+             duration=1.234567s duration_seconds=1.234567 attempts=0 end=\"client left\" reason=\"waited 4 s for `a`\"",
         );
         let hops = "hops:\n  a: { kind: http-connect, address: \"a.test:1\" }\n  \
                     b: { kind: pool, members: [a, a] }\nchains: { default: [a, b] }\n";
@@ -300,8 +301,8 @@ mod tests {
             &AccessLine { row: hops.row(), status: 200, passage, duration },
             "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=http method=CONNECT \
              target=target.example:443 route=1 chain=default hops=a@a.test:1,b.members[1]@b.test:2 \
-             session=\"alice\" generation=1 status=200 sent=4 received=5 duration=1.234567s duration_seconds=1.234567 \
-             connect_seconds=0.654321 attempts=3 end=client left",
+             session=alice generation=1 status=200 sent=4 received=5 duration=1.234567s duration_seconds=1.234567 \
+             connect_seconds=0.654321 attempts=3 end=\"client left\" reason=\"waited 4 s for `a`\"",
         );
     }
 }

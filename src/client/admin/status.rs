@@ -12,7 +12,8 @@ use mooltiroute_hops::SourceKind;
 use serde::Serialize;
 
 pub(crate) use self::parts::{
-    BudgetStatus, ConditionStatus, ConnectionStatus, HopTotals, InUse, Rejected, ReloadStatus,
+    AuthRefusalStatus, BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals,
+    InUse, Rejected, ReloadStatus,
 };
 use self::{pools::Pool, sources::SourceStatus};
 use crate::{
@@ -42,12 +43,16 @@ pub(crate) struct StatusDocument {
     pub generation_since: String,
     /// The configuration that was rejected since then, until a valid one comes.
     pub rejected: Option<Rejected>,
+    /// The targets that reloads have taken from their hops, until they go through hops again.
+    pub went_direct: Option<DirectSince>,
     /// Reloads by outcome.
     pub reloads: ReloadStatus,
     /// The addresses that it listens on.
     pub listeners: Vec<SocketAddr>,
     /// Clients' connections.
     pub connections: ConnectionStatus,
+    /// Requests that `server.auth` refused since the start.
+    pub auth_refusals: AuthRefusalStatus,
     /// Whether it is about to end.
     pub draining: bool,
     /// The generations in use, the one in force last.
@@ -100,6 +105,7 @@ impl StatusDocument {
             generation: current.number(),
             generation_since: rfc_3339(current.since),
             rejected: shared.rejection().as_deref().map(Rejected::from),
+            went_direct: shared.went_direct().as_deref().map(DirectSince::from),
             reloads: ReloadStatus {
                 applied: metrics.reloads.applied.load(Relaxed),
                 unchanged: metrics.reloads.unchanged.load(Relaxed),
@@ -110,6 +116,7 @@ impl StatusDocument {
                 open: shared.open(),
                 limit: current.limits.connections,
             },
+            auth_refusals: shared.denials().auth_refusals().into(),
             draining: shared.shutdown().is_draining(),
             generations: shared.live().alive().iter().map(|one| InUse::from(&**one)).collect(),
             chains: chains

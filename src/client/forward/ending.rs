@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::client::reply::Reply;
+use crate::client::{departure::Interruption, reply::Reply};
 
 /// How a request ended, for the log and for [`Next`].
 #[derive(Debug)]
@@ -76,6 +76,16 @@ impl Ending {
             // A close would pass for the end of a body that lasts until then.
             Self::Truncated(Mark::None, _) | Self::ClientLeft(Mark::None) => Next::Reset,
             Self::ClientBroke | Self::ClientStalled | Self::Cut | Self::Killed => Next::Reset,
+        }
+    }
+}
+
+impl From<Interruption> for Ending {
+    /// Returns the end of a request that was broken off before anything was sent.
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Cut => Self::Cut,
+            Interruption::ClientLeft => Self::ClientLeft(Mark::Visible),
         }
     }
 }

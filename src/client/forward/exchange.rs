@@ -11,6 +11,7 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -93,6 +94,8 @@ pub(crate) enum Hearing {
     ClosedUnheard,
     /// It took the request, or nothing of it, and said nothing until the time for that was up.
     Silent,
+    /// It took the request, and said nothing for this long, after which the client left.
+    Abandoned(Duration),
     /// It is a hop that wants credentials, and the next connection has better ones. The request went no further.
     Challenged,
 }
@@ -203,6 +206,12 @@ where
         }
         if received > 0 {
             meter.received(received);
+        }
+        if let Poll::Ready(Ending::ClientLeft(_) | Ending::ClientBroke) = &polled
+            && self.hearing == Hearing::Nothing
+            && let Some(over) = self.over
+        {
+            self.hearing = Hearing::Abandoned(over.elapsed());
         }
         polled
     }

@@ -4,7 +4,7 @@ mod plan;
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Logon, Refusal, Reuse, Spoken};
+use mooltiroute_hops::{Logon, Party, Refusal, Reuse, Spoken};
 use tracing::{Level, debug, event_enabled};
 
 pub(crate) use self::plan::{CHALLENGES_MAX, Plan};
@@ -121,11 +121,16 @@ impl<'a> Outbound<'a> {
             let challenges: Vec<_> = challenges.map(|(_, value)| value).collect();
             logon.challenged(&challenges, &mut refusal)
         });
+        let is_about_hop = refusal.about == Party::Hop;
         let error = self.plan.chain.refused(hop, self.plan.resource.authority(), refusal);
         let ending = Ending::Refused(Box::new(Reply::unreachable(&error)), with_causes(&error));
         let why = with_causes(&error.cause);
         if !can_go_on {
             hop.refused(self.plan.chain, &why.into());
+            // Another hop would meet a refusal of the target too.
+            if is_about_hop {
+                self.plan.is_refused(error);
+            }
         }
         Some((ending, can_go_on))
     }
@@ -186,8 +191,8 @@ impl<'a> Outbound<'a> {
         self.plan.chain.hops().get(last.position).map(|hop| &hop.name)
     }
 
-    /// The name of the upstream in an error.
-    fn next_hop(&self) -> String {
+    /// The name of the upstream in an error and in the log.
+    pub(super) fn next_hop(&self) -> String {
         let member = self.end.hop.as_ref().and_then(|last| last.member.as_deref());
         match (self.answering_hop(), member) {
             (Some(hop), Some(member)) => format!("{hop}.{member}"),

@@ -240,9 +240,10 @@ pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
         (None, Some(line), false) => format!(
             "It wants a password, and {line} has none. Write the line as `host:port:user:password`; the client needs none."
         ),
-        (None, None, true) => "It does not accept these credentials. Correct this hop's `username` and `password`; the \
-                               client needs none."
-            .to_owned(),
+        (None, None, true) => format!(
+            "It does not accept these credentials. Correct this hop's `username` and `{}`; the client needs none.",
+            stage.settings.secret_key
+        ),
         (None, None, false) => "It wants credentials, and this hop has none. Write `username` and `password` for it; the \
                                 client needs none."
             .to_owned(),

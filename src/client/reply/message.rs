@@ -7,7 +7,7 @@ use mooltiroute_hops::{Authority, InvalidPreferences};
 use super::{
     reason_phrase::{Summary, reason_phrase, room_beside, standard_phrase},
     texts,
-    verdict::{FailureVerdict, HELD_BACK},
+    verdict::{FailureVerdict, HELD_BACK, Hold},
 };
 use crate::{
     client::connection::Client,
@@ -29,7 +29,7 @@ pub struct Reply {
     details: String,
     text: String,
     /// The sentences of the text about credentials that are held back.
-    hold: Option<String>,
+    hold: Option<Hold>,
     field: Option<Cow<'static, str>>,
     blame: Option<Blame>,
 }
@@ -201,7 +201,7 @@ impl Reply {
         let mut advice = verdict.advice.into_owned();
         if let Some(hold) = &verdict.hold {
             advice.push(' ');
-            advice.push_str(hold);
+            advice.push_str(&hold.text);
         }
         let cause = verdict.summary.strip_prefix(HELD_BACK).unwrap_or(&verdict.summary).to_owned();
         Self {
@@ -261,7 +261,7 @@ impl Reply {
     #[must_use]
     pub(crate) fn for_probe(mut self) -> Self {
         if let Some(hold) = self.hold.take() {
-            self.text = self.text.replace(&hold, texts::PROBE_IS_A_LOGON);
+            self.text = self.text.replace(&hold.text, hold.of_probe);
         }
         self
     }

@@ -380,6 +380,18 @@ pub(super) fn held_back(wait: Duration) -> String {
     )
 }
 
+/// Says how long a ticket that was refused is held back, and what ends that.
+pub(super) fn ticket_held_back(wait: Duration) -> String {
+    format!(
+        "Mooltiroute sends this ticket again in {} at the earliest. Another ticket, an edit of the hop or `mooltiroute reload` \
+         ends the wait at once.",
+        duration::in_words(duration::whole_seconds(wait))
+    )
+}
+
+/// Says the same to the user of `probe`, which sends the ticket each time.
+pub(super) const PROBE_SENDS_THE_TICKET: &str =
+    "Each probe sends the ticket again, which locks no account.";
 /// Says the same to the user of `probe`, which has no memory of its own.
 pub(super) const PROBE_IS_A_LOGON: &str = "Each probe is one logon, and does not wait as the running proxy does: correct the credentials before the \
      next one, so that the account is not locked.";

@@ -1,6 +1,6 @@
 //! The meaning of an error to a client: the status, the error type, the cause in a few words, and the advice.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, time::Duration};
 
 use mooltiroute_hops::{
     HeldBack, HopError, Meaning, MissingCredentials, NoChoice, Party, Refusal, Spoken,
@@ -30,7 +30,7 @@ pub(super) struct FailureVerdict {
     /// Sentences that say what to do.
     pub(super) advice: Cow<'static, str>,
     /// The sentences of the advice about credentials that are held back.
-    pub(super) hold: Option<String>,
+    pub(super) hold: Option<Hold>,
     /// A field line that belongs to the status.
     pub(super) field: Option<Cow<'static, str>>,
 }
@@ -62,7 +62,8 @@ impl From<&ChainError> for FailureVerdict {
                 texts::preferences_summary(*invalid),
                 texts::other_preferences(*invalid),
             ),
-            Cause::Timeout(..) => timed_out(stage),
+            // No client is left to read this.
+            Cause::Timeout(..) | Cause::ClientLeft(_) => timed_out(stage),
             Cause::Dial(error) => not_dialled(stage, error),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
             Cause::Hop(HopError::HeldBack(held)) => held_back(error, held),
@@ -224,11 +225,28 @@ fn certificate_summary(reason: &RejectionReason) -> &'static str {
     }
 }
 
+/// The sentence that credentials are held back, and what `probe` says in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) text: String,
+    pub(super) of_probe: &'static str,
+}
+
+impl Hold {
+    fn of_logon(wait: Duration) -> Self {
+        Self { text: texts::held_back(wait), of_probe: texts::PROBE_IS_A_LOGON }
+    }
+
+    fn of_ticket(wait: Duration) -> Self {
+        Self { text: texts::ticket_held_back(wait), of_probe: texts::PROBE_SENDS_THE_TICKET }
+    }
+}
+
 fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
     let summary = missing.summary.clone();
     let advice = missing.advice.clone();
     let mut verdict = FailureVerdict::new(ProxyError::ProxyConfiguration, summary, advice);
-    verdict.hold = missing.retry_after.map(texts::held_back);
+    verdict.hold = missing.retry_after.map(Hold::of_logon);
     // A server of credentials that is silent makes the client wait as a silent hop does.
     if missing.is_timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
@@ -318,7 +336,8 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     // The advice of a kind knows the provider, so it takes the place of the general one.
     let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
     let mut verdict = FailureVerdict::new(error, refusal_summary(stage, refusal), advice);
-    verdict.hold = refusal.held_back.map(texts::held_back);
+    let hold = if refusal.is_of_ticket { Hold::of_ticket } else { Hold::of_logon };
+    verdict.hold = refusal.held_back.map(hold);
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();

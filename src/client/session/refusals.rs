@@ -1,7 +1,15 @@
 //! Refuses clients and requests that are not served.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    future::{Future as _, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
+use mooltiroute_hops::Authority;
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::limits;
@@ -14,16 +22,17 @@ use crate::{
         socks,
     },
     config::Protocol,
-    http::{BadRequest, RequestHead},
+    http::{BadRequest, RequestHead, Target},
     io::lazy_timer::{self, Alarm},
     state::{
+        challenges::{ANSWER_TIME, Unanswered},
         denials::{ClientLine, RefusalReason},
         shared::{Admission, Shared},
     },
 };
 
 /// Logs that a client has not authenticated. Many clients send credentials only when asked, so a request without any is
-/// no failure.
+/// no failure yet: see [`log_unanswered`].
 pub(super) fn log_unauthorized(
     client: &Client,
     head: &RequestHead,
@@ -32,13 +41,22 @@ pub(super) fn log_unauthorized(
 ) {
     let names = ["Proxy-Authorization", "Authorization"];
     let has_tried = names.iter().any(|name| head.fields().values(name).next().is_some());
+    if !has_tried {
+        debug!(client = %client.peer, "authentication failed");
+        // The pages of the proxy say it themselves, to whoever asks for them.
+        if let Target::Tunnel(target) = head.target() {
+            challenged(client.peer, target, shared);
+        } else if let Target::Resource(resource) = head.target() {
+            challenged(client.peer, resource.authority(), shared);
+        }
+        return;
+    }
     let status = reply.status();
     let reason = match scheme {
         Some(_) => RefusalReason::OtherScheme,
         None => RefusalReason::Unauthorized,
     };
-    let line = ClientLine::Refused(Protocol::Http, reason);
-    match has_tried.then(|| shared.denials().note(line)).flatten() {
+    match shared.denials().count(Protocol::Http, reason, 1) {
         Some(skipped) => {
             let reason = match scheme {
                 Some(scheme) => format!(
@@ -49,6 +67,36 @@ pub(super) fn log_unauthorized(
             warn!(client = %client.peer, status, reason, skipped, "request denied");
         }
         None => debug!(client = %client.peer, "authentication failed"),
+    }
+}
+
+/// Notes that the client at `peer` was asked for credentials.
+fn challenged(peer: SocketAddr, target: &Authority, shared: &Shared) {
+    if !shared.denials().challenges.begin(peer, target) {
+        log_no_credentials(peer, target, 1, shared);
+    }
+}
+
+/// Waits whether the client at `peer`, whose connection is closed, comes back with the credentials that it was asked for.
+/// Logs that it was refused if it does not.
+///
+/// Without this line nothing would say which proxy has refused the client: it shows only the status 407, which the next
+/// proxy sends as well.
+pub(super) async fn log_unanswered(peer: SocketAddr, shared: &Shared) {
+    let mut wait = pin!(sleep(ANSWER_TIME));
+    let shutdown = shared.shutdown();
+    // A proxy that ends waits for nobody here.
+    poll_fn(|cx| if shutdown.is_draining() { Poll::Ready(()) } else { wait.as_mut().poll(cx) })
+        .await;
+    if let Some(Unanswered { target, requests }) = shared.denials().challenges.end(peer) {
+        log_no_credentials(peer, &target, requests, shared);
+    }
+}
+
+fn log_no_credentials(peer: SocketAddr, target: &Authority, requests: u64, shared: &Shared) {
+    let reason = RefusalReason::NoCredentials;
+    if let Some(skipped) = shared.denials().count(Protocol::Http, reason, requests) {
+        warn!(client = %peer, %target, status = 407, reason = NO_CREDENTIALS, skipped, "request denied");
     }
 }
 
@@ -122,6 +170,9 @@ pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
     debug!(client = %client.peer, status = reply.status(), "request refused");
     client.close_with(&reply, false).await;
 }
+
+const NO_CREDENTIALS: &str = "the client sent no credentials, and `server.auth` asks for them; write them into the client's \
+                              proxy URL, as in `http://USER:PASSWORD@localhost:8888`";
 
 const NO_HTTP: &str =
     "This proxy does not speak HTTP: `server.protocols` in its configuration leaves it out.";

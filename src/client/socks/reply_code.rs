@@ -35,7 +35,7 @@ pub(super) fn of_failure(error: &ChainError, target: &Authority) -> ReplyCode {
     let is_about_target = error.stage.stop == *target;
     match &error.cause {
         // The nearest that RFC 1928 has for a timeout.
-        Cause::Timeout(..) => TTL_EXPIRED,
+        Cause::Timeout(..) | Cause::ClientLeft(_) => TTL_EXPIRED,
         Cause::Hop(HopError::Refused(refusal)) => match refusal.meaning {
             Meaning::Policy | Meaning::Forbidden => NOT_ALLOWED,
             Meaning::Timeout => TTL_EXPIRED,

@@ -40,6 +40,14 @@ pub enum InvalidUrl {
         "this has neither a scheme nor a port; write `https://HOST/`, `http://HOST/` or `HOST:PORT`"
     )]
     Bare,
+    /// The scheme has not exactly `://` behind it.
+    #[error("the scheme of a URL has `://` behind it; write `{0}://HOST/`")]
+    Slashes(&'static str),
+    /// The text has a path, and no scheme.
+    #[error(
+        "this has a path and no scheme; write `https://HOST/PATH`, `http://HOST/PATH`, or `HOST:PORT` for a tunnel"
+    )]
+    Path,
     /// The text is the path of a configuration.
     #[error("this looks like the path of a configuration: write `-c PATH`, and the URL beside it")]
     Configuration,
@@ -65,6 +73,12 @@ impl FromStr for Asked {
             if [".yaml", ".yml", "config.d", "config.d/"].iter().any(|end| text.ends_with(end)) {
                 return Err(InvalidUrl::Configuration);
             }
+            if let Some(scheme) = scheme_without_slashes(text) {
+                return Err(InvalidUrl::Slashes(scheme));
+            }
+            if text.contains(['/', '?', '#']) {
+                return Err(InvalidUrl::Path);
+            }
             let target = ascii(text)?.parse()?;
             return Ok(Self { target, form: Form::Tunnel, path: "/".into() });
         };
@@ -84,6 +98,20 @@ impl FromStr for Asked {
         let path = if path.starts_with('/') { path.into() } else { format!("/{path}").into() };
         Ok(Self { target: Authority::with_default_port(&ascii(host)?, port)?, form, path })
     }
+}
+
+/// Returns the scheme that `text` begins with, if it has `:`, `/` or both behind it and is no host with a port.
+fn scheme_without_slashes(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    // The longer one first, since the other one is its beginning.
+    let scheme = ["https", "http", "wss", "ws"].into_iter().find(|scheme| {
+        lower.strip_prefix(scheme).is_some_and(|rest| rest.starts_with([':', '/']))
+    })?;
+    // A host may be called `http`.
+    let is_port =
+        |rest: &str| rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let rest = &lower[scheme.len()..];
+    (!is_port(rest)).then_some(scheme)
 }
 
 /// Returns `authority` with its host as clients ask for it: a name in other letters as punycode (UTS #46).
@@ -129,6 +157,23 @@ mod tests {
         if let Err(error) = asked {
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_mistake_at_the_scheme_is_told_from_one_at_the_port() {
+        for (text, expected) in [
+            ("http:/x", InvalidUrl::Slashes("http")),
+            ("https:x.test", InvalidUrl::Slashes("https")),
+            ("http//x.test/", InvalidUrl::Slashes("http")),
+            ("HTTPS/x.test", InvalidUrl::Slashes("https")),
+            ("x.test/path", InvalidUrl::Path),
+            ("x.test:80/path?a", InvalidUrl::Path),
+            ("x.test", InvalidUrl::Bare),
+        ] {
+            assert_eq!(text.parse::<Asked>(), Err(expected), "{text}");
+        }
+        check("http:80", Some("CONNECT http:80"));
+        check("httpbin.test:80", Some("CONNECT httpbin.test:80"));
     }
 
     #[test]

@@ -161,7 +161,12 @@ impl<'a> ExplainedWay<'a> {
             TakenMember::One(_, address) => address,
             TakenMember::PerRequest(_) => None,
         };
-        let refusing = hops.iter().position(|hop| hop.has_all_members_off);
+        let refuses = |hop: &NamedHop| {
+            let is_of_hop = |one: &&DecidedHop<'_>| one.hop == &*hop.name;
+            let decided = decided.iter().find(is_of_hop).map(|one| &one.decision);
+            matches!(decided, Some(Decision::Refused))
+        };
+        let refusing = hops.iter().position(|hop| hop.has_all_members_off || refuses(hop));
         // Nothing is sent beyond a hop that refuses the request.
         let hops = &hops[..refusing.map_or(hops.len(), |position| position + 1)];
         let (mut steps, mut ends_in_tunnel) = (Vec::new(), refusing.is_none());
@@ -179,6 +184,7 @@ impl<'a> ExplainedWay<'a> {
             });
             let request = match (next, form) {
                 _ if hop.has_all_members_off => describe::MEMBERS_OFF.to_owned(),
+                _ if refuses(hop) => "refuses the request".to_owned(),
                 (Some(Some(next)), _) => format!("CONNECT {next}"),
                 (Some(None), _) => "CONNECT to the address of the next hop".to_owned(),
                 (None, PlainForm::Absolute) => {

@@ -24,6 +24,16 @@ use crate::{
 pub(super) struct Steps<'a> {
     notes: RefCell<Notes<'a>>,
     rounds: Arc<RecordedRounds>,
+    wait: RefCell<Option<Awaited>>,
+}
+
+/// The wait that is under way.
+struct Awaited {
+    began: Instant,
+    /// What is waited for.
+    what: String,
+    /// Whether the user was told.
+    is_told: bool,
 }
 
 /// The rounds of authentication in the step that is under way, with the times when they ended.
@@ -83,7 +93,21 @@ impl<'a> Steps<'a> {
     pub(super) fn new(out: Option<&'a mut dyn Write>) -> Self {
         let (steps, began) = (Vec::new(), Instant::now());
         let notes = Notes { steps, began, is_looked_up: false, out, written: Ok(()) };
-        Self { notes: RefCell::new(notes), rounds: Arc::default() }
+        Self { notes: RefCell::new(notes), rounds: Arc::default(), wait: RefCell::default() }
+    }
+
+    /// Notes what is waited for from now on.
+    pub(super) fn awaits(&self, what: String) {
+        let (began, is_told) = (Instant::now(), false);
+        *self.wait.borrow_mut() = Some(Awaited { began, what, is_told });
+    }
+
+    /// Returns what is waited for, if the wait is long enough to tell the user, once for each wait.
+    pub(super) fn long_wait(&self) -> Option<String> {
+        let mut wait = self.wait.borrow_mut();
+        let wait = wait.as_mut().filter(|wait| !wait.is_told && wait.began.elapsed() >= LONG)?;
+        wait.is_told = true;
+        Some(format!("waiting for {} ...", wait.what))
     }
 
     /// Records that the first byte of an answer arrived, or that `error` came instead.
@@ -114,6 +138,10 @@ impl<'a> Steps<'a> {
 }
 
 impl Trace for Steps<'_> {
+    fn begins(&self, stage: impl FnOnce() -> Stage) {
+        self.awaits(stage().to_string());
+    }
+
     fn looked_up(&self, stage: impl FnOnce() -> Stage) {
         let stage = stage();
         let mut notes = self.notes.borrow_mut();
@@ -230,5 +258,7 @@ fn name(stage: &Stage) -> &'static str {
     }
 }
 
+/// How long a step takes before the user is told what it waits for.
+const LONG: Duration = Duration::from_secs(2);
 const RED: &str = "\u{1b}[1;31m";
 const RESET: &str = "\u{1b}[0m";

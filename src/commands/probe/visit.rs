@@ -112,6 +112,7 @@ impl Visit<'_, '_> {
 
     async fn enter(&self, tls: &TlsClient, tunnel: Tunnel) -> Result<Tunnel, ChainError> {
         let timeout = self.generation.timeouts.connect;
+        self.steps.begins(|| Stage::at_target(&self.errand.target));
         let cause = match time::timeout(timeout, tls.enter(tunnel)).await {
             Ok(Ok(tunnel)) => {
                 self.steps.passed(|| Stage::at_target(&self.errand.target));
@@ -136,6 +137,10 @@ impl Visit<'_, '_> {
         let mut upstream = Upstream::of(connected, &plan);
         let hop = upstream.is_at_hop().then(|| self.chain.hops().last()).flatten();
         let hop = hop.map(|link| &link.name);
+        self.steps.awaits(match hop {
+            Some(_) => format!("the answer of `{}`", plan.name_of(&upstream)),
+            None => format!("the answer of the target `{target}`"),
+        });
         let (mut client, mut far) = duplex(PIPE_BYTES);
         let mut timer = pin!(lazy_timer::timer());
         let mut reading = pin!(read(&mut far));

@@ -21,6 +21,10 @@ impl Manager for Systemd {
         Ok(directory.join("systemd/user").join(UNIT))
     }
 
+    fn environment_file(&self) -> Option<PathBuf> {
+        Some(self.config.as_ref()?.join("mooltiroute/environment"))
+    }
+
     fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError> {
         let mut command = quoted(&program.executable.to_string_lossy());
         command.push_str(" \"run\"");

@@ -26,6 +26,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let generation = word(&status["generation"]);
     writeln!(out, "generation   {generation}, since {}", word(&status["generation_since"]))?;
     rejected(&status["rejected"], &generation, out)?;
+    went_direct(&status["went_direct"], out)?;
     // A flag outlives every edit, so it is named.
     let off = list(&status["hops_off"]).iter().map(|hop| {
         let option = hop.as_str().and_then(|name| status["hops_switched"][name].as_str());
@@ -43,16 +44,24 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "connections  {} of {}", word(&connections["open"]), word(&connections["limit"]))?;
     let is_draining = status["draining"].as_bool() == Some(true);
     writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
+    auth_refusals(&status["auth_refusals"], out)?;
     generations(&status["generations"], out)?;
     conditions(&status["conditions"], out)?;
     documents(&status["pac_files"], "is chosen by", out)?;
     documents(&status["lists"], "has its members from", out)?;
     counts("chain", &status["chains"], out)?;
     counts("hop", &status["hops"], out)?;
+    if status["chains"].as_object().is_some_and(|chains| !chains.is_empty()) {
+        writeln!(out, "{WHAT_COUNTS}")?;
+    }
     pools(&status["pools"], out)?;
     budgets(&status["budgets"], out)?;
     failures(status, out)
 }
+
+/// What the columns of chains and hops count, and what counts otherwise.
+const WHAT_COUNTS: &str = "opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins \
+                           and TLS with hops; `mooltiroute usage` has the bytes on the wire";
 
 /// Lists the budgets of hops, and says which are used up.
 fn budgets(budgets: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -85,6 +94,33 @@ fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Resu
     list(&rejected["problems"])
         .iter()
         .try_for_each(|problem| writeln!(out, "             {}", word(problem)))
+}
+
+/// Says which targets go direct since a reload. An edit that was cut off may be the reason.
+fn went_direct(direct: &Value, out: &mut dyn Write) -> io::Result<()> {
+    if direct.is_null() {
+        return Ok(());
+    }
+    let targets: Vec<_> = list(&direct["targets"]).iter().map(word).collect();
+    writeln!(
+        out,
+        "{RED}direct{RESET}       since {} targets that went through hops go direct: {}",
+        word(&direct["at"]),
+        targets.join(", ")
+    )
+}
+
+/// Says how many requests `server.auth` refused, if it refused any.
+fn auth_refusals(refusals: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let without = number(&refusals["without_credentials"]);
+    let wrong = number(&refusals["with_wrong_credentials"]);
+    if without + wrong == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "server.auth  {RED}refused{RESET} {without} requests without credentials, {wrong} with wrong ones"
+    )
 }
 
 fn generations(generations: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -423,8 +459,10 @@ mod tests {
             "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",
             "generation": 7, "generation_since": "2026-11-22T20:11:02Z", "draining": false,
             "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
+            "went_direct": { "at": "2026-11-22T20:11:02Z", "targets": ["*.a.test (chain x)", "2 more"] },
             "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
+            "auth_refusals": { "without_credentials": 3, "with_wrong_credentials": 1 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": hop }, "target_failures": [],
             "hops_off": ["backup", "third"], "hops_switched": { "backup": "--disable" },
@@ -450,9 +488,11 @@ config       config.d
 generation   7, since 2026-11-22T20:11:02Z
 rejected     the files on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
+direct       since 2026-11-22T20:11:02Z targets that went through hops go direct: *.a.test (chain x), 2 more
 hops off     backup (by `--disable`), third
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
+server.auth  refused 3 requests without credentials, 1 with wrong ones
 
 generation  tunnels  requests  since
 7                12         0  2026-11-22T20:11:02Z
@@ -462,6 +502,8 @@ default    12     200        35       2  1023 B   1.5 MiB
 
 hop        open  opened  requests  failed    sent  received  answers in
 corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
+opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins and TLS \
+with hops; `mooltiroute usage` has the bytes on the wire
 
 pool   member      state                         carried  failed  refused  address
 exits  members[0]  in use, refused the last 3        120       0        4  a.test:80

@@ -2,8 +2,22 @@
 
 use std::{io, path::Path};
 
+/// Returns what to do about the file at `path` that can't be read because of `error`, if the cause is its permissions. The path
+/// is not repeated: a password may be written in its place.
+pub(crate) fn unreadable_secret(path: &Path, error: &io::Error) -> Option<String> {
+    let help = unreadable_file(error)?;
+    Some(match closed(path) {
+        Some(Closed { owner, mode, is_file, .. }) => {
+            let what =
+                if is_file { "the file" } else { "the directory that this user can't enter" };
+            format!("{help}; {what} belongs to {owner} and has the mode {mode}")
+        }
+        None => help,
+    })
+}
+
 /// Returns what to do about a file that can't be read because of `error`, if the cause is its permissions.
-pub(crate) fn unreadable_file(error: &io::Error) -> Option<String> {
+fn unreadable_file(error: &io::Error) -> Option<String> {
     (error.kind() == io::ErrorKind::PermissionDenied).then(|| {
         format!("{} needs the right to read it, and to enter the directories above it", this_user())
     })
@@ -13,12 +27,31 @@ pub(crate) fn unreadable_file(error: &io::Error) -> Option<String> {
 /// permissions. Unlike a file of credentials, its owner and its permissions may be told.
 pub(crate) fn unreadable_configuration(path: &Path, error: &io::Error) -> Option<String> {
     let help = unreadable_file(error)?;
-    Some(match owner_and_mode(path) {
-        Some((owner, mode)) => {
-            format!("{help}; `{}` belongs to {owner} and has the mode {mode}", path.display())
+    Some(match closed(path) {
+        Some(Closed { what, owner, mode, .. }) => {
+            format!("{help}; `{}` belongs to {owner} and has the mode {mode}", what.display())
         }
         None => help,
     })
+}
+
+/// The file that can't be read, or the directory above it that can't be entered.
+struct Closed<'a> {
+    what: &'a Path,
+    owner: String,
+    mode: String,
+    is_file: bool,
+}
+
+/// Returns the first of `path` and the directories above it whose owner and permissions can be seen. What is below a directory
+/// that this user can't enter can't.
+fn closed(path: &Path) -> Option<Closed<'_>> {
+    let seen = path.ancestors().enumerate().filter(|(_, what)| !what.as_os_str().is_empty());
+    let mut seen = seen.filter_map(|(index, what)| {
+        let (owner, mode) = owner_and_mode(what)?;
+        Some(Closed { what, owner, mode, is_file: index == 0 })
+    });
+    seen.next()
 }
 
 /// Returns the owner of the file at `path`, as words, and its permissions, as in `0600`.
@@ -90,6 +123,29 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+
+    #[test]
+    fn a_file_in_a_closed_directory_is_explained_by_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, below) = (directory.path().join("key"), directory.path().join("closed/key"));
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o200)).unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let told = unreadable_configuration(&file, &denied).unwrap();
+        assert!(told.contains(&format!("`{}` belongs to", file.display())), "{told}");
+        assert!(told.ends_with("has the mode 0200"), "{told}");
+        // What is below a closed directory can't be seen, as if it were not there.
+        let told = unreadable_configuration(&below, &denied).unwrap();
+        assert!(told.contains(&format!("`{}` belongs to", directory.path().display())), "{told}");
+        assert!(told.ends_with("has the mode 0700"), "{told}");
+        let told = unreadable_secret(&file, &denied).unwrap();
+        assert!(told.contains("; the file belongs to ") && !told.contains("key"), "{told}");
+        let told = unreadable_secret(&below, &denied).unwrap();
+        assert!(told.contains("the directory that this user can't enter belongs to"), "{told}");
+        let other = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(unreadable_secret(&file, &other), None);
+    }
 
     #[test]
     fn a_file_is_open_if_others_can_read_it_and_enter_its_directories() {

@@ -74,6 +74,27 @@ pub(crate) fn listed_instead(text: &str, is_hidden: bool) -> Option<String> {
     })
 }
 
+/// Returns the settings to write in place of `text`, if that is several proxies, of which other programs use the next one if
+/// one fails.
+pub(crate) fn several_instead(text: &str) -> Option<&'static str> {
+    let parts: Vec<_> = text.split([',', ';', ' ', '|']).filter(|part| !part.is_empty()).collect();
+    let is_proxy = |part: &&str| proxy_address(part).is_some();
+    (parts.len() > 1 && parts.iter().all(|part| is_proxy(part))).then_some(ONE_HOP_FOR_EACH)
+}
+
+/// Returns the address to write in place of `text`, if that has a scheme without the `//` behind it. If `is_hidden`, the
+/// address isn't repeated.
+pub(crate) fn scheme_instead(text: &str, is_hidden: bool) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    let scheme = scheme.to_ascii_lowercase();
+    if !["http", "https", "socks5", "socks5h", "socks"].contains(&&*scheme) {
+        return None;
+    }
+    // An address such as `http:3128` has a host of that name.
+    let address = rest.trim_start_matches('/').parse::<Authority>().ok()?;
+    settings_instead(&format!("{scheme}://{address}"), is_hidden)
+}
+
 /// Returns the host and the port of `text`, which is an address or the URL of a proxy, without its credentials.
 ///
 /// Returns `None` if there is no port, or if it is uncertain where credentials end.
@@ -87,6 +108,10 @@ pub(crate) fn proxy_address(text: &str) -> Option<String> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     Some(host.parse::<Authority>().ok()?.to_string())
 }
+
+/// Says how to use one of several proxies.
+pub(crate) const ONE_HOP_FOR_EACH: &str = "a hop has one address: write one hop for each proxy, and a hop that takes the first that works, as in `NAME: { kind: pool, \
+     pick: failover, members: [ONE, TWO] }`";
 
 /// Returns the address to write in place of `text`, if that differs from one only by a blank, a sign at its end, or a word
 /// that a PAC file has before it. If `is_hidden`, the address isn't repeated.

@@ -14,6 +14,7 @@ use crate::config::report::{
 use crate::config::resolve::{
     Names, Part, Resolver,
     misnamed::{instead_of_name, is_proxy},
+    some_of,
 };
 use crate::config::{NamedHop, OnLeave, Problem, fingerprint, raw, yaml::tree::COMMON_KEYS};
 
@@ -101,6 +102,7 @@ impl Resolver<'_> {
                             let warning = self.tree.invalid(&plan.path, &warning);
                             self.warnings.push(warning);
                         }
+                        self.warn_of_choices_off(hops, &plan, &asked);
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];
                         hop.fingerprint = fingerprint;
@@ -147,6 +149,30 @@ impl Resolver<'_> {
             }
             plans = waiting.into_iter().map(|(plan, _)| plan).collect();
         }
+    }
+
+    /// Warns if every hop that the hop of `plan` may choose is switched off. A pool is then invalid; a PAC file may still send
+    /// requests direct.
+    fn warn_of_choices_off(&mut self, hops: &[NamedHop], plan: &HopPlan, asked: &[Arc<str>]) {
+        let mut off: Vec<_> = asked.iter().map(Arc::clone).collect();
+        off.sort();
+        off.dedup();
+        let is_on = |name: &Arc<str>| hops.iter().any(|hop| hop.name == *name && hop.is_enabled);
+        if off.is_empty()
+            || off.iter().any(is_on)
+            || may_come_on(hops, asked)
+            || !hops[plan.index].is_enabled
+            || self.warnings.skips()
+        {
+            return;
+        }
+        let names = some_of(&off);
+        let message = format!(
+            "every hop that this one may choose is switched off ({names}), so it refuses each request that it does not send direct"
+        );
+        let problem = self.tree.problem(&plan.path, Part::Key, "choices-off", message);
+        let help = "switch one of them on: `enabled: true`, or `mooltiroute hop NAME on`";
+        self.warnings.push(problem.with_help(help));
     }
 
     /// Returns the fingerprint of a hop and its members, so that a changed member makes a new hop.
@@ -360,7 +386,12 @@ fn kind_instead(name: &str) -> Option<&'static str> {
         "sticky" => "write `kind: pool` and `pick: sticky`",
         "leastused" | "leastconn" => "write `kind: pool` and `pick: least-used`",
         "proxy" | "httpproxy" | "forward" | "upstream" | "parent" | "squid" | "corporate"
-        | "connect" => "write `kind: http-connect`",
+        | "connect" | "tinyproxy" | "privoxy" | "haproxy" | "nginx" | "mitmproxy" | "gost"
+        | "clash" => "write `kind: http-connect`",
+        "cntlm" | "px" | "pxproxy" => {
+            "write `kind: http-connect` and `auth: [negotiate, ntlm]`, with the company's proxy as `address`; the program of that \
+             name is not needed then"
+        }
         "httpsproxy" => "write `kind: http-connect` and `tls: true`",
         "wpad" | "auto" | "autoconfig" => {
             "write `kind: pac` and `url: URL`, with the address of the PAC file"

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::{
         ListenAddress, Listener, raw,
-        report::file_access::unreadable_file,
+        report::file_access::unreadable_secret,
         resolve::{Part, Resolver},
     },
     tls::{ServerPem, TlsProblem, TlsServer, TlsSetting},
@@ -129,7 +129,8 @@ impl Resolver<'_> {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) => {
                 let message = format!("the file can't be read: {error}");
-                let help = unreadable_file(&error).unwrap_or_else(|| PATH.to_owned());
+                let whole = context.directory().join(file);
+                let help = unreadable_secret(&whole, &error).unwrap_or_else(|| PATH.to_owned());
                 self.report_file(&place, message, &help);
                 return None;
             }

@@ -107,10 +107,15 @@ impl Resolver<'_> {
                 let place = place.unwrap_or(&section[0]);
                 let problem = self.tree.problem(place, Part::Key, "no-default", message);
                 let path = Problem::new(&section[0], "no-default", "").path;
-                self.problems.push(Problem { path, ..problem }.with_help(
-                    "write `chains: { default: [HOP] }` with the hops in the order of travel, or \
-                     `chains: { default: [] }` to go direct",
-                ));
+                // A name in other letters is another name.
+                let near = chains.iter().find(|chain| chain.name.eq_ignore_ascii_case(DEFAULT));
+                let help = match near {
+                    Some(chain) => format!("write `default` in place of `{}`", chain.name),
+                    None => "write `chains: { default: [HOP] }` with the hops in the order of travel, or \
+                             `chains: { default: [] }` to go direct"
+                        .to_owned(),
+                };
+                self.problems.push(Problem { path, ..problem }.with_help(help));
             }
             return None;
         };

@@ -22,6 +22,7 @@ use crate::config::{
         foreign::ForeignFormat,
         indentation::{Outdented, outdented},
         spans::{self, Content, Node, Span, YamlError},
+        syntax::{self, SyntaxFault},
     },
 };
 
@@ -98,7 +99,12 @@ impl File {
     /// password (`!!int s3cret`), the key that occurs twice once numbers are read (`1` and `0x1`), and the keys above
     /// it. Only the place is taken from it.
     fn unreadable(&self, at: (usize, usize), has_tags: bool) -> Problem {
-        let fault = if has_tags { YamlFault::Tag } else { YamlFault::Unreadable };
+        // The parser of the marks takes every character. serde_yaml tells no place for one that YAML does not have.
+        let (fault, at) = match syntax::forbidden(&self.text) {
+            Some(at) => (YamlFault::Syntax(SyntaxFault::ControlCharacter), at),
+            None if has_tags => (YamlFault::Tag, at),
+            None => (YamlFault::Unreadable, at),
+        };
         self.problem(YamlError::new(Span { start: at, end: at }, fault))
     }
 

@@ -71,6 +71,18 @@ pub(crate) enum SyntaxFault {
 /// A place in a text: the line and the column, which count from one, in characters.
 pub(crate) type At = (usize, usize);
 
+/// Finds the first character that may not be in YAML, such as a control character (`c-printable` in section 5.1 of YAML 1.2).
+pub(crate) fn forbidden(text: &str) -> Option<At> {
+    let is_allowed = |one: char| {
+        let is_control = one.is_control() && !matches!(one, '\t' | '\n' | '\r' | '\u{85}');
+        !is_control && !matches!(one, '\u{fffe}' | '\u{ffff}')
+    };
+    text.lines().enumerate().find_map(|(above, line)| {
+        let before = line.chars().position(|one| !is_allowed(one))?;
+        Some((above + 1, before + 1))
+    })
+}
+
 /// Finds the mistake in `text`, which the parser refuses at `at` with the words `info`.
 pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     let line = text.lines().nth(at.0 - 1).unwrap_or_default();
@@ -238,7 +250,7 @@ impl SyntaxFault {
             Self::Indentation => {
                 "the keys of one mapping begin in the same column, each with a colon and a space after it".into()
             }
-            Self::ControlCharacter => "remove it; an editor shows it if asked for invisible characters".into(),
+            Self::ControlCharacter => "remove it; an editor shows it if asked for invisible characters, and in double quotes it is written as an escape, such as `\\x07`".into(),
             Self::Other(_) => return None,
         })
     }

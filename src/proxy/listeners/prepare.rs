@@ -135,9 +135,9 @@ impl Listeners {
             match self.ensure_all(listener, wanted) {
                 // Only a port that the system chose can be chosen again. A written one that is taken is an error
                 // at once.
-                Err(ListenError::Bind { address, source })
+                Err(ListenError::Bind { address, cause })
                     if address.port() == 0
-                        && source.kind() == io::ErrorKind::AddrInUse
+                        && cause.kind() == io::ErrorKind::AddrInUse
                         && attempts > 0 => {}
                 ensured => return ensured,
             }
@@ -160,10 +160,10 @@ impl Listeners {
                     port = Some(ensured.place().actual.port());
                     bound.extend(ensured.bound());
                 }
-                Err(ListenError::Bind { source, .. })
-                    if is_address_missing(&source) && missing.is_none() =>
+                Err(ListenError::Bind { cause, .. })
+                    if is_address_missing(&cause) && missing.is_none() =>
                 {
-                    missing = Some(MissingFamily { listener, address, source });
+                    missing = Some(MissingFamily { listener, address, source: cause });
                 }
                 Err(error) => return Err(error),
             }
@@ -177,7 +177,7 @@ impl Listeners {
         if let Some(open) = self.open.iter().find(|open| open.place.wanted == wanted) {
             return Ok(Ensured::Open(open.place));
         }
-        let fail = |source| ListenError::Bind { address: wanted.address, source };
+        let fail = |cause| ListenError::Bind { address: wanted.address, cause };
         let bound = (self.bind)(SocketAddr::new(wanted.address.ip(), port)).map_err(fail)?;
         let actual = bound.local_addr().map_err(fail)?;
         let listener = TcpListener::from_std(bound).map_err(fail)?;

@@ -13,10 +13,15 @@ use crate::{
     config::{Config, Overridden},
     control::verdict::{OverriddenSetting, ReloadOutcome, ReloadVerdict, ToldProblem},
     proxy::{
-        changes::with_new_value, direct::targets_that_go_direct, listeners::Prepared,
+        changes::with_new_value,
+        direct::{direct_since, targets_that_go_direct},
+        listeners::Prepared,
         lists::changed_lists,
     },
-    state::generation::{Generation, is_cut},
+    state::{
+        generation::{Generation, is_cut},
+        shared::DirectTarget,
+    },
     timestamp::rfc_3339,
 };
 
@@ -73,10 +78,12 @@ impl Reloads {
         // A route or a hop that is missing by mistake takes targets off their hops, so the log names them.
         let direct = targets_that_go_direct(&last, &next);
         if !direct.is_empty() {
-            let targets = direct.join(", ");
+            let targets = DirectTarget::in_words(&direct).join(", ");
             warn!(targets, "targets that went through hops go direct now");
             warnings.push(format!("targets that went through hops go direct now: {targets}"));
         }
+        let direct = direct_since(self.shared().went_direct().as_deref(), direct, &next);
+        self.shared().set_went_direct(direct);
         let lists = changed_lists(&last, &next);
         let generation = next.number();
         // From here on requests take the new generation. The outcomes are in force only after that, because a

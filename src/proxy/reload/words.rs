@@ -4,7 +4,10 @@ use std::path::Path;
 
 use tracing::{debug, info, warn};
 
-use crate::{config::Config, control::verdict::ToldProblem};
+use crate::{
+    config::{Config, source::EMPTY_HELP},
+    control::verdict::ToldProblem,
+};
 
 /// Logs the warnings about a configuration that comes in force, and how its chains travel: those that go direct at
 /// `info`, all others at `debug`.
@@ -29,7 +32,7 @@ pub(crate) fn announce(config: &Config) {
             debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
         } else if chain.switched_off.is_empty() {
             // If hops are switched off, a warning has said so.
-            info!(chain = %chain.name, "goes direct: it has no hop");
+            info!(chain = %chain.name, "this chain has no hop, so its requests go direct");
         }
     }
 }
@@ -37,8 +40,7 @@ pub(crate) fn announce(config: &Config) {
 /// Describes a file that has lost its content. Without its settings, targets might go direct.
 pub(super) fn emptied(file: &Path) -> ToldProblem {
     ToldProblem::line(format!(
-        "{}: this file was emptied; write it again or remove it. To keep a file without settings, put a comment in it. \
-         To send everything direct, write `chains: {{ default: [] }}`",
+        "{}: this file was emptied; {EMPTY_HELP}. To send everything direct, write `chains: {{ default: [] }}`",
         file.display()
     ))
 }

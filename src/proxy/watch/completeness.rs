@@ -37,8 +37,8 @@ impl Watch {
     /// `/proc` does not show, and a file that has become empty is about to be written.
     ///
     /// A process that is seen to have the file open is waited for without limit; after half a minute the log names it.
-    /// The other two may err (a network file system may never tell of the close), so they count for half a minute. A
-    /// file that is still empty then is in [`emptied`](Self::emptied).
+    /// The other two may err (a network file system may never tell of the close), so a missing close counts for half a minute,
+    /// and a missing content for a few seconds. A file that is still empty then is in [`emptied`](Self::emptied).
     pub(crate) async fn complete(&mut self) {
         // It waits for writers without limit, so it always returns `Ok`.
         let _ = self.complete_within(WaitLimits::OF_AN_EDIT).await;
@@ -84,7 +84,12 @@ impl Watch {
                 Some(Unfinished::Emptied(_)) if waited <= limits.content => {
                     self.tick_within(POLL).await;
                 }
-                _ => {
+                unfinished => {
+                    if let Some(Unfinished::Emptied(_)) = &unfinished
+                        && !is_told
+                    {
+                        unfinished.iter().for_each(Unfinished::warn);
+                    }
                     // The files are complete, or the sign that they are not has had its time. A close that never
                     // came must not delay the next edit too.
                     self.unclosed.clear();
@@ -156,7 +161,7 @@ impl Watch {
 }
 
 impl WaitLimits {
-    const OF_AN_EDIT: Self = Self { writer: Duration::MAX, content: WRITER_WAIT_MAX };
+    const OF_AN_EDIT: Self = Self { writer: Duration::MAX, content: CONTENT_WAIT_OF_AN_EDIT };
     const OF_AN_ORDER: Self = Self { writer: WRITER_WAIT_MAX, content: CONTENT_WAIT };
 }
 
@@ -171,6 +176,9 @@ const QUIET_BETWEEN_LOOKS: Duration =
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the watcher waits for a writer that it can't see, and before the log names one that it can see.
 pub(super) const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long the watcher waits for the content of a file that was emptied. A program that empties a file and writes it later
+/// is rare, and loses nothing: the old configuration stays in force until it has written.
+const CONTENT_WAIT_OF_AN_EDIT: Duration = Duration::from_secs(5);
 /// How long an order waits for the content of a file that was emptied.
 const CONTENT_WAIT: Duration = Duration::from_secs(2);
 /// How often an unfinished file is looked at if no event comes.

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    fs,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -21,6 +20,7 @@ use super::{
     trail::{Identity, Look, Trail},
     writers::{self, Writer},
 };
+use crate::config::source::is_blank;
 
 /// The files that a configuration is read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,13 +66,6 @@ impl Survey {
         let (empty, filled) = trail.files().map(Path::to_owned).partition(|path| is_blank(path));
         Self { trail, directories, look, empty, filled, writer }
     }
-}
-
-/// Returns whether the file has no content. `echo > FILE` empties it too, and leaves a line end.
-fn is_blank(path: &Path) -> bool {
-    let Ok(found) = fs::metadata(path) else { return false };
-    let is_tiny = found.is_file() && found.len() <= BLANK_BYTES_MAX;
-    is_tiny && fs::read(path).is_ok_and(|bytes| bytes.trim_ascii().is_empty())
 }
 
 /// Waits until no process has a file below `root`, or one of `named`, open for writing. Blocks the thread.
@@ -130,8 +123,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Files above this are not looked into.
-const BLANK_BYTES_MAX: u64 = 16;
 /// The pause between two looks is this many times as long as a look takes.
 const PAUSE_FACTOR: u32 = 200;
 /// How often the writers are looked for at the start.

@@ -3,9 +3,10 @@
 mod failed;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -104,7 +105,7 @@ impl Chain {
                 trace.looked_up(|| self.stage(first, Step::Dial, stop));
                 self.dialer.connect(addresses).await
             });
-            self.step(first, Step::Dial, stop, connect, dial).await?
+            self.step(first, Step::Dial, stop, (connect, trace), dial).await?
         };
         let mut tunnel = self.counted(Tunnel::socket(socket));
         trace.passed(|| self.stage(first, Step::Dial, stop));
@@ -120,7 +121,8 @@ impl Chain {
                 enter => {
                     let connect = journey.within_deadline(self.timeouts.connect);
                     let enter = pin!(enter.wait());
-                    let entered = self.step(at, Step::Enter, &hop.address, connect, enter).await?;
+                    let entered =
+                        self.step(at, Step::Enter, &hop.address, (connect, trace), enter).await?;
                     trace.passed(|| self.stage(at, Step::Enter, &hop.address));
                     entered
                 }
@@ -171,7 +173,8 @@ impl Chain {
                         let (at, asked) = ((index, Some(last)), Instant::now());
                         let timeout = journey.within_deadline(self.timeouts.handshake);
                         let work = pin!(work.wait());
-                        let fields = self.step(at, Step::Extend, target, timeout, work).await;
+                        let fields =
+                            self.step(at, Step::Extend, target, (timeout, trace), work).await;
                         let fields = fields.map_err(|failed| failed.asked_at(asked).at_login())?;
                         self.meter.agreed(last.position, asked.elapsed());
                         trace.logged_on(|| self.stage(at, Step::Extend, target));
@@ -198,7 +201,7 @@ impl Chain {
         let (at, asked) = ((index, Some(hop)), Instant::now());
         let extend = pin!(hop.link.extend(tunnel, next));
         let timeout = journey.within_deadline(self.timeouts.handshake);
-        let extended = self.step(at, Step::Extend, next, timeout, extend).await;
+        let extended = self.step(at, Step::Extend, next, (timeout, trace), extend).await;
         let extended = extended.map_err(|failed| failed.asked_at(asked))?;
         // The histogram is of tunnels that the hop agreed to, so a refusal is not in it.
         self.meter.agreed(hop.position, asked.elapsed());
@@ -217,25 +220,34 @@ impl Chain {
         }
     }
 
-    /// Runs one step within `timeout`. A failure names the step, the hop and the cause.
-    async fn step<T, E: Into<Cause>>(
+    /// Runs one step within `timeout`, unless `trace` knows that nobody waits for it. A failure names the step, the hop and
+    /// the cause.
+    async fn step<T, E: Into<Cause>, R: Trace>(
         &self,
         at: StepPlace<'_>,
         step: Step,
         stop: &Authority,
-        timeout: Duration,
-        work: Pin<&mut impl Future<Output = Result<T, E>>>,
+        (timeout, trace): (Duration, &R),
+        mut work: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, FailedAttempt> {
-        // The clock is read only if a line is logged.
-        let begun = event_enabled!(Level::DEBUG).then(Instant::now);
+        trace.begins(|| self.stage(at, step, stop));
+        let begun = Instant::now();
+        let is_logged = event_enabled!(Level::DEBUG);
+        let work = poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done.map_err(Into::into)),
+            Poll::Pending if trace.is_abandoned() => {
+                Poll::Ready(Err(Cause::ClientLeft(begun.elapsed())))
+            }
+            Poll::Pending => Poll::Pending,
+        });
         let mut cause = match time::timeout(timeout, work).await {
             Ok(Ok(done)) => {
-                if let Some(begun) = begun {
+                if is_logged {
                     self.log_step(&self.stage(at, step, stop), begun, None);
                 }
                 return Ok(done);
             }
-            Ok(Err(error)) => error.into(),
+            Ok(Err(cause)) => cause,
             // A hop that asks for new connections has to make them within its handshake.
             Err(_) if step == Step::Extend || timeout < self.timeouts.connect => {
                 Cause::Timeout(timeout, "timeouts.handshake")
@@ -251,7 +263,7 @@ impl Chain {
             _ => {}
         }
         let error = self.error(self.stage(at, step, stop), cause);
-        if let Some(begun) = begun {
+        if is_logged {
             self.log_step(&error.stage, begun, Some(&error));
         }
         Err(FailedAttempt { index: at.0, error, again, asked: Instant::now() })

@@ -111,6 +111,9 @@ pub enum Cause {
     /// The step took longer than this, as the setting of this name has it.
     #[error("no answer within {time} (`{setting}`)", time = in_words(whole_milliseconds(*.0)), setting = .1)]
     Timeout(Duration, &'static str),
+    /// The client left after the step had taken this long.
+    #[error("no answer for {}, after which the client left", in_words(whole_milliseconds(*.0)))]
+    ClientLeft(Duration),
 }
 
 impl From<ChooseError> for Cause {
@@ -216,6 +219,12 @@ impl ChainError {
     /// Returns the passage of a request that failed like this. The choices of the hops are in the error itself.
     pub(crate) fn passage(&self) -> Passage {
         Passage { attempts: self.attempts, ..Passage::default() }
+    }
+
+    /// Returns what the client waited for, and how long, if it left before the connection was open.
+    pub(crate) fn wait_in_words(&self) -> Option<String> {
+        let Cause::ClientLeft(waited) = self.cause else { return None };
+        Some(format!("waited {} for {}", in_words(whole_milliseconds(waited)), self.stage))
     }
 
     /// Whether the hop was asked and nothing came back, not even a refusal.

@@ -11,6 +11,9 @@ pub(crate) trait Trace {
     /// The hops that have a choice have chosen. Called for each attempt, unless no hop of the chain has a choice.
     fn chosen(&self, _taken: &Arc<[TakenHop]>) {}
 
+    /// A step begins, for which the hop or the target is waited for.
+    fn begins(&self, _stage: impl FnOnce() -> Stage) {}
+
     /// The address of the first stop is known, by a look-up if the stop is a name; what is left of the step follows.
     fn looked_up(&self, _stage: impl FnOnce() -> Stage) {}
 
@@ -27,6 +30,12 @@ pub(crate) trait Trace {
 
     /// A step failed. If there is a detour, the connection begins again.
     fn failed(&self, _error: &ChainError) {}
+
+    /// Returns whether nobody waits for the connection any more. Asked each time the task runs, so that the task has to be
+    /// woken when it becomes true.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
 }
 
 impl Trace for () {}
@@ -35,6 +44,12 @@ impl<T: Trace> Trace for Option<T> {
     fn chosen(&self, taken: &Arc<[TakenHop]>) {
         if let Some(trace) = self {
             trace.chosen(taken);
+        }
+    }
+
+    fn begins(&self, stage: impl FnOnce() -> Stage) {
+        if let Some(trace) = self {
+            trace.begins(stage);
         }
     }
 
@@ -64,5 +79,9 @@ impl<T: Trace> Trace for Option<T> {
         if let Some(trace) = self {
             trace.failed(error);
         }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.as_ref().is_some_and(Trace::is_abandoned)
     }
 }

@@ -1,6 +1,6 @@
 //! Travels along a chain, attempt by attempt.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mooltiroute_hops::{Field, PlainRequest, Request, Tunnel};
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     Chain, Connected,
     attempt::AttemptEnd,
-    error::ChainError,
+    error::{Cause, ChainError},
     journey::{Journey, PausedJourney},
     passage::{Passage, TakenHop},
     trace::Trace,
@@ -48,6 +48,15 @@ pub(crate) struct Unproved {
     attempts: u32,
 }
 
+/// How a last hop did that is to be replaced for one plain request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainOutcome {
+    /// It gave no answer.
+    Failed,
+    /// It refused, or the target imitated that.
+    Refused,
+}
+
 impl Arrived<'_> {
     /// Reports the hops that did their part. A last hop that was asked for nothing yet has its part before it.
     fn connected(self, begun: Instant) -> (Connected, Option<Unproved>) {
@@ -70,6 +79,11 @@ impl Unproved {
     /// Whether the hop is known to have answered nobody since it was chosen.
     pub(crate) fn is_silent(&self) -> bool {
         self.journey.last_selection().is_some_and(|selection| selection.is_silent())
+    }
+
+    /// Whether the hop failed a client that left after it had `waited` this long for an answer.
+    pub(crate) fn has_failed_after(&self, waited: Duration) -> bool {
+        waited >= SILENCE_MIN && self.is_silent()
     }
 
     /// Reports that the hop, which is the last one of `chain`, answered.
@@ -118,13 +132,14 @@ impl Chain {
         Ok(arrived.connected(begun))
     }
 
-    /// Opens another connection after the last hop of `unproved` failed its request with `error`.
+    /// Opens another connection after the last hop of `unproved` failed or refused its request with `error`. A hop that
+    /// refused stays in use.
     ///
     /// # Errors
     /// `error` if no other hop can take the place of that one, or the failure of the next step.
     pub(crate) async fn open_instead<T: Trace>(
         &self,
-        (unproved, mut error): (Unproved, ChainError),
+        (unproved, mut error, outcome): (Unproved, ChainError, PlainOutcome),
         request: &Request<'_>,
         destination: Destination<'_>,
         trace: &T,
@@ -134,7 +149,10 @@ impl Chain {
         let mut journey = journey.resume(self);
         error.attempts = attempts;
         trace.failed(&error);
-        journey.last_failed(error).await?;
+        match outcome {
+            PlainOutcome::Failed => journey.last_failed(error).await?,
+            PlainOutcome::Refused => journey.last_refused(error).await?,
+        }
         let request = request.begun_at(begun);
         let arrived = self.go_on(journey, attempts, &request, destination, trace).await?;
         Ok(arrived.connected(begun))
@@ -184,6 +202,9 @@ impl Chain {
                 }
                 Err(mut failed) => {
                     failed.error.attempts = attempts;
+                    if matches!(failed.error.cause, Cause::ClientLeft(_)) {
+                        return Err(journey.abandon(failed));
+                    }
                     trace.failed(&failed.error);
                     if attempts > DETOURS_MAX {
                         return Err(failed.error);
@@ -194,6 +215,10 @@ impl Chain {
         }
     }
 }
+
+/// How long a hop that has answered nobody must have been silent for a client that leaves to be its failure. Many clients
+/// wait for five seconds. People who change their mind are faster.
+pub(super) const SILENCE_MIN: Duration = Duration::from_secs(3);
 
 /// Each detour is a connection of its own; no honest hop offers more.
 const DETOURS_MAX: u32 = 32;

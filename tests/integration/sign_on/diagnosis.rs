@@ -6,7 +6,8 @@ use tokio::task::JoinSet;
 
 use super::{Company, SERVICE, SPN, assert_no_secret};
 use crate::support::{
-    ConfigDir, Kdc, Proxy, Squid, SquidRules, connect, exchange, free_port, pause, skip, within,
+    ConfigDir, Double, Kdc, Proxy, Squid, SquidRules, Step, connect, exchange, free_port, pause,
+    skip, within,
 };
 
 const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -203,6 +204,26 @@ async fn a_valid_ticket_that_the_proxy_refuses_is_tried_once_until_there_is_a_ne
     company.squid.passed_at_least(3).await;
     tokens(2);
     assert_no_secret(&proxy);
+}
+
+#[tokio::test]
+async fn a_scheme_that_was_not_tried_after_a_refused_ticket_is_named() {
+    let Some(company) = Company::start().await else { return };
+    let refusal = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\
+                   Content-Length: 0\r\n\r\n";
+    let hop = Double::start(vec![Step::Answer(refusal.into()); 2]).await;
+    let login = format!(", username: alice, password: {}{SPN}", Kdc::PASSWORD);
+    for (auth, is_named) in [("[negotiate, ntlm]", true), ("[negotiate]", false)] {
+        let yaml = company.yaml(&login, "[corporate]").replace("[negotiate]", auth);
+        let yaml = yaml.replace(&company.squid.address().to_string(), &hop.address().to_string());
+        let proxy = company.proxy(&yaml, "none").await;
+        let told = exchange(proxy.address(), REQUEST).await;
+        assert!(told.contains("it refused a valid ticket"), "{told}");
+        let words = "NTLM was not tried, though the proxy offers it";
+        assert_eq!(told.contains(words), is_named, "{told}");
+        assert!(told.contains("sends this ticket again in 30 s"), "{told}");
+        assert!(!told.contains("account from being locked"), "{told}");
+    }
 }
 
 #[tokio::test]

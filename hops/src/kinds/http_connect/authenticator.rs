@@ -41,6 +41,8 @@ pub(super) struct Authenticator {
     ntlm_domain: Mutex<Option<String>>,
     /// The parts of the login that a page of the proxy might repeat.
     secrets: RequestSecrets,
+    /// The key that the password or its hash is written in.
+    secret_key: &'static str,
 }
 
 /// The way a CONNECT ended.
@@ -141,6 +143,7 @@ impl Authenticator {
             lockout: Arc::new(Lockout::new(handshake)),
             ntlm_domain: Mutex::default(),
             secrets: RequestSecrets::default(),
+            secret_key: "password",
         }
     }
 
@@ -149,6 +152,17 @@ impl Authenticator {
     pub(super) fn hiding<'a>(mut self, parts: impl IntoIterator<Item = &'a Secret>) -> Self {
         parts.into_iter().for_each(|part| self.secrets.add(part.expose()));
         self
+    }
+
+    /// Has messages name `secret_key` as the place of the password or its hash.
+    #[must_use]
+    pub(super) fn with_secret_key(self, secret_key: &'static str) -> Self {
+        Self { secret_key, ..self }
+    }
+
+    /// The key that the password or its hash is written in.
+    pub(super) fn secret_key(&self) -> &'static str {
+        self.secret_key
     }
 
     /// Whether an authentication may take more than one request on a connection.

@@ -137,7 +137,8 @@ pub(super) fn refused_ticket(refusal: Refusal, now: SystemTime) -> Refusal {
         None => "it refused a valid ticket".to_owned(),
     };
     let Diagnosis { summary, advice, .. } = Diagnosis::of(reason);
-    explained(refusal, detail, *summary, advice)
+    let refusal = explained(refusal, detail, *summary, advice);
+    Refusal { is_of_ticket: true, ..refusal }
 }
 
 /// Returns how far the proxy's clock is from ours, if that is more than Kerberos accepts.
@@ -252,7 +253,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     Diagnosis {
         reason: Reason::WrongPassword,
         summary: "wrong password",
-        advice: "Correct `password` of this hop.",
+        advice: "Correct the password of this hop: `password`, or the file of `password_file`.",
     },
     Diagnosis {
         reason: Reason::UnknownUser,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::attempt::Method;
+use super::{attempt::Method, settings::NT_HASH};
 use crate::{Meaning, Refusal, auth::challenge::AuthScheme, refusal::CREDENTIALS_REJECTED};
 
 /// Explains why no credentials were sent.
@@ -39,17 +39,39 @@ pub(super) fn asked_late(refusal: Refusal) -> Refusal {
 
 /// Explains that the proxy does not accept the credentials. `domain` is the one that the proxy names, if the username has
 /// none.
-pub(super) fn rejection(refusal: Refusal, scheme: AuthScheme, domain: Option<&str>) -> Refusal {
+/// `secret_key` is the key of the password or of its hash.
+pub(super) fn rejection(
+    refusal: Refusal,
+    scheme: AuthScheme,
+    domain: Option<&str>,
+    secret_key: &str,
+) -> Refusal {
+    let hash = if secret_key == NT_HASH { PASS_NT } else { "" };
+    let correct = format!("Correct this hop's `username` and `{secret_key}`{hash}. {REJECTED}");
     let detail = format!("it rejected the credentials, by {}", scheme.name());
     let advice = match domain {
         // The username itself is a secret here, so its place is named.
         Some(domain) => format!(
             "The username has no domain, and the proxy names `{domain}`: try `username: '{domain}\\NAME'`. If that is no \
-             help: {REJECTED}"
+             help: {correct}"
         ),
-        None => REJECTED.to_owned(),
+        None => correct,
     };
     explained(refusal, detail, CREDENTIALS_REJECTED, &advice)
+}
+
+/// Adds that the proxy also offers the schemes `untried` of this hop.
+pub(super) fn with_untried(mut refusal: Refusal, untried: &[&str]) -> Refusal {
+    let names = untried.join(", ");
+    let untried = format!(
+        "{names} was not tried, though the proxy offers it: a hop uses the first scheme of its `auth` that the proxy offers \
+         and this machine can begin. To use {names}, take `negotiate` out of `auth`."
+    );
+    refusal.advice = Some(match refusal.advice {
+        Some(advice) => format!("{advice} {untried}"),
+        None => untried,
+    });
+    refusal
 }
 
 /// Makes of a refusal one about credentials.
@@ -72,5 +94,6 @@ const ASKED_LATE: &str = "Send the request again: from now on, Mooltiroute logs 
      body is gone.";
 const BROKEN_CHALLENGE: &str = "No credentials were sent. Look at the log of the proxy: its challenge is wrong, or comes from another server on \
      the way. If it offers another scheme, list that first in this hop's `auth`.";
-const REJECTED: &str = "Correct this hop's `username` and `password`. If they are right, the account may be locked or \
-     expired: ask its administrator.";
+const REJECTED: &str =
+    "If they are right, the account may be locked or expired: ask its administrator.";
+const PASS_NT: &str = ", which is the hash that `cntlm -H` prints as `PassNT`: `PassNTLMv2` and `PassLM` are other hashes";

@@ -18,6 +18,9 @@ use crate::{
     credentials,
 };
 
+/// The key of a hash in place of a password.
+pub(super) const NT_HASH: &str = "nt_hash";
+
 /// A scheme that `auth` can list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -96,6 +99,8 @@ impl Written<'_> {
         let service = format!("HTTP/{}", self.host);
         let authenticator = Authenticator::new(methods, service, self.context.handshake());
         let login = [&self.username, &self.password, &self.nt_hash];
+        let secret_key = if self.nt_hash.is_some() { NT_HASH } else { self.password_key };
+        let authenticator = authenticator.with_secret_key(secret_key);
         Ok(Some(authenticator.hiding(login.into_iter().flatten())))
     }
 

@@ -61,7 +61,7 @@ impl Choosing {
                 Some(Candidate::Member { index, .. }) => *index,
                 Some(Candidate::Direct { .. }) => return Eventual::Ready(Ok(Way::direct(self))),
                 Some(Candidate::Refuse { entry }) => {
-                    let failure = Failure::unknown_entry(entry, &self.plan.answer);
+                    let failure = Failure::unknown_entry(entry, &self.plan);
                     return Eventual::Ready(Err(failure.to_error().into()));
                 }
                 None => continue,
@@ -234,6 +234,17 @@ impl Selection for Way {
             inner.note_failure(why);
         }
         self.why = Some(Arc::clone(why));
+    }
+
+    /// Stays with the proxy of the PAC file. The next entry may be `DIRECT`, which a target must not be able to choose.
+    fn another(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        let Some(inner) = self.inner.take() else { return Eventual::Ready(None) };
+        match inner.another() {
+            Eventual::Ready(chosen) => Eventual::Ready(chosen.map(|chosen| self.of(chosen))),
+            Eventual::Pending(chosen) => {
+                Eventual::later(async move { chosen.await.map(|chosen| self.of(chosen)) })
+            }
+        }
     }
 
     fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {

@@ -32,6 +32,8 @@ pub(super) struct Plan {
     /// The answer of the script, shortened for logs.
     pub(super) answer: Box<str>,
     candidates: Vec<Candidate>,
+    /// The hops that the answer names and that are switched off.
+    pub(super) off: Box<[Arc<str>]>,
 }
 
 /// One way of a plan.
@@ -97,7 +99,8 @@ impl Rules {
                         break;
                     }
                     Some(index) if members.get(index).is_none_or(|one| one.hop.is_none()) => {
-                        off.extend(members.get(index).map(|one| Arc::clone(&one.name)));
+                        let name = members.get(index).map(|one| &one.name);
+                        off.extend(name.filter(|name| !off.contains(name)).cloned());
                         continue;
                     }
                     Some(index) => Candidate::Member { index, entry },
@@ -115,7 +118,7 @@ impl Rules {
         if candidates.is_empty() {
             return Err(Arc::new(Failure::all_off(text, &off)));
         }
-        Ok(Arc::new(Plan { answer: shown(text).into(), candidates }))
+        Ok(Arc::new(Plan { answer: shown(text).into(), candidates, off: off.into() }))
     }
 
     /// Returns the verdict after a failed call: to go direct, if `otherwise` allows that after this error.
@@ -129,7 +132,8 @@ impl Rules {
             Otherwise::Refuse => Err(Arc::new(failure)),
             Otherwise::Direct => {
                 let candidates = vec![Candidate::Direct { otherwise: true }];
-                Ok(Arc::new(Plan { answer: shown(text).into(), candidates }))
+                let off = Box::default();
+                Ok(Arc::new(Plan { answer: shown(text).into(), candidates, off }))
             }
         }
     }
@@ -144,8 +148,16 @@ impl Rules {
         self.patterns.iter().find(|(_, pattern, _)| pattern.matches(entry))
     }
 
-    /// Says in words why a candidate is one.
-    pub(super) fn explain(
+    /// Says in words what the first candidate of `plan` is, and why.
+    pub(super) fn explain(&self, plan: &Plan, members: &[PacMember]) -> (Decision, String) {
+        let (decision, why) = self.explain_candidate(plan.candidates.first(), members);
+        match &*plan.off {
+            [] => (decision, why),
+            off => (decision, format!("{why}; the file names {} too, {OFF}", in_words(off))),
+        }
+    }
+
+    fn explain_candidate(
         &self,
         candidate: Option<&Candidate>,
         members: &[PacMember],
@@ -205,14 +217,11 @@ impl Failure {
 
     /// All hops that the file chose are `off`.
     fn all_off(text: &str, off: &[Arc<str>]) -> Self {
-        let mut names: Vec<_> = off.iter().map(|name| format!("`{name}`")).collect();
-        names.dedup();
-        let bare: Vec<_> = names.iter().map(|name| name.trim_matches('`')).collect();
         Self {
-            summary: format!("the PAC file's choice is off: {}", bare.join(", ")),
+            summary: format!("the PAC file's choice is off: {}", off.join(", ")),
             details: format!(
                 "every hop that the PAC file chose is switched off: {}, for its answer `{}`",
-                names.join(", "),
+                in_words(off),
                 shown(text)
             ),
             advice: "Switch the hop on, or route this host another way. `mooltiroute status` names an option of the command \
@@ -222,14 +231,21 @@ impl Failure {
         }
     }
 
-    pub(super) fn unknown_entry(entry: &Authority, answer: &str) -> Self {
-        Self {
-            summary: format!("the PAC file chose {entry}, which is not a hop"),
-            details: format!("the PAC file chose `{entry}`, which matches no pattern of `hops`"),
-            advice: "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`."
-                .into(),
-            answer: Some(answer.to_owned()),
-        }
+    /// The entry that is due matches no pattern. The hops of `plan` that are off may be the reason why it is due.
+    pub(super) fn unknown_entry(entry: &Authority, plan: &Plan) -> Self {
+        let summary = format!("the PAC file chose {entry}, which is not a hop");
+        let what = format!("the PAC file chose `{entry}`, which matches no pattern of `hops`");
+        let add = "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.";
+        let (details, advice) = match &*plan.off {
+            [] => (what, add.into()),
+            off => {
+                let names = in_words(off);
+                let advice =
+                    format!("Switch {names} on if the file should take it. Otherwise: {add}");
+                (format!("{what}; it also names {names}, {OFF}"), advice.into())
+            }
+        };
+        Self { summary, details, advice, answer: Some(plan.answer.to_string()) }
     }
 
     fn script(error: &PacError) -> Self {
@@ -283,12 +299,18 @@ impl Failure {
     }
 }
 
+/// Returns the names of hops in words.
+fn in_words(hops: &[Arc<str>]) -> String {
+    hops.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns whether a script that failed like this has no answer at all, so that `otherwise` applies. After any other
 /// error, such as one about time or memory, it may have an answer that it could not deliver.
 fn is_final(error: &PacError) -> bool {
     matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
 }
 
+const OFF: &str = "which is switched off";
 const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused all the same; \
                              `enabled: { when: … }` switches this hop off outside of the company's network";
 const NOT_COVERED: &str = "`otherwise: direct` of this hop is for the answers of the file, and not for a file that can't be fetched. To \
@@ -345,6 +367,26 @@ mod tests {
         ] {
             assert_eq!(shown_plan(&rules, text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_hop_that_is_off_is_named_beside_the_entry_that_is_refused() {
+        let rules = rules(None, Otherwise::Refuse);
+        let plan = rules.plan("PROXY off:1; PROXY off:1; PROXY x:1", &members()).unwrap();
+        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan);
+        assert_eq!(
+            failure.details,
+            "the PAC file chose `x:1`, which matches no pattern of `hops`; it also names `off`, which is switched off"
+        );
+        assert!(failure.advice.starts_with("Switch `off` on"), "{}", failure.advice);
+        let (_, why) = rules.explain(&plan, &members());
+        assert_eq!(
+            why,
+            "`x:1` matches no pattern of `hops`; the file names `off` too, which is switched off"
+        );
+        let plan = rules.plan("PROXY x:1", &members()).unwrap();
+        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan);
+        assert!(!failure.details.contains("off") && failure.advice.starts_with("Add"));
     }
 
     #[test]

@@ -59,11 +59,35 @@ impl Picked {
         !self.is_settled.swap(true, Ordering::Relaxed)
     }
 
+    /// Has the choice that the member made take its next step, and takes another member if that has none.
+    fn after_inner(
+        mut self: Box<Self>,
+        step: impl FnOnce(Box<dyn Selection>) -> Eventual<'static, Option<Chosen>>,
+        own: impl FnOnce(Self) -> Eventual<'static, Option<Chosen>> + Send + 'static,
+    ) -> Eventual<'static, Option<Chosen>> {
+        let Some(inner) = self.inner.take() else { return own(*self) };
+        match step(inner) {
+            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some((*self).of(chosen))),
+            Eventual::Ready(None) => own(*self),
+            Eventual::Pending(chosen) => Eventual::later(async move {
+                match chosen.await {
+                    Some(chosen) => Some((*self).of(chosen)),
+                    None => own(*self).wait().await,
+                }
+            }),
+        }
+    }
+
     /// The member failed, with all hops that it may hold: takes another one.
     fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
         self.roster.health.failed(self.taken, self.why.take());
         self.picked().counts.failed.fetch_add(1, Ordering::Relaxed);
+        self.other_member()
+    }
+
+    /// Takes one of the members that the connection has not tried.
+    fn other_member(mut self) -> Eventual<'static, Option<Chosen>> {
         let others = std::mem::take(&mut self.others);
         match Arc::clone(&self.roster).pick(others, Arc::clone(&self.wish)) {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
@@ -144,19 +168,13 @@ impl Selection for Picked {
         self.why = Some(Arc::clone(why));
     }
 
+    fn another(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        self.after_inner(|inner| inner.another(), Self::other_member)
+    }
+
     /// A pool in the pool has failed only when none of its own members is left.
-    fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else { return self.next_member() };
-        match inner.instead() {
-            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some((*self).of(chosen))),
-            Eventual::Ready(None) => self.next_member(),
-            Eventual::Pending(chosen) => Eventual::later(async move {
-                match chosen.await {
-                    Some(chosen) => Some((*self).of(chosen)),
-                    None => self.next_member().wait().await,
-                }
-            }),
-        }
+    fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        self.after_inner(|inner| inner.instead(), Self::next_member)
     }
 }
 

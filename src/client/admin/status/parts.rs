@@ -8,7 +8,11 @@ use crate::{
     config::Per,
     metrics::{Buckets, Failure, HopCounts, LastFailure, Totals},
     network::ShownCondition,
-    state::{generation::Generation, shared::Rejection},
+    state::{
+        denials::AuthRefusals,
+        generation::Generation,
+        shared::{DirectTarget, Rejection, WentDirect},
+    },
     timestamp::rfc_3339,
     usage::UsageAccount,
 };
@@ -20,6 +24,21 @@ pub(crate) struct Rejected {
     pub at: String,
     /// The problems, one per line.
     pub problems: Vec<String>,
+}
+
+/// The targets that reloads have taken from their hops, and that go direct now.
+#[derive(Debug, Serialize)]
+pub(crate) struct DirectSince {
+    /// Since when.
+    pub at: String,
+    /// The patterns of the targets, each with the chain that it took before.
+    pub targets: Vec<String>,
+}
+
+impl From<&WentDirect> for DirectSince {
+    fn from(direct: &WentDirect) -> Self {
+        Self { at: rfc_3339(direct.at), targets: DirectTarget::in_words(&direct.targets) }
+    }
 }
 
 /// Reloads by outcome.
@@ -40,6 +59,22 @@ pub(crate) struct ConnectionStatus {
     pub open: usize,
     /// How many may be.
     pub limit: usize,
+}
+
+/// Requests that `server.auth` refused.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuthRefusalStatus {
+    /// Those whose clients sent no credentials when they were asked for them.
+    pub without_credentials: u64,
+    /// Those with other credentials, or by another scheme.
+    pub with_wrong_credentials: u64,
+}
+
+impl From<AuthRefusals> for AuthRefusalStatus {
+    fn from(counts: AuthRefusals) -> Self {
+        let AuthRefusals { without_credentials, with_wrong_credentials } = counts;
+        Self { without_credentials, with_wrong_credentials }
+    }
 }
 
 /// A generation that is in force, or has users left.

@@ -9,6 +9,7 @@ use crate::{
     client::{
         forward::{
             exchange::Hearing,
+            outbound::Outbound,
             upstream::{Key, Upstream},
         },
         reply::with_causes,
@@ -17,7 +18,7 @@ use crate::{
     metrics::CountBytes,
     state::generation::Generation,
     upstream::{
-        chain::{Cause, Chain, ChainError, Destination, Trace, Unproved},
+        chain::{Cause, Chain, ChainError, Destination, PlainOutcome, Trace, Unproved},
         rounds::Round,
     },
 };
@@ -46,9 +47,11 @@ pub(crate) struct Plan<'a> {
 #[derive(Debug, Default)]
 struct Probation {
     hop: Option<Unproved>,
-    /// The hop that failed, which another one is to replace.
-    replaced: Option<(Unproved, ChainError)>,
-    /// The number of hops that closed the connection and were replaced.
+    /// The hop that failed or refused, which another one is to replace.
+    replaced: Option<(Unproved, ChainError, PlainOutcome)>,
+    /// The refusal of the hop, or of a target that imitates one.
+    refusal: Option<ChainError>,
+    /// The number of hops that closed the connection or refused, and were replaced.
     repeats: usize,
 }
 
@@ -56,8 +59,10 @@ struct Probation {
 /// one that a request is given. A wrong password ends the request at the first rejection.
 pub(crate) const CHALLENGES_MAX: usize = 5;
 
-/// How many hops are replaced for one request, since they closed the connection without an answer.
-const CLOSES_MAX: usize = 3;
+/// How many hops are replaced for one request, since they closed the connection without an answer, or refused.
+const REPEATS_MAX: usize = 3;
+
+const AGAIN: &str = "the request is sent again, through another hop";
 
 impl<'a> Plan<'a> {
     /// Plans to send the request `head`, which is for `resource`, through `chain`.
@@ -110,13 +115,19 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Notes that the last hop refused the request with `error`, for a reason of its own, and that it is not asked again.
+    pub(crate) fn is_refused(&self, error: ChainError) {
+        self.probation().refusal = Some(error);
+    }
+
     /// Reports how the last hop did, after an exchange over `upstream` that ended with `hearing`. Returns whether the
     /// request is to be sent through another hop.
     ///
     /// A hop that closed the connection may have passed the request on, so that only an idempotent one is repeated, and
     /// only a few times: a request that makes each hop close must not take all of them out of use (RFC 9110 §9.2.2). A
     /// hop that was silent has used up the time of the client. Any answer shows that the hop works, a 407 too: the target
-    /// can imitate it, and must not be able to take hops out of use.
+    /// can imitate it, and must not be able to take hops out of use. So a hop that refuses is passed over for this request
+    /// only, within the same bounds.
     pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
         let mut probation = self.probation();
         let Some(unproved) = probation.hop.take() else { return false };
@@ -124,19 +135,26 @@ impl<'a> Plan<'a> {
             let last = upstream.end.hop.as_ref()?;
             Some(self.chain.unheard(last, self.resource.authority(), cause))
         };
+        let may_repeat = probation.repeats < REPEATS_MAX && self.is_repeatable();
         let (error, is_repeated) = match hearing {
-            // The client left, or the proxy ends. That says nothing about the hop.
+            // The client left while it was sending, or the proxy ends. That says nothing about the hop.
             Hearing::Nothing => return false,
             Hearing::Something | Hearing::Challenged => {
-                unproved.proved(self.chain);
-                return false;
+                let refusal = probation.refusal.take().filter(|_| may_repeat);
+                let Some(error) = refusal else {
+                    unproved.proved(self.chain);
+                    return false;
+                };
+                debug!(error = with_causes(&error), "{AGAIN}");
+                probation.repeats += 1;
+                probation.replaced = Some((unproved, error, PlainOutcome::Refused));
+                return true;
             }
-            Hearing::ClosedUnheard => {
-                let is_repeated = probation.repeats < CLOSES_MAX && self.is_repeatable();
-                (unheard(HopError::Closed.into()), is_repeated)
-            }
+            Hearing::ClosedUnheard => (unheard(HopError::Closed.into()), may_repeat),
             // A target that is slow is no fault of a hop that answers others meanwhile.
             Hearing::Silent if !unproved.is_silent() => return false,
+            Hearing::Abandoned(waited) if !unproved.has_failed_after(waited) => return false,
+            Hearing::Abandoned(waited) => (unheard(Cause::ClientLeft(waited)), false),
             Hearing::Silent => {
                 let timeout = self.generation.timeouts.response.unwrap_or_default();
                 (unheard(Cause::Timeout(timeout, "timeouts.response")), false)
@@ -147,15 +165,20 @@ impl<'a> Plan<'a> {
             unproved.failed(self.chain, &error);
             return false;
         }
-        debug!(error = with_causes(&error), "the request is sent again, through another hop");
+        debug!(error = with_causes(&error), "{AGAIN}");
         probation.repeats += 1;
-        probation.replaced = Some((unproved, error));
+        probation.replaced = Some((unproved, error, PlainOutcome::Failed));
         true
     }
 
     fn probation(&self) -> MutexGuard<'_, Probation> {
         // Nothing in here panics half-way.
         self.probation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the name of the hop that `upstream` ends at, or of the target.
+    pub(crate) fn name_of(&self, upstream: &Upstream) -> String {
+        Outbound { plan: self, end: &upstream.end }.next_hop()
     }
 
     /// Opens a connection that can carry the request, and reports each step to `trace`. If [`settle`](Self::settle) wanted

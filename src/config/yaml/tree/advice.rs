@@ -18,7 +18,10 @@ use crate::config::{
         foreign_variable,
         known_keys::{OF_SECTIONS, is_near_a_key, key_without_colon},
         problem::{is_name, is_word},
-        proxy_url::{listed_instead, mended_address, settings_instead},
+        proxy_url::{
+            ONE_HOP_FOR_EACH, listed_instead, mended_address, scheme_instead, settings_instead,
+            several_instead,
+        },
         suggest::{nearest, same_name},
     },
     yaml::{
@@ -57,10 +60,15 @@ impl Tree {
             // People copy URLs and lines of lists from other programs.
             let help = settings_instead(text, is_hidden)
                 .or_else(|| listed_instead(text, is_hidden))
+                .or_else(|| several_instead(text).map(str::to_owned))
+                .or_else(|| scheme_instead(text, is_hidden))
                 .or_else(|| mended_address(text, is_hidden));
             if help.is_some() {
                 return help;
             }
+        }
+        if is_address && self.value(path).is_some_and(Value::is_sequence) {
+            return Some(ONE_HOP_FOR_EACH.to_owned());
         }
         if let Some(help) = self.value_instead(path, fault) {
             return Some(help);

@@ -78,6 +78,37 @@ impl Tree {
 
     /// Describes an invalid setting below `above`.
     pub(in crate::config) fn invalid(&self, above: &KeyPath, invalid: &InvalidSetting) -> Problem {
+        self.with_keys_of_other_files(above, self.described(above, invalid))
+    }
+
+    /// Adds the places of the keys beside the setting of `problem` that are in other files and may be its cause: all those of
+    /// later files, and those of earlier ones that the problem depends on.
+    fn with_keys_of_other_files(&self, above: &KeyPath, mut problem: Problem) -> Problem {
+        let Some(place) = &problem.place else { return problem };
+        let number = |file: &str| self.files.iter().position(|one| **one.name() == *file);
+        let depends_on_kind = ["unknown-key", "missing-key"].contains(&problem.code);
+        // The names are those of one mapping that is written in several files.
+        for name in self.names(above).unwrap_or_default() {
+            let path = above.clone().then(Key::Name(name.clone()));
+            let Some(of) = self.place(&path, Part::Key).filter(|of| of.file != place.file) else {
+                continue;
+            };
+            let is_kind = name == "kind";
+            if !is_word(&name) || (!is_kind && COMMON_KEYS.contains(&&*name)) {
+                continue;
+            }
+            let is_later = number(&of.file) > number(&place.file);
+            let is_named = problem.message.contains(&format!("`{name}`"));
+            if is_later || is_named || (is_kind && depends_on_kind) {
+                let value = self.shown(&path).filter(|_| is_kind).map(|kind| format!(": {kind}"));
+                let value = value.unwrap_or_default();
+                problem.details.push(format!("`{name}{value}` comes from {of}"));
+            }
+        }
+        problem
+    }
+
+    fn described(&self, above: &KeyPath, invalid: &InvalidSetting) -> Problem {
         let path = above.clone().join(invalid.path());
         let (part, code, message, suggestion) = match invalid.fault() {
             Fault::UnknownKey { known } => {

@@ -9,7 +9,9 @@ use tracing::{debug, warn};
 use super::{ChosenHop, Journey, LeftOutHop};
 use crate::{
     error::with_causes,
-    upstream::chain::{Cause, ChainError, ChainHop, FailedAttempt, FailedMembers, Step},
+    upstream::chain::{
+        Cause, ChainError, ChainHop, FailedAttempt, FailedMembers, Step, travel::SILENCE_MIN,
+    },
 };
 
 impl<'a> Journey<'a> {
@@ -83,11 +85,45 @@ impl<'a> Journey<'a> {
         self.detour(FailedAttempt { index, error, again: None, asked: Instant::now() }).await
     }
 
+    /// Looks for another last hop after the last one took a request and refused it, with `error`. It stays in use: the target
+    /// may have imitated the refusal.
+    pub(crate) async fn last_refused(&mut self, error: ChainError) -> Result<(), ChainError> {
+        let Some(last) = self.hops.pop() else { return Err(error) };
+        self.reached(&last);
+        let (position, name) = (last.position, last.member());
+        let other = match last.selection {
+            Some(selection) => selection.another().wait().await,
+            None => None,
+        };
+        let Some(other) = other else { return Err(error) };
+        debug!(refusing = name, other = other.member(), "another member is tried");
+        self.take(position, self.hops.len(), other);
+        Ok(())
+    }
+
     /// Reports that the last hop failed with `error`, and looks for no other one.
     pub(crate) fn give_up(mut self, error: &ChainError) {
         let Some(last) = self.hops.pop() else { return };
         self.log_failure(&last, error);
         drop(last.instead(&with_causes(&error.cause)));
+    }
+
+    /// Ends the journey, since its client left during the attempt that `failed`. The hop that was waited for has failed if
+    /// it was silent for long enough, and answered no other connection meanwhile.
+    pub(crate) fn abandon(mut self, failed: FailedAttempt) -> ChainError {
+        let FailedAttempt { index, error, .. } = failed;
+        self.reached_before(index.min(self.hops.len()), None);
+        let is_silent =
+            |hop: &ChosenHop| hop.selection.as_ref().is_some_and(|selection| selection.is_silent());
+        if let Cause::ClientLeft(waited) = error.cause
+            && waited >= SILENCE_MIN
+            && self.hops.get(index).is_some_and(is_silent)
+        {
+            let hop = self.hops.remove(index);
+            self.log_failure(&hop, &error);
+            drop(hop.instead(&with_causes(&error.cause)));
+        }
+        error
     }
 
     /// Logs that connections begin to leave a member out. Each later failure of it would say the same.

@@ -9,13 +9,12 @@ use std::{
     any::Any,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
-    time::SystemTime,
 };
 
 use super::{
     super::{
         attempt::Attempt,
-        diagnosis, explanations,
+        explanations,
         lockout::{Permit, Rejection, Trial, Tried},
     },
     Authenticator, HopRequest, Purpose, RoundsEnd,
@@ -194,7 +193,7 @@ impl Logon for ConnectionLogon {
         if let Attempt::Negotiate(round) = &attempt
             && round.is_first()
         {
-            *refusal = diagnosis::refused_ticket(refusal.clone(), SystemTime::now());
+            *refusal = authenticator.explained_ticket(refusal.clone());
             authenticator.hold_back(refusal, Tried::Ticket(None));
             let authenticator = Arc::clone(authenticator);
             // The look at the ticket takes a thread, so it can't be waited for here.

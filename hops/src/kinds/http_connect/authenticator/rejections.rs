@@ -23,9 +23,7 @@ impl Authenticator {
             Stop::NothingInCommon => explanations::nothing_in_common(&self.methods, refusal).into(),
             Stop::Refused(reason) => explanations::nothing_sent(refusal, reason).into(),
             Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
-            Stop::TokenRefused => {
-                self.token_refused(diagnosis::refused_ticket(refusal, SystemTime::now())).await
-            }
+            Stop::TokenRefused => self.token_refused(self.explained_ticket(refusal)).await,
             // With Basic alone, the general text about refused credentials fits. The other schemes have texts of
             // their own, which name the scheme.
             Stop::Rejected(_) if !self.takes_rounds() => self.rejected_by_proxy(refusal),
@@ -35,12 +33,24 @@ impl Authenticator {
         }
     }
 
+    /// Explains that the proxy does not accept a ticket, and which other schemes it offers.
+    pub(super) fn explained_ticket(&self, refusal: Refusal) -> Refusal {
+        let refusal = diagnosis::refused_ticket(refusal, SystemTime::now());
+        let untried = self.methods.iter().map(|method| method.scheme().name());
+        let untried: Vec<_> = untried
+            .filter(|name| *name != AuthScheme::Negotiate.name())
+            .filter(|name| refusal.http.as_ref().is_some_and(|http| http.offers(name)))
+            .collect();
+        if untried.is_empty() { refusal } else { explanations::with_untried(refusal, &untried) }
+    }
+
     /// Explains that the proxy does not accept the credentials.
     pub(super) fn explained_rejection(&self, refusal: Refusal, scheme: AuthScheme) -> Refusal {
         let domain = self.ntlm_domain.lock().unwrap_or_else(PoisonError::into_inner);
         let is_without_domain = |method: &Method| matches!(method, Method::Ntlm(login) if login.domain().is_empty() && !login.user().contains('@'));
         let lacks_domain = scheme == AuthScheme::Ntlm && self.methods.iter().any(is_without_domain);
-        explanations::rejection(refusal, scheme, domain.as_deref().filter(|_| lacks_domain))
+        let domain = domain.as_deref().filter(|_| lacks_domain);
+        explanations::rejection(refusal, scheme, domain, self.secret_key)
     }
 
     /// Records that the proxy does not accept the ticket in use. It stays refused until there is another one. Its identity

@@ -55,7 +55,17 @@ impl Out<'_> {
             "connections_limit",
             "Maximum number of client connections (limits.connections)",
             limit,
-        )
+        )?;
+        let help = "Requests that server.auth refused, by what the client sent";
+        let mut refusals = self.family("auth_refusals", help, MetricType::Counter)?;
+        let counts = &status.auth_refusals;
+        for (sent, count) in [
+            ("no_credentials", counts.without_credentials),
+            ("wrong_credentials", counts.with_wrong_credentials),
+        ] {
+            count_with(&mut refusals, &[("sent", sent)], count)?;
+        }
+        Ok(())
     }
 
     pub(super) fn chains(&mut self, status: &StatusDocument) -> fmt::Result {

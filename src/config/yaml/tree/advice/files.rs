@@ -14,7 +14,7 @@ use serde_yaml::Value;
 
 use crate::config::{
     credentials::Credential,
-    report::{file_access::unreadable_file, problem::is_word},
+    report::{file_access::unreadable_secret, problem::is_word},
     yaml::tree::{Part, Tree},
 };
 
@@ -47,9 +47,7 @@ impl Tree {
                 "ca" => "; without `ca`, the system's authorities are trusted, as with `tls: true`",
                 _ => "",
             };
-            return Some(format!(
-                "this is a directory, and `{key}` is the path of one file{system}"
-            ));
+            return Some(format!("`{key}` is the path of one file{system}"));
         }
         if text.contains(['*', '?']) && key != "ca" {
             return Some(format!(
@@ -76,11 +74,13 @@ impl Tree {
         if let Some(whole) = self.directory_of(path).map(|directory| directory.join(text)) {
             match whole.metadata() {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    return unreadable_file(&error);
+                    return unreadable_secret(&whole, &error);
                 }
                 // Opening a pipe without a writer would never return.
                 Ok(metadata) if metadata.is_file() => {
-                    return File::open(&whole).err().and_then(|error| unreadable_file(&error));
+                    return File::open(&whole)
+                        .err()
+                        .and_then(|error| unreadable_secret(&whole, &error));
                 }
                 _ => {}
             }

@@ -1,0 +1,157 @@
+//! Notices a client that leaves while its connection is being opened.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Sleep, sleep};
+
+use crate::{client::connection::Client, io::read_ahead, state::connections::OpenConnection};
+
+/// Why the work for a client was broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// Someone else asked for its end.
+    Cut,
+    /// The client left.
+    ClientLeft,
+}
+
+/// Watches a client whose connection is not open yet.
+///
+/// A client that closes its connection and one that only ends its direction send the same thing. A client that has sent
+/// something ahead may wait for the answer to that, so its end is left to the tunnel. One that has sent nothing has nothing
+/// to wait for, except from a target that speaks first, so that it is taken to be gone after a moment. A reset leaves no
+/// doubt.
+struct Departure<'a> {
+    client: &'a mut Client,
+    /// The moment in which a connection that is about to open still serves a client that ended its direction.
+    grace: Option<Pin<Box<Sleep>>>,
+    has_ended: bool,
+}
+
+impl Departure<'_> {
+    /// Becomes ready if the client has left. What it sends is kept for the tunnel.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(grace) = &mut self.grace {
+                return grace.as_mut().poll(cx);
+            }
+            let Client { stream, seen, .. } = &mut *self.client;
+            // A client that sends much ahead is not read any further, so that its end is seen later.
+            if self.has_ended || seen.len() >= READ_AHEAD_BYTES {
+                return Poll::Pending;
+            }
+            match ready!(read_ahead::poll_read(cx, stream, seen, READ_AHEAD_BYTES)) {
+                Ok(0) if seen.is_empty() => self.grace = Some(Box::pin(sleep(GRACE))),
+                Ok(0) => self.has_ended = true,
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+/// Waits for `work`, which opens the connection of `row` for `client`. Breaks it off if the client leaves, or if the task
+/// is woken and `is_cut`.
+///
+/// If the client has left, the work is polled once more, so that it can tell what it waited for.
+pub(crate) async fn unless_left<F: Future>(
+    client: &mut Client,
+    row: &OpenConnection,
+    is_cut: impl Fn() -> bool,
+    mut work: Pin<&mut F>,
+) -> Result<F::Output, Interruption> {
+    let mut departure = Departure { client, grace: None, has_ended: false };
+    poll_fn(|cx| {
+        let has_left = departure.poll(cx).is_ready();
+        if has_left {
+            row.client_has_left();
+        }
+        match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending if is_cut() => Poll::Ready(Err(Interruption::Cut)),
+            Poll::Pending if has_left => Poll::Ready(Err(Interruption::ClientLeft)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// How much is read of a client before its connection is open.
+const READ_AHEAD_BYTES: usize = 4 * 1024;
+/// How long a client that has ended its direction, and sent nothing, is still served.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use mooltiroute_hops::Tunnel;
+    use tokio::{
+        io::AsyncWriteExt as _,
+        net::{TcpListener, TcpStream},
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+
+    /// Returns a client of this process, and its other end.
+    async fn client() -> (Client, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
+        (Client::new(Tunnel::socket(socket), peer), far)
+    }
+
+    async fn leaves(client: &mut Client) -> bool {
+        let mut departure = Departure { client, grace: None, has_ended: false };
+        timeout(2 * GRACE, poll_fn(|cx| departure.poll(cx))).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_end_after_nothing_is_a_departure_after_a_moment() {
+        let (mut client, far) = client().await;
+        drop(far);
+        let begun = Instant::now();
+        assert!(leaves(&mut client).await && begun.elapsed() >= GRACE);
+    }
+
+    #[tokio::test]
+    async fn an_end_after_early_bytes_is_left_to_the_tunnel_that_gets_the_bytes() {
+        let (mut client, mut far) = client().await;
+        for _ in 0..3 {
+            far.write_all(b"early").await.unwrap();
+        }
+        far.shutdown().await.unwrap();
+        assert!(!leaves(&mut client).await);
+        assert_eq!(client.seen, "earlyearlyearly");
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_a_departure_whatever_came_before() {
+        for early in [&b""[..], b"early"] {
+            let (mut client, mut far) = client().await;
+            far.write_all(early).await.unwrap();
+            Tunnel::socket(far).reset_on_close();
+            let begun = Instant::now();
+            assert!(leaves(&mut client).await && begun.elapsed() < GRACE, "{early:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_much_ahead_is_not_read_without_bound() {
+        let (mut client, mut far) = client().await;
+        far.write_all(&[b'x'; 64 * 1024]).await.unwrap();
+        let mut departure = Departure { client: &mut client, grace: None, has_ended: false };
+        for _ in 0..100 {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = departure.poll(&mut cx);
+            tokio::task::yield_now().await;
+        }
+        assert!((1..=2 * READ_AHEAD_BYTES).contains(&client.seen.len()), "{}", client.seen.len());
+    }
+}

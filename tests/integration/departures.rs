@@ -1,0 +1,147 @@
+//! Clients that leave before they are answered: when the proxy notices, what it says, and what a pool learns.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Notify, time::sleep};
+
+use crate::support::{
+    Double, Proxy, Step, assert_reads, exchange, head, open, rest, status, within,
+};
+
+const CONNECT: &[u8] = b"CONNECT origin.test:80 HTTP/1.1\r\nHost: origin.test:80\r\n\r\n";
+const GET: &[u8] =
+    b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\n\r\n";
+/// The greeting and the request of SOCKS5 for `origin.test:80`, in one piece.
+const SOCKS: &[u8] = b"\x05\x01\x00\x05\x01\x00\x03\x0borigin.test\x00\x50";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+/// Longer than a member may be silent before a client that leaves counts against it.
+const LONG: Duration = Duration::from_millis(3_200);
+
+async fn pool(members: [&Double; 2]) -> Proxy {
+    let members = members.map(|member| {
+        format!("      - {{ kind: http-connect, address: \"{}\" }}\n", member.address())
+    });
+    let members = members.concat();
+    Proxy::start(&format!(
+        "hops:\n  exits:\n    kind: pool\n    members:\n{members}chains: {{ default: [exits] }}\n"
+    ))
+    .await
+}
+
+/// Returns how many connections the first member failed, and whether connections use it.
+async fn first_member(proxy: &Proxy) -> (Value, Value) {
+    let member = status(proxy.address()).await["pools"]["exits"]["shown"][0].clone();
+    (member["failed"].clone(), member["working"].clone())
+}
+
+async fn asks(proxy: &Proxy, request: &[u8]) -> TcpStream {
+    let mut client = open(proxy.address()).await;
+    client.write_all(request).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_silent_member_after_seconds_counts_against_it() {
+    let checks = [CONNECT, GET, SOCKS].map(|request| {
+        tokio::spawn(async move {
+            let first = Double::start([Step::Listen]).await;
+            let second = Double::start([Step::Answer(ANSWER.into())]).await;
+            let proxy = pool([&first, &second]).await;
+            let client = asks(&proxy, request).await;
+            sleep(LONG).await;
+            drop(client);
+            let left = proxy.event("pool member left").await;
+            assert_eq!(["hop", "member"].map(|field| left.field(field)), ["exits", "members[0]"]);
+            assert!(left.field("error").contains("after which the client left"), "{left:?}");
+            assert_eq!(first_member(&proxy).await, (json!(1), json!(false)));
+            let message = if request == GET { "request" } else { "tunnel closed" };
+            let line = proxy.event(message).await;
+            assert_eq!(["status", "end"].map(|field| line.field(field)), ["0", "client left"]);
+            let reason = line.field("reason");
+            assert!(
+                reason.starts_with("waited ") && reason.contains("exits.members[0]`"),
+                "{line:?}"
+            );
+            let answer = exchange(proxy.address(), GET).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        })
+    });
+    for check in checks {
+        check.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_soon_is_noticed_and_says_nothing_of_the_member() {
+    for request in [CONNECT, GET, SOCKS] {
+        let first = Double::start([Step::Listen]).await;
+        let second = Double::start([Step::Answer(ANSWER.into())]).await;
+        let proxy = pool([&first, &second]).await;
+        let client = asks(&proxy, request).await;
+        first
+            .record()
+            .until("the request", |seen| (!seen.first()?.bytes.is_empty()).then_some(()))
+            .await;
+        drop(client);
+        // The timeouts are 30 s and more.
+        let end = first.record().until("its end", |seen| seen.first()?.is_ended.then_some(()));
+        tokio::time::timeout(Duration::from_secs(5), end).await.unwrap();
+        assert_eq!(first_member(&proxy).await, (json!(0), json!(true)));
+        let message = if request == GET { "request" } else { "tunnel closed" };
+        let line = proxy.event(message).await;
+        assert_eq!(line.field("end"), "client left");
+        assert!(line.field("reason").contains("exits.members[0]`"), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_count_against_a_member_that_answers_others() {
+    for request in [CONNECT, GET] {
+        let first = Double::start([Step::Listen]).await;
+        let second = Double::start([Step::Answer(ANSWER.into())]).await;
+        let proxy = pool([&first, &second]).await;
+        let client = asks(&proxy, request).await;
+        first
+            .record()
+            .until("the request", |seen| (!seen.first()?.bytes.is_empty()).then_some(()))
+            .await;
+        first.becomes([Step::Answer(ANSWER.into())]);
+        assert!(exchange(proxy.address(), GET).await.starts_with("HTTP/1.1 200 "));
+        sleep(LONG).await;
+        drop(client);
+        first.record().until("its end", |seen| seen.first()?.is_ended.then_some(())).await;
+        assert_eq!(first_member(&proxy).await, (json!(0), json!(true)));
+        assert!(second.record().now().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_half_closed_client_that_has_sent_ahead_gets_its_tunnel_and_its_bytes_arrive() {
+    let agreed = Arc::new(Notify::new());
+    let script = [
+        Step::Hear("\r\n\r\n".into()),
+        Step::Await(Arc::clone(&agreed)),
+        Step::Say("HTTP/1.1 200 OK\r\n\r\n".into()),
+        Step::Hear("early".into()),
+        Step::Say("late".into()),
+        Step::End,
+    ];
+    let hop = Double::start(script).await;
+    let proxy = Proxy::start(&format!(
+        "hops: {{ h: {{ kind: http-connect, address: \"{}\" }} }}\nchains: {{ default: [h] }}\n",
+        hop.address()
+    ))
+    .await;
+    let mut client = asks(&proxy, CONNECT).await;
+    client.write_all(b"early").await.unwrap();
+    client.shutdown().await.unwrap();
+    // Longer than a client that has sent nothing would be served.
+    sleep(Duration::from_secs(2)).await;
+    agreed.notify_one();
+    assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+    assert_reads(&mut client, "late").await;
+    assert_eq!(rest(&mut client).await, "");
+    let closed = within("the line", proxy.event("tunnel closed")).await;
+    assert_eq!(["status", "sent", "end"].map(|field| closed.field(field)), ["200", "5", "closed"]);
+}
