@@ -546,7 +546,6 @@ const HOP: [OtherKeys; 18] = [
             "pick",
             "balance",
             "strategy",
-            "hops",
             "nodes",
             "servers",
             "proxies",
