@@ -121,6 +121,8 @@ fn loader_of(
     // The answer would read as if it were about the proxy that runs.
     if let Some(words) = loader.source().nothing_found(environment) {
         complain(&words);
+    }
+    if !matches!(loader.source(), Source::CommandLine { .. }) {
         running::doubt_source(&request.config.place, loader.source(), environment);
     }
     Ok(loader)

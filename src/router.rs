@@ -3,6 +3,7 @@
 //! Rules are found by look-up and not one by one. [`Router`] keeps, for each host pattern, the rules that name it, by
 //! port. Few conditions can't be looked up; a rule with one of those is asked before it is taken.
 
+mod bypass;
 mod covering;
 mod pattern;
 mod rule;
@@ -16,13 +17,14 @@ use std::{
 use ipnet::IpNet;
 use mooltiroute_hops::Host;
 
+pub(crate) use self::{
+    bypass::bypassed_hosts,
+    pattern::InvalidPattern,
+    rule::{Condition, RuleParts},
+};
 pub use self::{
     pattern::HostPattern,
     rule::{Query, Rule},
-};
-pub(crate) use self::{
-    pattern::InvalidPattern,
-    rule::{Condition, RuleParts},
 };
 
 /// A table of rules. The cost of a look-up depends on the target's name, not on the number of rules.

@@ -394,7 +394,7 @@ impl<R: Reader> Fetch<R> {
             Ok(Fetched::NotModified) => return Ok(None),
             Err(error) => {
                 let words = if R::HIDES_URL { error.without_urls() } else { error.to_string() };
-                return Err(LoadProblem::new(error.cause(), words));
+                return Err(LoadProblem::new(error.cause(url.is_tls()), words));
             }
         };
         if policy.follows_network {

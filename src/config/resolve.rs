@@ -372,7 +372,10 @@ impl<'a> Resolver<'a> {
                     *place == mapping(&path) && problem.help.as_ref() == Some(help)
                 }),
                 Fault::MissingKey(key) => {
-                    advised.iter().any(|(place, help)| *place == path && asks_for(help, key))
+                    // If another kind is meant, the keys of this one are not needed.
+                    let settles =
+                        |help: &str| asks_for(help, key) || help.contains("write `kind: ");
+                    advised.iter().any(|(place, help)| *place == path && settles(help))
                 }
                 _ => false,
             };

@@ -1,6 +1,7 @@
 //! The requests that the control socket understands, and their answers.
 
 mod calls;
+mod clients;
 mod listing;
 mod overview;
 mod refused;
@@ -19,6 +20,7 @@ pub(crate) use self::overview::{ChainOverview, HopOverview};
 use self::refused::failed;
 pub(crate) use self::{
     calls::{ApiCall, KillOrder},
+    clients::ClientFacts,
     listing::{ListedConnection, ListedHop},
     overview::Overview,
     refused::Refused,
@@ -147,6 +149,9 @@ impl Api {
             }
             ApiCall::Connections => elsewhere(move || self.connections()).await,
             ApiCall::Overview => elsewhere(move || json(&Overview::of(&self.shared))).await,
+            ApiCall::Clients => {
+                elsewhere(move || json(&ClientFacts::of(&self.shared, &self.listening))).await
+            }
             ApiCall::Usage => elsewhere(move || self.usage()).await,
             ApiCall::Kill(order) => elsewhere(move || self.kill(&order)).await,
             ApiCall::Reload => self.reload().await,

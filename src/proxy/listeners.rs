@@ -38,7 +38,15 @@ pub(crate) struct Listeners {
 ///
 /// It holds none of them open: a socket belongs to the task that accepts on it, and is gone when that ends.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ListeningSockets(Arc<Mutex<Vec<Weak<TcpListener>>>>);
+pub(crate) struct ListeningSockets(Arc<Mutex<Vec<ListeningSocket>>>);
+
+/// A socket on which a proxy accepts.
+#[derive(Debug)]
+struct ListeningSocket {
+    listener: Weak<TcpListener>,
+    address: SocketAddr,
+    tls: TlsInForce,
+}
 
 /// A function that listens on an address.
 type Binder = fn(SocketAddr) -> io::Result<net::TcpListener>;
@@ -127,17 +135,26 @@ impl Begun {
 }
 
 impl ListeningSockets {
-    /// Notes that a proxy accepts on `socket`.
-    fn add(&self, socket: &Arc<TcpListener>) {
+    /// Notes that a proxy accepts on `listener`.
+    fn add(&self, listener: &Arc<TcpListener>, address: SocketAddr, tls: &TlsInForce) {
         let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.retain(|socket| socket.strong_count() > 0);
-        sockets.push(Arc::downgrade(socket));
+        sockets.retain(|socket| socket.listener.strong_count() > 0);
+        let (listener, tls) = (Arc::downgrade(listener), Arc::clone(tls));
+        sockets.push(ListeningSocket { listener, address, tls });
     }
 
     /// Returns those that are open.
     pub(crate) fn open(&self) -> Vec<Arc<TcpListener>> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.iter().filter_map(Weak::upgrade).collect()
+        sockets.iter().filter_map(|socket| socket.listener.upgrade()).collect()
+    }
+
+    /// Returns the addresses at which clients have to speak TLS.
+    pub(crate) fn with_tls(&self) -> Vec<SocketAddr> {
+        let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = sockets.iter().filter(|socket| socket.listener.strong_count() > 0);
+        let with_tls = open.filter(|socket| socket.tls.load().is_some());
+        with_tls.map(|socket| socket.address).collect()
     }
 }
 
@@ -208,7 +225,7 @@ impl Listeners {
         closes: Option<DropGuard>,
     ) -> Begun {
         let (listener, tls) = (Arc::new(listener), TlsInForce::default());
-        self.sockets.add(&listener);
+        self.sockets.add(&listener, place.actual, &tls);
         self.open.push(OpenListener { place, tls: Arc::clone(&tls), closes });
         Begun { listener, address: place.actual, tls, closed }
     }

@@ -845,7 +845,9 @@ async fn a_pool_in_a_pool_has_its_list_after_each_edit_of_the_outer_one() {
     let (code, out, _) = outcome(&run(["check", "-c", config.path().to_str().unwrap()]));
     assert_eq!(code, Some(1), "{out}");
     assert!(
-        out.contains("hops.outer.members[0]: has a list at a `url`: write it below `hops`"),
+        out.contains(
+            "hops.outer.members[0]: this entry has a list at a `url`: write it below `hops`"
+        ),
         "{out}"
     );
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{ConfigDir, EchoOrigin, Proxy, connect, free_port, outcome, ping};
+use crate::support::{ConfigDir, EchoOrigin, Proxy, connect, free_port, outcome, ping, run};
 
 const DIRECT: &str = "chains: { default: [] }\n";
 const TWO_HOPS: &str = "hops: { a: { kind: socks5, address: \"a.test:1\" }, b: { kind: socks5, address: \"b.test:1\" } }\n\
@@ -91,6 +91,79 @@ async fn env_and_exec_name_the_proxy_that_they_took_if_another_one_runs() {
         assert!(out.contains(&format!("http://{}", one.address())), "{out}");
         assert!(error.contains("asked process "), "{command:?}: {error}");
         assert!(error.contains(&two.address().to_string()), "{command:?}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn env_and_exec_take_the_running_configuration_if_the_files_are_invalid() {
+    let routes = "routes: [{ hosts: [intern.test, \"*.intern.test\"], chain: direct }, { chain: default }]\n";
+    let proxy = Proxy::start(&format!("{TWO_HOPS}{routes}")).await;
+    let (address, path) = (proxy.address().to_string(), proxy.config().path().to_owned());
+    // A file of its own, so that the one with the address is as before.
+    fs::write(path.join("99-broken.yaml"), "hops: { a: { kind: nonsense\n").unwrap();
+    for choice in [&[][..], &["-c", path.to_str().unwrap()]] {
+        let (code, out, error) =
+            outcome(&proxy.command_for(&[&["env", "--shell", "sh"], choice].concat()));
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.starts_with(&line(&address)), "{out}");
+        assert!(out.contains("export no_proxy='intern.test'"), "{out}");
+        assert!(error.contains("99-broken.yaml:"), "{error}");
+        assert!(error.contains("the running proxy keeps the configuration that it has"), "{error}");
+    }
+    #[cfg(unix)]
+    {
+        let shows = ["exec", "--", "sh", "-c", "echo $http_proxy"];
+        let (code, out, error) = outcome(&proxy.command_for(&shows));
+        assert_eq!((code, out.trim()), (Some(0), &*proxy.url()), "{error}");
+    }
+    // Without a proxy there is nothing else to go by.
+    drop(proxy);
+    let alone = ConfigDir::new("hops: { a: { kind: nonsense\n");
+    let (code, out, _) = outcome(&run(["env", "-c", alone.path().to_str().unwrap()]));
+    assert_eq!((code, &*out), (Some(1), ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_of_clients_are_not_taken_from_a_running_proxy() {
+    let auth = "server: { auth: { username: joe, password: hunter2 } }\n";
+    let proxy = Proxy::start(&format!("{auth}{DIRECT}")).await;
+    fs::write(proxy.config().path().join("99-broken.yaml"), "log: { level\n").unwrap();
+    let (code, out, error) = outcome(&proxy.command(&["env", "--shell", "sh"]));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.starts_with(&line(proxy.address())) && !out.contains("joe"), "{out}");
+    for command in [&["env", "--with-credentials"][..], &["exec", "--", "true"]] {
+        let config = proxy.config().path().to_str().unwrap();
+        let arguments = [&command[..1], &["-c", config], &command[1..]].concat();
+        let (code, out, error) = outcome(&proxy.command_for(&arguments));
+        assert_eq!((code, &*out), (Some(1), ""), "{command:?}");
+        assert!(error.contains("can't be read while the files are invalid"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_and_probe_name_the_proxies_that_run_with_another_configuration() {
+    let one = Proxy::start(DIRECT).await;
+    let (address, found) = (one.address().to_string(), one.config().runtime().join("config.yaml"));
+    fs::write(&found, format!("server: {{ listen: \"127.0.0.1:0\" }}\n{DIRECT}")).unwrap();
+    let origin = EchoOrigin::start().await;
+    let target = format!("http://{}/", origin.address());
+    for command in ["explain", "probe"] {
+        let (_, _, error) = outcome(&one.command_for(&[command, &target]));
+        assert!(error.contains("this is about ") && error.contains("config.yaml"), "{error}");
+        assert!(
+            error.contains("no proxy of this user runs") && error.contains(&address),
+            "{error}"
+        );
+        // The configuration of the proxy, and one that was named, need no such note.
+        for config in [one.config().path(), &found] {
+            let arguments = [command, "-c", config.to_str().unwrap(), &target];
+            let (_, _, error) = outcome(&one.command_for(&arguments));
+            assert!(!error.contains("this is about "), "{error}");
+        }
+        let hop = [command, "--hop", "http://a.test:1", &target];
+        let (_, _, error) = outcome(&one.command_for(&hop));
+        assert!(!error.contains("this is about "), "{error}");
     }
 }
 

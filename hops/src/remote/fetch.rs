@@ -92,9 +92,22 @@ impl FetchError {
         }
     }
 
-    /// Returns what the remedy depends on.
-    pub(super) fn cause(&self) -> LoadCause {
+    /// Returns what the remedy depends on. `is_tls` says whether TLS was spoken with the server.
+    pub(super) fn cause(&self, is_tls: bool) -> LoadCause {
         match self {
+            // A server that speaks TLS takes the request for a broken handshake. Most close the connection or reset it,
+            // some send an alert of TLS, and some answer 400.
+            Self::Failed(
+                HopError::Io(_)
+                | HopError::Closed
+                | HopError::Malformed(_)
+                | HopError::OtherProtocol(Spoken::Tls),
+            )
+            | Self::Status { status: 400, .. }
+                if !is_tls =>
+            {
+                LoadCause::PerhapsTls
+            }
             Self::Failed(HopError::Certificate(_)) => LoadCause::Certificate,
             Self::Failed(HopError::Tls(_) | HopError::OtherProtocol(Spoken::NoTls)) => {
                 LoadCause::NoTls
@@ -358,12 +371,35 @@ const USER_AGENT: &str = concat!("mooltiroute/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
     fn a_media_type_may_name_its_charset() {
         assert_eq!(charset("application/x-ns-proxy-autoconfig").as_deref(), None);
         assert_eq!(charset("text/plain; a=b; Charset = latin1").as_deref(), Some("latin1"));
+    }
+
+    #[test]
+    fn a_server_that_breaks_off_without_tls_may_speak_it() {
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        for error in [
+            HopError::Io(reset()),
+            HopError::Closed,
+            HopError::OtherProtocol(Spoken::Tls),
+            HopError::Malformed("no head"),
+        ] {
+            let error = FetchError::Failed(error);
+            assert_eq!(error.cause(false), LoadCause::PerhapsTls, "{error}");
+            assert_ne!(error.cause(true), LoadCause::PerhapsTls, "{error}");
+        }
+        let status = |status| FetchError::Status { hop: None, status, said: String::new() };
+        assert_eq!(status(400).cause(false), LoadCause::PerhapsTls);
+        assert_eq!(status(400).cause(true), LoadCause::OtherAnswer);
+        assert_eq!(status(404).cause(false), LoadCause::Missing);
+        let failed = FetchError::Failed(HopError::Tls(reset()));
+        assert_eq!(failed.cause(true), LoadCause::NoTls);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) enum LoadCause {
     Certificate,
     /// The server does not speak TLS, or not with this client.
     NoTls,
+    /// The server ends connections without TLS, as one that speaks TLS at this port does.
+    PerhapsTls,
     /// The answer is no document of this kind.
     Content,
 }
@@ -90,6 +92,13 @@ impl LoadCause {
             }
             Self::NoTls => {
                 "The server may speak no TLS at this port: then begin the `url` with `http://`."
+            }
+            Self::PerhapsTls if is_list => {
+                "Check the port of the `url` below `members_from`. The server may speak TLS at it: then begin the `url` with \
+                 `https://`."
+            }
+            Self::PerhapsTls => {
+                "Check the port of the `url` of this hop. The server may speak TLS at it: then begin the `url` with `https://`."
             }
             Self::Content if is_list => {
                 "Check that the `url` below `members_from` leads to the list itself, as plain text with a proxy a line."

@@ -17,7 +17,10 @@ use crate::{
         Auth, Config, Environment, Listener, Loader, Overrides, Protocol, Source, load::ClientView,
         reachable,
     },
-    control::client::{Control, leads_to},
+    control::{
+        api::ClientFacts,
+        client::{Control, leads_to},
+    },
     router::HostPattern,
     tls::ClientChecks,
 };
@@ -90,7 +93,11 @@ impl ClientSettings {
         };
         let of_proxy = |control: Control, wanted: &[SocketAddr]| {
             let hides_hops = control.identity.has_hops_of_command_line;
-            let settings = Self::at(&load(control.source())?, control.identity.listeners, wanted)?;
+            let view = match load(control.source()) {
+                Ok(view) => view,
+                Err(problems) => return Self::of_running(&control, &problems, wanted),
+            };
+            let settings = Self::at(&view, control.identity.listeners, wanted)?;
             let may_take_preferences = settings.may_take_preferences || hides_hops;
             Ok(Self { may_take_preferences, ..settings })
         };
@@ -140,8 +147,48 @@ impl ClientSettings {
         wanted: &[SocketAddr],
     ) -> Result<Self, String> {
         let ClientView { config, auth_problems } = view;
-        let unknown_auth = (!auth_problems.0.is_empty()).then(|| auth_problems.to_string());
+        let unknown_auth =
+            (!auth_problems.0.is_empty()).then(|| format!("{auth_problems}\n{SET_VARIABLE}"));
         Ok(Self { unknown_auth, ..Self::of_config(config, listening, wanted)? })
+    }
+
+    /// Returns the settings that a proxy has in force whose files are invalid now, as `problems` says.
+    ///
+    /// # Errors
+    /// The proxy does not tell them.
+    fn of_running(
+        control: &Control,
+        problems: &str,
+        wanted: &[SocketAddr],
+    ) -> Result<Self, String> {
+        // An earlier version of the program does not know this question.
+        let facts = control.get::<ClientFacts>("/v1/clients").map_err(|_| problems.to_owned())?;
+        let ClientFacts { plain, over_tls, speaks_http, no_proxy, takes_preferences, .. } = facts;
+        let leading = |listening: &[SocketAddr]| {
+            let leads = |one: &&SocketAddr| listening.iter().any(|other| leads_to(**one, *other));
+            wanted.iter().find(leads).copied().map(reachable)
+        };
+        let plain_scheme = if speaks_http { "http" } else { "socks5h" };
+        let found = leading(&plain).map(|address| (plain_scheme, address));
+        let found = found.or_else(|| Some(("https", leading(&over_tls)?)));
+        let found = found.or_else(|| Some((plain_scheme, nearest(&plain)?)));
+        let found = found.or_else(|| Some(("https", nearest(&over_tls)?)));
+        let (scheme, address) = found.ok_or(NO_PORT)?;
+        complain(&format_args!(
+            "{problems}\nthe running proxy keeps the configuration that it has; these are its settings"
+        ));
+        Ok(Self {
+            scheme,
+            address,
+            tls: None,
+            auth: None,
+            unknown_auth: facts.needs_credentials.then(|| FILES_INVALID.to_owned()),
+            no_proxy,
+            takes_preferences,
+            may_take_preferences: false,
+            chains_without_choice: Vec::new(),
+            bypassed_chains: Vec::new(),
+        })
     }
 
     fn of_config(
@@ -247,11 +294,7 @@ impl ClientSettings {
 
     /// Returns why the credentials of `server.auth` can't be passed on, though clients need them.
     pub(in crate::commands) fn unknown_credentials(&self) -> Option<String> {
-        let why = self.unknown_auth.as_ref()?;
-        Some(format!(
-            "{why}\nthe proxy asks its clients for these credentials, so this command needs them too: set the variable here as \
-             for the proxy, or name a file in `password_file`"
-        ))
+        self.unknown_auth.clone()
     }
 
     /// Returns a note that clients have to name a session, which the URLs of a client without preferences don't.
@@ -418,6 +461,10 @@ fn encoded(text: &str) -> String {
 
 /// How long a connection to the proxy may take.
 const PATIENCE: Duration = Duration::from_millis(500);
+const SET_VARIABLE: &str = "the proxy asks its clients for these credentials, so this command needs them too: set the variable here \
+                            as for the proxy, or name a file in `password_file`";
+const FILES_INVALID: &str = "the proxy asks its clients for `server.auth`, which can't be read while the files are invalid: correct \
+                             them first";
 const NO_PORT: &str = "the system chooses the port of `server.listen`, and no running proxy was found that tells which";
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
     };
     let part = UrlPart::of(key);
     // The text has a variable for each credential of the URL, whose name would mean nothing.
-    let message = if *code == "variable" { "is empty" } else { message };
+    let message = if *code == "variable" { "it is empty" } else { message };
     let message = format!("--hop: {}{}: {message}", ordinal(position), part.described(key));
     let example = match scheme(name) {
         kind @ ("pac" | "pool") => format!(
@@ -136,8 +136,8 @@ mod tests {
             "--hop: the second URL, its host and port: the port is missing",
         );
         check(&["socks5://a:1", "http://proxy"], "write `http://HOST:PORT`");
-        check(&["http://acme@a:1"], "its username and password: needs a `password`");
-        check(&["http://acme:@a:1"], "its username and password: is empty");
+        check(&["http://acme@a:1"], "its username and password: `username` needs a `password`");
+        check(&["http://acme:@a:1"], "its username and password: it is empty");
         check(
             &["webshare://acme-rotate:hunter2@p.webshare.io:80?sessions=by-client"],
             "as in `webshare://USERNAME:PASSWORD@HOST:PORT?sessions=by-client`",

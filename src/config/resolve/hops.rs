@@ -8,7 +8,7 @@ use mooltiroute_hops::{
 };
 
 use crate::config::report::{
-    problem::is_word,
+    problem::{is_name, is_word},
     suggest::{nearest, same_name},
 };
 use crate::config::resolve::{
@@ -218,7 +218,14 @@ impl Resolver<'_> {
                     // A hop can't hold itself.
                     let is_other = |known: &&&str| !matches!(plan.path.keys(), [_, Key::Name(own)] if own == **known);
                     let others: Vec<&str> = known.iter().filter(is_other).copied().collect();
-                    let problem = self.unknown_name(&place, &place, "hop", &others);
+                    let mut problem = self.unknown_name(&place, &place, "hop", &others);
+                    // The text is shown, since it is the name of a chain, and no secret.
+                    if self.tree.value(&KeyPath::of(["chains", &name])).is_some() && is_name(&name)
+                    {
+                        problem = problem.with_help(format!(
+                            "`{name}` is a chain, and a hop is expected here: write the names of hops"
+                        ));
+                    }
                     self.problems.push(problem);
                 } else if waiting.iter().any(|(other, _)| is_named(&other.path)) {
                     let message = "names a hop that leads back to this one or to itself; take one of these hops out";
@@ -335,6 +342,7 @@ impl Resolver<'_> {
                     problem = problem
                         .with_help(format!("write `kind: http-connect` and `auth: [{name}]`"));
                 }
+                name if is_socks4(name) => problem = problem.with_help(SOCKS4),
                 "https" => {
                     problem = problem.with_help("write `kind: http-connect` and `tls: true`");
                 }
@@ -350,6 +358,15 @@ impl Resolver<'_> {
     }
 }
 
+/// Returns whether the kind `name` means SOCKS4, which no kind speaks.
+fn is_socks4(name: &str) -> bool {
+    ["socks4", "socks4a"].iter().any(|socks4| name.eq_ignore_ascii_case(socks4))
+}
+
+/// The advice for a hop that is to speak SOCKS4.
+const SOCKS4: &str = "SOCKS4 is not supported as a hop: write `kind: socks5` or `kind: http-connect` if this proxy speaks one of \
+                      these, as most do";
+
 /// Returns what to write instead of a kind that is the name of a provider, or the word of another program.
 fn kind_instead(name: &str) -> Option<&'static str> {
     Some(match &*name.to_ascii_lowercase().replace(['_', ' ', '-', '.'], "") {
@@ -362,10 +379,6 @@ fn kind_instead(name: &str) -> Option<&'static str> {
         }
         "list" | "proxylist" | "proxies" | "file" | "group" => {
             "write `kind: pool`, and `members_from: { file: FILE }` for a list of proxies"
-        }
-        "socks4" | "socks4a" => {
-            "SOCKS4 is not supported for a hop; ask for a proxy with SOCKS5 or HTTP, and write `kind: socks5` or `kind: \
-             http-connect`"
         }
         "roundrobin" => "write `kind: pool` and `pick: round-robin`",
         "failover" | "fallback" | "backup" => "write `kind: pool` and `pick: failover`",
@@ -445,6 +458,9 @@ impl Siblings for KnownHops<'_> {
         let kind = settings.take("kind").ok_or_else(|| invalid("", "has no `kind`"))?;
         let kind = kind.read::<String>().map_err(|_| invalid("kind", "is not a text"))?;
         let kind = self.registry.kind(&kind).ok_or_else(|| {
+            if is_socks4(&kind) {
+                return vec![InvalidSetting::new("kind", "is unknown").with_help(SOCKS4)];
+            }
             let near = nearest(&kind, self.registry.names()).filter(|_| is_word(&kind));
             let near =
                 near.or_else(|| same_name(&kind, &self.registry.names().collect::<Vec<_>>()));

@@ -18,6 +18,8 @@ pub(crate) enum ApiCall {
     Overview,
     /// `GET /v1/usage`
     Usage,
+    /// `GET /v1/clients`
+    Clients,
     /// `POST /v1/kill`
     Kill(KillOrder),
     /// `POST /v1/reload`
@@ -51,7 +53,8 @@ impl ApiCall {
     /// There is no such request.
     pub(crate) fn read(method: &str, path: &str, body: &[u8]) -> Result<Self, Refused> {
         let expected = match path {
-            "/v1/proxy" | "/v1/status" | "/v1/overview" | "/v1/connections" | "/v1/usage" => "GET",
+            "/v1/proxy" | "/v1/status" | "/v1/overview" | "/v1/connections" | "/v1/usage"
+            | "/v1/clients" => "GET",
             "/v1/kill" | "/v1/reload" | "/v1/check" | "/v1/hand-over" | "/v1/drain" => "POST",
             _ => return Err(Refused::NotFound),
         };
@@ -65,6 +68,7 @@ impl ApiCall {
             "/v1/connections" => Self::Connections,
             "/v1/overview" => Self::Overview,
             "/v1/usage" => Self::Usage,
+            "/v1/clients" => Self::Clients,
             "/v1/kill" => Self::Kill(parse(body)?),
             "/v1/check" => Self::Check(parse(body)?),
             "/v1/hand-over" => Self::HandOver,

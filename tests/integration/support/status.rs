@@ -14,11 +14,11 @@ pub(crate) async fn status(proxy: SocketAddr) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
-/// Its open descriptors, and the pages of memory that it has, in KiB.
+/// Its open descriptors, and the memory that it has for itself alone, in KiB. Pages of files, such as its code, come and go.
 #[cfg(target_os = "linux")]
 pub(crate) fn resources(pid: u64) -> (usize, u64) {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     let memory = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let memory = memory.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let memory = memory.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     (descriptors, memory.trim().trim_end_matches(" kB").parse().unwrap())
 }

@@ -54,8 +54,6 @@ pub(super) enum InvalidLine {
     Address(InvalidAuthority),
     Scheme,
     Socks4,
-    /// A proxy has no path.
-    Path,
     /// A URL with the login behind the address.
     UrlLogin,
     /// The login is behind the address, although there is an `@` between them.
@@ -72,6 +70,8 @@ pub(super) enum InvalidLine {
     Ambiguous,
     Control,
     Escape,
+    /// There is a path, a query or a fragment behind the address.
+    Path,
 }
 
 /// A probable mistake in a line that is valid.
@@ -159,6 +159,13 @@ fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
         if let Some(address) = host_and_port(line) {
             return proxy(None, &address, None);
         }
+        match without_path(line).map(parse_form) {
+            Some(Ok(_)) => return Err(InvalidLine::Path),
+            Some(Err(missing @ InvalidLine::Address(InvalidAuthority::MissingPort))) => {
+                return Err(missing);
+            }
+            _ => {}
+        }
         Err(OtherForm::of(line, parse_form).map_or(error, InvalidLine::Form))
     })
 }
@@ -233,6 +240,15 @@ fn parse_parts(line: &str) -> Result<ListedProxy, InvalidLine> {
     }
 }
 
+/// Returns `line` up to the path, the query or the fragment behind its address, if it has one.
+fn without_path(line: &str) -> Option<&str> {
+    // A login may have these characters in it, and comes before the `@`.
+    let address = line.find("://").map_or(0, |at| at + "://".len());
+    let address = line[address..].rfind('@').map_or(address, |at| address + at + 1);
+    let end = line[address..].find(['/', '?', '#'])?;
+    Some(&line[..address + end])
+}
+
 /// Splits the login before an `@`.
 fn split_login<'a>(login: &'a str, address: &str) -> Result<(&'a str, &'a str), InvalidLine> {
     // Nobody has an address as the name and its port as the password. A name with a dot is an address only if what is
@@ -277,17 +293,11 @@ fn parse_url(scheme: &str, rest: &str) -> Result<ListedProxy, InvalidLine> {
         // Providers' lists have the login behind the address, and people put a scheme before it.
         return match by_colons(rest) {
             Some(Ok(_)) if !has_bare_ipv6(rest) => Err(InvalidLine::UrlLogin),
-            _ => proxy(Some(scheme), rest, None).map_err(|invalid| or_path(invalid, rest)),
+            _ => proxy(Some(scheme), rest, None),
         };
     };
     let (user, password) = split_login(login, address)?;
     proxy(Some(scheme), address, Some((decoded(user)?, decoded(password)?)))
-        .map_err(|invalid| or_path(invalid, address))
-}
-
-/// Returns why `address` is no address, which is its path if it has one.
-fn or_path(invalid: InvalidLine, address: &str) -> InvalidLine {
-    if address.contains(['/', '?', '#']) { InvalidLine::Path } else { invalid }
 }
 
 fn scheme_of(scheme: &str) -> Option<ListScheme> {
@@ -417,6 +427,13 @@ mod tests {
         check("a:80:u:p@b:90", Err(L::Ambiguous));
         check("ftp://a:80", Err(L::Scheme));
         check("socks5://1.2.3.4:80:u:p", Err(L::UrlLogin));
+        check("http://u:p@127.0.0.1:80/path?x=1", Err(L::Path));
+        check("http://a:80?x", Err(L::Path));
+        check("socks5://a:80/#x", Err(L::Path));
+        check("a:80/x", Err(L::Path));
+        check("u:p@a:80/x", Err(L::Path));
+        check("http://a.test/path", Err(L::Address(InvalidAuthority::MissingPort)));
+        check("http://a:x/path", Err(L::Address(InvalidAuthority::InvalidPort)));
         check("socks4://a:80", Err(L::Socks4));
         check("SOCKS4a://a:80", Err(L::Socks4));
         for line in [
@@ -443,9 +460,6 @@ mod tests {
         check("{\"ip\": \"1.2.3.4\", \"port\": 80}", Err(L::Json));
         check("\"1.2.3.4:80\"", Err(L::Quotes));
         check("'http://1.2.3.4:80'", Err(L::Quotes));
-        check("http://a:80/path", Err(L::Path));
-        check("http://u:p/w@a:80/path?x=1", Err(L::Path));
-        check("http://u:p/w@a:80/", Ok(("a:80", "u|p/w")));
         check("http://u:%zz@a:80", Err(L::Escape));
         check("http://u:%0a@a:80", Err(L::Control));
     }

@@ -22,7 +22,7 @@ pub(super) fn is_harmless(path: &[&str], text: &str) -> bool {
             | ["server", "listen", "tls", "cert" | "client_ca"]
             | ["timeouts" | "limits" | "log", _]
             | ["server", "via" | "workers" | "protocols"]
-            | ["hops", _, "kind" | "enabled" | "pick"]
+            | ["hops", _, "kind" | "enabled" | "pick" | "members"]
             | ["hops", _, "budget", "bytes" | "per" | "zone" | "warn"]
             | ["chains", _]
             | ["chains", _, "hops" | "warm"]
@@ -35,6 +35,8 @@ pub(super) fn is_harmless(path: &[&str], text: &str) -> bool {
         ["hops", _, "enabled"] => is_toggle(text),
         ["hops", _, "budget", _] => is_word(text) || is_amount(text),
         ["hops", _, "pick"] => is_word(text),
+        // Proxies and logins have other characters in them.
+        ["hops", _, "members"] => is_name(text),
         _ => true,
     };
     is_setting && is_expected && !text.contains('@') && !text.contains("://")

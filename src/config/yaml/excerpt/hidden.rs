@@ -54,6 +54,27 @@ impl SourceLine<'_> {
         end + rest.take_while(|one| [':', ' '].contains(one)).count()
     }
 
+    /// Returns whether `item` is the name of a hop or a chain of this file, or is written on other lines.
+    fn is_other_line_or_known_hop(&self, item: &Node) -> bool {
+        let Span { start, end } = item.span;
+        if start.0 > self.number || end.0 < self.number {
+            return true;
+        }
+        if !matches!(item.content, Content::Scalar(_)) || start.0 != end.0 {
+            return false;
+        }
+        let text: String = self.text.chars().skip(start.1 - 1).take(end.1 - start.1).collect();
+        let text = text.trim().trim_matches(['"', '\'']);
+        let Some(Content::Mapping(sections)) = self.root.map(|root| &root.content) else {
+            return false;
+        };
+        let mut named = sections.iter().filter(|one| ["hops", "chains"].contains(&&*one.name));
+        named.any(|section| match &section.value.content {
+            Content::Mapping(entries) => entries.iter().any(|entry| entry.name == text),
+            _ => false,
+        })
+    }
+
     /// Returns whether `value` could be a secret, or the beginning of one.
     fn is_guarded(&self, path: &[&str], value: &Node) -> bool {
         let is_secret = path.last().is_some_and(|key| Credential::is_named_so(key));
@@ -64,6 +85,12 @@ impl SourceLine<'_> {
             (_, [.., "<<"]) => false,
             // No setting of these sections holds a credential.
             (_, ["timeouts" | "limits" | "log" | "chains" | "routes", ..]) => is_secret,
+            // A text alone is no list of names, whatever it is.
+            (Content::Scalar(_), ["hops", _, "members"]) => true,
+            // The names of hops are no secret, unlike the proxies that people write in their place.
+            (Content::List(items), ["hops", _, "members"]) => {
+                !items.iter().all(|item| self.is_other_line_or_known_hop(item))
+            }
             (Content::List(_) | Content::Mapping(_), ["hops", _, key]) => {
                 is_secret || !["tls", "kind", "enabled", "hops", "budget"].contains(key)
             }

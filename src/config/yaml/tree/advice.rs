@@ -195,6 +195,9 @@ impl Tree {
                 _ => None,
             },
             [Key::Name(section), Key::Index(_)] if section == "routes" => {
+                if let Some(help) = self.route_for_everything(path, name, value) {
+                    return Some(help);
+                }
                 let is_hop_key = ["via", "hop", "proxy", "use", "outbound", "upstream", "action"]
                     .contains(&name);
                 let written = self.shown(path).filter(|_| is_hop_key)?;
@@ -213,6 +216,23 @@ impl Tree {
             }
             _ => None,
         }
+    }
+
+    /// Returns how to write a route for everything, if the key `name` at `path` is to make one.
+    fn route_for_everything(&self, path: &KeyPath, name: &str, value: &Value) -> Option<String> {
+        let everything = ["*", "all", "any", "everything", "default"];
+        let is_match = ["match", "hosts", "host", "domain", "domains"].contains(&name)
+            && (value.as_bool() == Some(true)
+                || value.as_str().is_some_and(|text| everything.contains(&text)));
+        if !is_match && !keys::means_everything(name) {
+            return None;
+        }
+        // The chain is written beside the key, or is the value of it.
+        let (_, above) = path.keys().split_last()?;
+        let beside = KeyPath::from(above.to_vec()).then(Key::Name("chain".to_owned()));
+        let mut chains = [&beside, path].into_iter().filter_map(|place| self.shown(place));
+        let chain = chains.find(|chain| self.has_chain(chain)).unwrap_or("CHAIN");
+        Some(keys::FOR_EVERYTHING.replace("CHAIN", chain))
     }
 
     /// Returns whether a chain is called `name`.

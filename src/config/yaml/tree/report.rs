@@ -35,15 +35,19 @@ impl Tree {
         code: &'static str,
         message: impl Into<String>,
     ) -> Problem {
-        let problem = Problem::new(path, code, message);
+        let message = message.into();
         // No file has this value, so none is named: the line in the file may even be correct.
         if let Some(option) = self.option(path) {
-            let message = format!("{option}: {}", problem.message);
+            let message = format!("{option}: {}", sentence("the value", message));
             return Problem::new(&KeyPath::default(), code, message);
         }
-        if path.keys().is_empty() {
-            return problem;
-        }
+        let subject = match path.keys().last() {
+            None => return Problem::new(path, code, message),
+            Some(Key::Name(name)) if is_name(name) => format!("`{name}`"),
+            Some(Key::Name(_)) => "this setting".to_owned(),
+            Some(Key::Index(_)) => "this entry".to_owned(),
+        };
+        let problem = Problem::new(path, code, sentence(&subject, message));
         match self.file_of(path).and_then(|file| file.locate(path, part)) {
             Some((place, excerpt)) => {
                 // If two files have the key, the mistake may be just that, so the first one is shown too.
@@ -246,6 +250,22 @@ impl Tree {
         }
     }
 }
+
+/// Puts `subject` before a clause without one, such as "is empty".
+///
+/// Hops and settings report their faults as clauses about a setting, whose name they may not know. A clause that has a
+/// subject of its own stays as it is.
+fn sentence(subject: &str, clause: String) -> String {
+    let verb = clause.split(' ').next().unwrap_or_default();
+    match VERBS.contains(&verb) {
+        true => format!("{subject} {clause}"),
+        false => clause,
+    }
+}
+
+/// The words with which a clause without a subject begins.
+const VERBS: [&str; 11] =
+    ["is", "has", "must", "needs", "names", "can't", "may", "lists", "begins", "ends", "holds"];
 
 /// The keys that every hop has. Its kind knows the rest.
 pub(in crate::config) const COMMON_KEYS: [&str; 5] =

@@ -80,6 +80,11 @@ impl InvalidLine {
             Self::Form(other) => {
                 return other.in_words(&with, &without).into();
             }
+            Self::Path => {
+                let write = if form.is_url { format!("{without} or {url}") } else { without };
+                return format!("a path follows the address, and a proxy has none; write {write}")
+                    .into();
+            }
             Self::Order => return format!("the address comes first: write {with}").into(),
             Self::Login => {
                 return format!(
@@ -95,9 +100,6 @@ impl InvalidLine {
             }
             Self::Scheme => {
                 "the scheme is unknown; write `http://`, `https://` or `socks5://`, or leave it out"
-            }
-            Self::Path => {
-                return format!("the address has a path behind it; write {without}").into();
             }
             Self::Socks4 => {
                 "SOCKS4 is not supported; ask the provider for HTTP or SOCKS5, or remove the line"
@@ -155,6 +157,10 @@ mod tests {
             parse_line(line).unwrap().unwrap_err().in_words(form).into_owned()
         };
         let (http, https, socks5) = (ListScheme::Http, ListScheme::Https, ListScheme::Socks5);
+        let path = "a path follows the address, and a proxy has none; write ";
+        let both = "`http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`";
+        assert_eq!(told("http://a:80/x", socks5), format!("{path}{both}"));
+        assert_eq!(told("a:80/x", socks5), format!("{path}`HOST:PORT`"));
         assert!(told("a:80:u:p@b:90", https).ends_with("`https://USER:PASSWORD@HOST:PORT`"));
         assert!(told("a:80:u:p@b:90", socks5).ends_with("`socks5://USER:PASSWORD@HOST:PORT`"));
         assert!(told("http://a:80:u:p", socks5).ends_with("`http://USER:PASSWORD@HOST:PORT`"));

@@ -32,6 +32,11 @@ pub(in crate::config::yaml::tree) fn is_listed(name: &str) -> bool {
     all.any(|others| others.keys.contains(&&*name))
 }
 
+/// Returns whether `name` is a word for a route that takes what no other route takes.
+pub(super) fn means_everything(name: &str) -> bool {
+    EVERYTHING.contains(&&*plain(name))
+}
+
 fn plain(name: &str) -> String {
     name.to_ascii_lowercase().replace('-', "_")
 }
@@ -87,14 +92,17 @@ const RATES: &[&str] = &[
 /// Words for checks of hops ahead of requests.
 const HEALTH_CHECKS: &[&str] = &[
     "health",
+    "healthy",
     "health_check",
     "healthcheck",
     "health_checks",
     "check",
     "checks",
+    "check_interval",
+    "probe_interval",
+    "liveness",
     "max_fails",
     "fail_timeout",
-    "liveness",
     "probe",
     "probes",
 ];
@@ -446,7 +454,7 @@ const LOG: [OtherKeys; 5] = [
     ),
 ];
 
-const HOP: [OtherKeys; 18] = [
+const HOP: [OtherKeys; 17] = [
     keys(
         &["domain", "workgroup", "ntdomain"],
         "write the domain into the username, as in `username: 'DOMAIN\\NAME'`",
@@ -531,23 +539,6 @@ const HOP: [OtherKeys; 18] = [
         "write `pick: round-robin`, or `failover`, `random`, `sticky` or `least-used`",
     )
     .beside("pick"),
-    keys(
-        &[
-            "members",
-            "members_from",
-            "pick",
-            "balance",
-            "strategy",
-            "hops",
-            "nodes",
-            "servers",
-            "proxies",
-            "backends",
-            "upstreams",
-        ],
-        "a choice among proxies is a hop of its own: write each proxy as a hop, and `hops: { NAME: { kind: pool, members: \
-         [HOP, HOP] } }`",
-    ),
 ];
 
 const HOP_TLS: [OtherKeys; 5] = [
@@ -621,7 +612,24 @@ const CONDITIONS: &[&str] = &[
     "reachable",
 ];
 
+/// Words for a route that takes what no other route takes.
+const EVERYTHING: &[&str] = &[
+    "default",
+    "otherwise",
+    "fallback",
+    "final",
+    "else",
+    "any",
+    "all",
+    "everything",
+    "catch_all",
+    "catchall",
+    "rest",
+    "others",
+];
+
 const ROUTE: [OtherKeys; 11] = [
+    keys(EVERYTHING, FOR_EVERYTHING),
     keys(SWITCHES, "a route has no switch: to leave one out, write a `#` before each of its lines"),
     keys(CONDITIONS, HOPS_HAVE_CONDITIONS),
     keys(
@@ -681,16 +689,13 @@ const ROUTE: [OtherKeys; 11] = [
     ),
     keys(&["dst_port", "dport", "destination_port"], "write `ports: [443]`"),
     keys(
-        &["default", "otherwise", "fallback", "final", "else", "catch_all", "rest", "any", "all"],
-        "a route without `hosts` and `ports` is for every target: write `{ chain: CHAIN }` as the last route",
-    ),
-    keys(
         &["path", "paths", "path_prefix", "regex", "method", "methods"],
         "a route sees only the host and the port of a target: write `hosts: [HOST]` and `ports: [443]`",
     ),
 ];
 
 const ROUTES: &str = "a route says which hosts take which chain: `routes: [{ hosts: [HOST], chain: CHAIN }, { chain: default }]`";
+pub(super) const FOR_EVERYTHING: &str = "a route without `hosts` and `ports` matches everything: as the last route, write `- { chain: CHAIN }`";
 const HOPS_HAVE_CONDITIONS: &str = "hops have conditions, and chains leave a hop out while it is off: write `hops: { NAME: { \
                                     enabled: { when: { resolves: NAME } } } }`, or another condition";
 const ONLY_AUTH: &str = "clients are let in by credentials, whatever their address: write `auth: { username: NAME, password: \

@@ -8,10 +8,45 @@ impl Tree {
     /// Returns what to write if the mapping at `path` lacks `key`.
     pub(super) fn missing_instead(&self, path: &KeyPath, key: &str) -> Option<String> {
         self.kind_instead(path)
-            .or_else(|| self.pool_instead(path).map(str::to_owned))
             .or_else(|| self.when_instead(path))
             .or_else(|| self.user_instead(path, key))
-            .or_else(|| of_budget(path, key).map(str::to_owned))
+            .or_else(|| self.example_of(path, key))
+    }
+
+    /// Returns an example of `key`, which must be written at `path`.
+    fn example_of(&self, path: &KeyPath, key: &str) -> Option<String> {
+        let names: Vec<&str> =
+            path.keys().iter().map(|key| key.name().unwrap_or_default()).collect();
+        let example = match (&*names, key) {
+            (["hops", _, "budget"], "per") => {
+                "write `per: month`, or `hour`, `day` or `week` in place of `month`, as in `budget: { bytes: 5GiB, per: month }`"
+            }
+            (["hops", _, "budget"], "bytes") => {
+                "write a size, as in `budget: { bytes: 5GiB, per: month }`"
+            }
+            (["routes", _], "chain") => {
+                "write `chain: NAME`, with the name of a chain, or `chain: direct`"
+            }
+            (["chains", _], "hops") => "write `hops: [HOP]`, with the hops in the order of travel",
+            (["hops", _, "budget", "then"], "chain") => "write `then: { chain: CHAIN }`",
+            (["server", "auth"], _) => {
+                "write both, as in `auth: { username: NAME, password: \"${PASSWORD}\" }`"
+            }
+            ([.., "tls"], "cert" | "key") => "write both, as in `tls: { cert: FILE, key: FILE }`",
+            (["hops", ..], "members") => {
+                "write `members: [HOP, HOP]`, or `members_from: { file: FILE }` for a list of proxies"
+            }
+            (["hops", ..], "address") => "write `address: \"HOST:PORT\"`",
+            (["hops", _], "url") => {
+                "write `url: URL`, with the address of the PAC file, or `file: FILE`"
+            }
+            (["hops", ..], "user" | "pass") => "write `user: NAME` and `pass: \"${PASSWORD}\"`",
+            (["hops", ..], "username" | "password") => {
+                "write `username: NAME` and `password: \"${PASSWORD}\"`"
+            }
+            _ => return None,
+        };
+        Some(example.to_owned())
     }
 
     /// Returns what to write for a hop at `path` that has the name of its account as a template.
@@ -36,14 +71,6 @@ impl Tree {
         })
     }
 
-    /// Returns the kind to write for the hop at `path`, if it has members like a pool.
-    fn pool_instead(&self, path: &KeyPath) -> Option<&'static str> {
-        let hop = self.value(path)?.as_mapping()?;
-        let has_members = hop.contains_key("members") || hop.contains_key("members_from");
-        (has_members && path.keys().first()?.name() == Some("hops"))
-            .then_some("a hop with `members` is of `kind: pool`")
-    }
-
     /// Returns what to write for an `enabled` at `path` that has a condition in place of `when`.
     fn when_instead(&self, path: &KeyPath) -> Option<String> {
         let condition = self.value(path)?.as_mapping()?;
@@ -52,14 +79,4 @@ impl Tree {
             "write `when:` and the condition below it: `enabled: { when: { … } }`".to_owned()
         })
     }
-}
-
-/// Returns what to write for a budget at `path` that lacks `key`.
-fn of_budget(path: &KeyPath, key: &str) -> Option<&'static str> {
-    let is_budget = path.last_name() == Some("budget");
-    Some(match key {
-        "per" if is_budget => "write `per: month` beside it, or `hour`, `day` or `week`",
-        "bytes" if is_budget => "write its size, as in `bytes: 5GiB`, or `bytes: 5000000000`",
-        _ => return None,
-    })
 }

@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 use crate::config::{
     ListenAddress, bare_port, has_too_large_port,
-    report::{host_pattern, proxy_url::proxy_address, suggest::same_name},
+    report::{host_pattern, problem::is_name, proxy_url::proxy_address, suggest::same_name},
     yaml::tree::{
         Part, Tree,
         advice::{
@@ -130,11 +130,14 @@ impl Tree {
             ("server", "protocols") => text
                 .filter(|text| ["https", "tls", "ssl"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| HTTPS_LISTENER.to_owned()),
-            ("routes", "chain") if value.is_sequence() => Some(HOPS_IN_ROUTE.to_owned()),
             ("routes", "hosts") => text.and_then(|text| {
                 host_pattern::instead(text, is_shown)
                     .or_else(|| host_pattern::list_instead(text, is_shown))
             }),
+            ("routes", "chain") => self.chain_instead(value, is_shown),
+            ("hops", "chain" | "via") if value.is_sequence() || value.is_mapping() => {
+                self.chain_instead(value, is_shown)
+            }
             ("log", "log") => text.and_then(log_instead),
             ("server", "server") if is_amount(value) => {
                 Some("write `server: { listen: \"127.0.0.1:8888\" }`".to_owned())
@@ -164,6 +167,38 @@ impl Tree {
 }
 
 impl Tree {
+    /// Returns what to write instead of a list of hops, where the name of one chain is expected.
+    fn chain_instead(&self, value: &Value, is_shown: bool) -> Option<String> {
+        let list = match value {
+            Value::Sequence(_) => Some(value),
+            Value::Mapping(chain) => chain.get("hops").or_else(|| chain.get("chain")),
+            _ => return None,
+        };
+        let list = list.and_then(Value::as_sequence).map_or(&[][..], Vec::as_slice);
+        let names: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+        let names = names.filter(|names| {
+            is_shown
+                && !names.is_empty()
+                && names.len() <= NAMES_MAX
+                && names.iter().all(|name| is_name(name))
+        });
+        let is_hop = |name: &&str| self.value(&KeyPath::of(["hops", *name])).is_some();
+        let names = names.unwrap_or_default();
+        if let [name] = *names
+            && self.has_chain(name)
+        {
+            return Some(format!("write the name of one chain, without brackets: `chain: {name}`"));
+        }
+        let hops = match !names.is_empty() && names.iter().all(is_hop) {
+            true => names.join(", "),
+            false => "HOP, HOP".to_owned(),
+        };
+        Some(format!(
+            "the name of one chain is expected: write its hops below `chains:`, as in `chains: {{ NAME: [{hops}] }}`, and the \
+             `NAME` here"
+        ))
+    }
+
     /// Returns how a later file replaces the members of an earlier one, if `members_from` at `path` and the `members` beside
     /// it are in two files.
     fn member_of_earlier_file(&self, path: &KeyPath) -> Option<String> {
@@ -184,6 +219,9 @@ impl Tree {
         })
     }
 }
+
+/// More hops of a chain than this are not repeated in an example.
+const NAMES_MAX: usize = 5;
 
 /// Returns whether words that are no boolean of YAML mean `true` or `false`.
 fn switch(value: &Value) -> Option<bool> {
@@ -400,7 +438,6 @@ const WARM: &str =
 const WHEN: &str = "write `when: { any: [CONDITION, CONDITION] }`, or `all` in place of `any`";
 const NO_DISCOVERY: &str = "the address of a PAC file is not discovered (WPAD): write it, which is often `url: \
                             http://wpad.DOMAIN/wpad.dat`";
-const HOPS_IN_ROUTE: &str = "a route names one chain: write the list as a chain, `chains: { NAME: [HOP] }`, and `chain: NAME` here";
 const HOP_IN_CHAIN: &str = "a chain has the names of hops: write `hops: { NAME: { kind: pool, members: [HOP, HOP] } }`, or a hop of \
                             another kind, and `[NAME]` here";
 const SCHEMES: &[&str] = &["negotiate", "ntlm", "digest", "basic"];
