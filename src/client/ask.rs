@@ -65,6 +65,8 @@ pub(crate) enum Denial {
     NoSession {
         /// Whether clients have to authenticate too.
         is_beside_auth: bool,
+        /// Whether the client has sent a username.
+        has_username: bool,
     },
     /// Too many unanswered requests ask for this target, perhaps because it loops.
     NotAdmitted(NotAdmitted, Authority),
@@ -159,7 +161,10 @@ impl Ask<'_> {
             return preferences;
         }
         // A client that is asked again can correct a username that it remembers.
-        let no_session = Denial::NoSession { is_beside_auth: generation.auth.is_some() };
+        let is_beside_auth = generation.auth.is_some();
+        // A client that has authenticated has sent a username, even if nothing is behind it.
+        let has_username = is_beside_auth || self.admitted.preferences.is_some();
+        let no_session = Denial::NoSession { is_beside_auth, has_username };
         match preferences {
             Ok(stated) if stated.session.is_some() => Ok(stated),
             Ok(_) | Err(Denial::Preferences { .. }) => Err(no_session),
@@ -280,7 +285,9 @@ impl From<Denial> for Reply {
             }
             Denial::NoSay(chain) => Self::no_say(&chain),
             Denial::OverBudget(budget) => Self::over_budget(&budget),
-            Denial::NoSession { is_beside_auth } => Self::no_session(is_beside_auth),
+            Denial::NoSession { is_beside_auth, has_username } => {
+                Self::no_session(is_beside_auth, has_username)
+            }
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
             Denial::Unsettled(target) => Self::unsettled(&target),
         }

@@ -271,6 +271,14 @@ async fn pass(
     }
     passed.opening.sent += sent;
     passed.opening.received += received;
+    let is_passed_on = matches!(ending, Ending::Whole { .. }) && upstream.end.hop.is_some();
+    if is_passed_on && DOUBTFUL.contains(&passed.opening.status) {
+        let hop = plan.name_of(upstream);
+        passed.reason = Some(format!(
+            "the {} is from the target or from hop `{hop}`: over plain http they look the same",
+            passed.opening.status
+        ));
+    }
     if let Hearing::Abandoned(waited) = hearing {
         let waited = duration::in_words(duration::whole_milliseconds(waited));
         let upstream = plan.name_of(upstream);
@@ -278,3 +286,6 @@ async fn pass(
     }
     (ending, hearing)
 }
+
+/// The statuses with which both targets and hops refuse requests.
+const DOUBTFUL: [u16; 4] = [403, 407, 429, 503];

@@ -41,6 +41,8 @@ async fn a_client_without_a_session_is_asked_for_one_with_instructions() {
             assert!(answer.starts_with("HTTP/1.1 407 "), "{answer}");
             assert!(answer.contains("Proxy-Authenticate: Basic realm="), "{answer}");
             let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+            let is_told = head.contains("(no username was sent; write session-NAME:x@)");
+            assert_eq!(is_told, fields.is_empty(), "{answer}");
             assert!(head.contains("session-NAME") && text.contains("session-NAME"), "{answer}");
         }
     }

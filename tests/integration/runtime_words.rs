@@ -584,3 +584,17 @@ async fn a_hop_that_cuts_a_plain_request_may_speak_tls() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn a_gateway_that_hangs_up_on_a_plain_request_gets_advice_of_keys_that_it_has() {
+    let hop = Double::start([Step::Hear("\r\n\r\n".into()), Step::Reset]).await;
+    let yaml = format!(
+        "hops: {{ a: {{ kind: webshare, address: \"{}\", username: u, password: p }} }}\n\
+         chains: {{ default: [a] }}\n",
+        hop.address()
+    );
+    let request = b"GET http://a.test:443/ HTTP/1.1\r\nHost: a.test:443\r\n\r\n";
+    let told = exchange(Proxy::start(&yaml).await.address(), request).await;
+    assert!(told.contains("Port 443 usually speaks TLS: try `https://` in the URL"), "{told}");
+    assert!(told.contains("check `hops.a.address`") && !told.contains("tls: true"), "{told}");
+}

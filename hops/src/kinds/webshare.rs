@@ -80,6 +80,9 @@ pub struct WebshareConfig {
 struct Webshare {
     /// The exit of clients without preferences.
     exit: Arc<Exit>,
+    /// The username of clients without preferences, with `{username}` in place of the account; `None` if nothing is
+    /// added to that.
+    fixed_username: Option<String>,
     /// The parts of a username for a client's preferences; `None` if clients have no say.
     by_client: Option<ByClient>,
     requires_session: bool,
@@ -141,6 +144,7 @@ impl HopConfig for WebshareConfig {
         // The login of clients without preferences is made now. So a username or city that can't be sent is an error
         // of the configuration, and not of the first request.
         let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
+        let fixed_username = username_form(&wish);
         let requires_session = self.sessions.are_required();
         let by_client = match self.sessions {
             Sessions::Fixed => None,
@@ -163,8 +167,16 @@ impl HopConfig for WebshareConfig {
         let head_bytes_max = context.head_bytes_max();
         let exit =
             Arc::new(Exit { address, alternatives, login, reuse, pass_headers, head_bytes_max });
-        Ok(Arc::new(Webshare { exit, by_client, requires_session }))
+        Ok(Arc::new(Webshare { exit, fixed_username, by_client, requires_session }))
     }
+}
+
+/// Returns the username that asks for `wish`, with `{username}` in place of the account, or `None` if it asks for nothing.
+fn username_form(wish: &ExitWish<'_>) -> Option<String> {
+    // The account has letters and digits only if anything is added to it, so this one is as good as any.
+    let text = wish.written_into(&Secret::new(ACCOUNT)).ok()?;
+    let text = text.expose();
+    (text != ACCOUNT).then(|| text.replacen(ACCOUNT, "{username}", 1))
 }
 
 /// Returns the login that asks for `wish`, and whether a connection may be used again.
@@ -183,12 +195,14 @@ fn login_for(
 
 impl Hop for Webshare {
     fn login_shape(&self, preferences: &Preferences) -> Vec<LoginShape> {
-        let Some(by_client) = &self.by_client else { return Vec::new() };
-        // The account has letters and digits only if anything is added to it, so this one is as good as any.
-        let account = Secret::new(ACCOUNT);
-        let text = by_client.wish(preferences, |wish| wish.written_into(&account));
-        let shown = |text: Secret| text.expose().replacen(ACCOUNT, "{username}", 1);
-        let text = text.ok().and_then(Result::ok).map(shown);
+        let text = match &self.by_client {
+            None => self.fixed_username.clone(),
+            Some(by_client) => by_client
+                .wish(preferences, username_form)
+                .ok()
+                .flatten()
+                .or_else(|| self.fixed_username.clone()),
+        };
         text.map(|text| LoginShape { name: "username".into(), text }).into_iter().collect()
     }
 

@@ -77,7 +77,9 @@ impl<'a> Outbound<'a> {
     /// Ends the exchange with an error of type `error` (RFC 9209 §2.3) that the upstream is responsible for.
     pub(super) fn bad_answer(&self, error: ProxyError, why: impl Into<String>) -> Ending {
         let why = why.into();
-        let reply = Reply::bad_response(&self.next_hop(), self.answering_hop(), error, &why);
+        let target = self.plan.resource.authority();
+        let stage = self.end.hop.as_ref().map(|hop| self.plan.chain.last_stage(hop, target));
+        let reply = Reply::bad_response(&self.next_hop(), stage.as_ref(), error, &why);
         let reply = reply.blaming_chosen(self.chosen_hops());
         Ending::BadAnswer(Box::new(reply), why)
     }

@@ -86,9 +86,10 @@ pub(super) fn silent_at_tls(stage: &Stage) -> String {
 
 /// Advice for a hop that closed the connection instead of answering.
 pub(super) fn hung_up(stage: &Stage) -> String {
-    let tls = match stage.settings.has_tls_key {
-        true => ", whether this port speaks TLS (`tls: true`) or not (`tls: false`)",
-        false => "",
+    let tls = match (stage.listed(), stage.settings.has_tls_key) {
+        (Some(_), _) => ", whether this port speaks TLS (`https://` before the address) or not",
+        (None, true) => ", whether this port speaks TLS (`tls: true`) or not (`tls: false`)",
+        (None, false) => "",
     };
     // Many proxies have no answer for a stop that they can't reach.
     let unreached = match (next_address(stage), stage.step) {
@@ -102,6 +103,31 @@ pub(super) fn hung_up(stage: &Stage) -> String {
     };
     format!(
         "It hung up instead of answering.{unreached} If it never answers, check {}{tls}, and look at its log.",
+        place(stage)
+    )
+}
+
+/// Advice for a hop that closed the connection instead of answering a plain request.
+pub(super) fn cut_plain_request(stage: &Stage) -> String {
+    let Stage { stop, settings, .. } = stage;
+    // Servers of TLS close a connection on which they read a request without.
+    let https = match stop.port() {
+        80 => String::new(),
+        443 | 8443 => {
+            format!(" Port {} usually speaks TLS: try `https://` in the URL.", stop.port())
+        }
+        port => format!(" If `{stop}` speaks TLS at port {port}, write `https://` in the URL."),
+    };
+    let tls = match (stage.listed(), settings.has_tls_key) {
+        (None, false) => String::new(),
+        (line, _) => {
+            let write = write(line, "https", "tls: true");
+            format!(" Or this port may speak TLS: then {write}.")
+        }
+    };
+    format!(
+        "It hung up instead of answering. It may have passed on a failure of `{stop}`.{https} If it never answers, check {}, \
+         and look at its log.{tls}",
         place(stage)
     )
 }
@@ -127,9 +153,10 @@ fn origin_of(url: &str) -> Option<String> {
 /// Advice for a hop whose answer is not understood.
 pub(super) fn not_a_proxy(stage: &Stage) -> String {
     let sort = if stage.settings.is_socks { "a SOCKS5" } else { "an HTTP" };
-    let tls = match stage.settings.has_tls_key {
-        true => ", and whether it wants TLS (`tls: true`)",
-        false => "",
+    let tls = match (stage.listed(), stage.settings.has_tls_key) {
+        (Some(_), _) => ", and whether it wants TLS (`https://` before the address)",
+        (None, true) => ", and whether it wants TLS (`tls: true`)",
+        (None, false) => "",
     };
     format!("Check that {} is that of {sort} proxy{tls}.", place(stage))
 }

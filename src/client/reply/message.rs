@@ -14,7 +14,10 @@ use crate::{
     error::with_causes,
     proxy_error::ProxyError,
     state::generation::OverBudget,
-    upstream::{chain::ChainError, rounds::NotAdmitted},
+    upstream::{
+        chain::{ChainError, Stage},
+        rounds::NotAdmitted,
+    },
 };
 
 /// An answer of the proxy's own. The connection is closed after it.
@@ -102,16 +105,23 @@ impl Reply {
         Self { summary, text: texts::no_say_beside_auth(chain), ..Self::unauthorized() }
     }
 
-    /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too.
-    pub fn no_session(is_beside_auth: bool) -> Self {
+    /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too, and
+    /// `has_username` that the client has sent a username.
+    pub fn no_session(is_beside_auth: bool, has_username: bool) -> Self {
         // Browsers and git show the realm and not the text, so both say what to write.
-        let (challenge, text) = match is_beside_auth {
-            false => (texts::SESSION_CHALLENGE, texts::NO_SESSION),
-            true => (texts::SESSION_CHALLENGE_BESIDE_AUTH, texts::NO_SESSION_BESIDE_AUTH),
+        let (challenge, text) = match (is_beside_auth, has_username) {
+            (false, true) => (texts::SESSION_CHALLENGE, texts::NO_SESSION),
+            (false, false) => (texts::SESSION_CHALLENGE, texts::NO_USERNAME),
+            (true, _) => (texts::SESSION_CHALLENGE_BESIDE_AUTH, texts::NO_SESSION_BESIDE_AUTH),
+        };
+        let summary = match has_username {
+            true => "username names no session",
+            // Many programs leave a username out that has no password.
+            false => "no username was sent; write session-NAME:x@",
         };
         Self {
             status: 407,
-            summary: Some("username names no session".to_owned()),
+            summary: Some(summary.to_owned()),
             field: Some(challenge.into()),
             ..Self::of_ours(ProxyError::HttpRequestDenied, text.to_owned())
         }
@@ -226,25 +236,29 @@ impl Reply {
 
     /// Explains why an upstream's response to a plain request cannot be passed on.
     ///
-    /// The hop is responsible if one is given, and the origin otherwise.
+    /// The hop that was asked at `stage` is responsible if that is given, and the origin otherwise.
     pub fn bad_response(
         next_hop: &str,
-        hop: Option<&Arc<str>>,
+        stage: Option<&Stage>,
         error: ProxyError,
         details: &str,
     ) -> Self {
+        let advice = texts::on_bad_response(stage, error);
         Self {
             summary: Some(format!("{next_hop}: {}", texts::response_summary(error))),
             next_hop: Some(next_hop.to_owned()),
             details: details.to_owned(),
             blame: Some(Blame {
-                hop: hop.cloned(),
+                hop: stage.and_then(|stage| stage.hop.clone()),
                 through: Vec::new(),
                 stage: "response",
                 cause: details.to_owned(),
-                advice: None,
+                advice: Some(advice.to_string()),
             }),
-            ..Self::of_ours(error, texts::bad_response(next_hop, hop.is_some(), (error, details)))
+            ..Self::of_ours(
+                error,
+                texts::bad_response(next_hop, stage.is_some(), (error, details), &advice),
+            )
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use mooltiroute_hops::{Authority, InvalidPreferences};
 
-use super::hop_advice::address_setting;
+use super::hop_advice::{self, address_setting};
 use crate::{
     client::ask::no_say,
     duration,
@@ -38,6 +38,9 @@ const EXAMPLE_ADDRESS: &str = "localhost:8888";
 pub(super) const NO_SESSION: &str = "Each client chooses its own exit here, and this request names no session. Give this \
                                      proxy a username, as in `http://session-NAME:x@localhost:8888`; any password \
                                      will do, but many programs send no username without one.";
+pub(super) const NO_USERNAME: &str = "Each client chooses its own exit here by its username, and this request was sent without one. Give this \
+                                      proxy a username, as in `http://session-NAME:x@localhost:8888`; any password \
+                                      will do, but many programs send no username without one.";
 pub(super) const NO_SESSION_BESIDE_AUTH: &str = "Each client chooses its own exit here, and this request names no session. Append it to the username of \
      `server.auth`, as in `http://USER+session-NAME:PASSWORD@localhost:8888`.";
 pub(super) const UNAUTHORIZED: &str = "This proxy asks for a username and a password of its own: those of \
@@ -288,42 +291,43 @@ pub(super) fn bad_response(
     next_hop: &str,
     is_hop: bool,
     (error, details): (ProxyError, &str),
+    advice: &str,
 ) -> String {
-    match (error, is_hop) {
-        (ProxyError::HttpResponseTimeout, true) => {
-            return format!(
-                "Mooltiroute: hop `{next_hop}` took the request and did not answer in time: {details}. The hop, or the server \
-                 behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`."
-            );
-        }
-        (ProxyError::HttpResponseTimeout, false) => {
-            return format!(
-                "Mooltiroute: `{next_hop}` took the request and did not answer in time: {details}. Check the server; if it \
-                 needs longer, raise `timeouts.response`."
-            );
-        }
-        _ => {}
+    let noun = if is_hop { "hop " } else { "" };
+    match error {
+        ProxyError::HttpResponseTimeout => format!(
+            "Mooltiroute: {noun}`{next_hop}` took the request and did not answer in time: {details}. {advice}"
+        ),
+        _ => format!(
+            "Mooltiroute: the answer of {noun}`{next_hop}` can't be passed on: {details}. {advice}"
+        ),
     }
-    // A server of TLS closes the connection when it reads a request without.
-    let is_cut = error == ProxyError::ConnectionTerminated;
-    let (noun, advice) = match is_hop {
-        true if is_cut => (
-            "hop ",
-            "If it never answers, this port may speak TLS: then write `tls: true` for this hop. It may also have passed on \
-             the server's failure.",
-        ),
-        false if is_cut => (
-            "",
+}
+
+/// Advice about an answer that can't be passed on. It came from the hop of `stage`, or from the origin if there is none.
+pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'static, str> {
+    match (error, stage) {
+        (ProxyError::HttpResponseTimeout, Some(_)) => {
+            "The hop, or the server behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`."
+                .into()
+        }
+        (ProxyError::HttpResponseTimeout, None) => {
+            "Check the server; if it needs longer, raise `timeouts.response`.".into()
+        }
+        // A server of TLS closes the connection when it reads a request without.
+        (ProxyError::ConnectionTerminated, Some(stage)) => {
+            hop_advice::cut_plain_request(stage).into()
+        }
+        (ProxyError::ConnectionTerminated, None) => {
             "If it never answers, this port may speak TLS: then write `https://` in the URL. Otherwise the fault is in the \
-             server, or in a hop on the way to it.",
-        ),
-        true => (
-            "hop ",
-            "Check that this hop is an HTTP proxy. If it is, it may have passed on the server's answer.",
-        ),
-        false => ("", "The fault is in the server, or in a hop on the way to it."),
-    };
-    format!("Mooltiroute: the answer of {noun}`{next_hop}` can't be passed on: {details}. {advice}")
+             server, or in a hop on the way to it."
+                .into()
+        }
+        (_, Some(_)) => {
+            "Check that this hop is an HTTP proxy. If it is, it may have passed on the server's answer.".into()
+        }
+        (_, None) => "The fault is in the server, or in a hop on the way to it.".into(),
+    }
 }
 
 /// Returns in a few words why a response cannot be passed on.

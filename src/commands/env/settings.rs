@@ -38,6 +38,8 @@ pub(in crate::commands) struct ClientSettings {
     no_proxy: Vec<String>,
     /// Whether clients may state preferences to a hop of any chain.
     takes_preferences: bool,
+    /// Whether a hop of some chain refuses clients that name no session.
+    requires_session: bool,
     /// Whether some hop could not be asked for that.
     may_take_preferences: bool,
     /// The chains without a hop that takes preferences. They refuse them only if the proxy has `server.auth`.
@@ -236,10 +238,15 @@ impl ClientSettings {
             let hop = config.hops.get(*index).and_then(|hop| hop.hop.as_ref());
             hop.is_some_and(|hop| hop.describe().takes_preferences)
         };
+        let requires = |index: &usize| {
+            let hop = config.hops.get(*index).and_then(|hop| hop.hop.as_ref());
+            hop.is_some_and(|hop| hop.describe().requires_session)
+        };
         // Only chains that a route leads to count; a client can't get to others.
         let chains = config.routes.iter().filter_map(|route| config.chains.get(route.chain));
         let (with, without): (Vec<_>, Vec<_>) =
             chains.partition(|chain| chain.hops.iter().any(takes));
+        let requires_session = with.iter().any(|chain| chain.hops.iter().any(requires));
         // A hop that could not be built may take them.
         let is_unknown = |index: &usize| {
             config.hops.get(*index).is_some_and(|hop| hop.is_enabled && hop.hop.is_none())
@@ -273,6 +280,7 @@ impl ClientSettings {
             unknown_auth: None,
             no_proxy,
             takes_preferences,
+            requires_session,
             may_take_preferences,
             chains_without_choice,
             bypassed_chains,
@@ -287,6 +295,22 @@ impl ClientSettings {
     /// Returns why the credentials of `server.auth` can't be passed on, though clients need them.
     pub(in crate::commands) fn unknown_credentials(&self) -> Option<String> {
         self.unknown_auth.clone()
+    }
+
+    /// Returns a note that clients have to name a session, which the URLs of a client without preferences don't.
+    pub(in crate::commands) fn note_on_sessions(&self) -> Option<String> {
+        let Self { scheme, address, .. } = self;
+        let login = match self.needs_credentials() {
+            true => "USER+session-NAME:PASSWORD",
+            false => "session-NAME:x",
+        };
+        self.requires_session.then(|| {
+            format!(
+                "a hop has `sessions: by-client-required`, and these URLs name no session, so the proxy refuses requests through \
+                 it; write one into the URL, as in `{scheme}://{login}@{address}`, or run one command with `mooltiroute exec`, \
+                 which names one"
+            )
+        })
     }
 
     /// Returns the hosts of `listed`, a value of `no_proxy`, that these settings send through the proxy.
@@ -458,6 +482,7 @@ mod tests {
             unknown_auth: None,
             no_proxy: vec!["localhost".into(), "127.0.0.0/8".into()],
             takes_preferences: true,
+            requires_session: false,
             may_take_preferences: false,
             chains_without_choice: Vec::new(),
             bypassed_chains: Vec::new(),

@@ -40,7 +40,8 @@ impl ClientVerdict {
         let hops = chain.hops.iter().filter_map(|hop| config.hops[*hop].hop.as_ref());
         let requires_session = hops.clone().any(|hop| hop.describe().requires_session);
         if requires_session && client.is_none_or(|client| client.session.is_none()) {
-            let reply = Reply::no_session(config.server.auth.is_some());
+            let is_beside_auth = config.server.auth.is_some();
+            let reply = Reply::no_session(is_beside_auth, is_beside_auth || client.is_some());
             let why = format!("{} {ASK_WITH_A_SESSION}", reply.text_at(address));
             return Some(Self::Refused { status: reply.status(), why });
         }

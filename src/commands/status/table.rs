@@ -419,8 +419,8 @@ pub(in crate::commands) fn bytes(count: u64) -> String {
 
 /// The stages of a request, in words.
 const STAGES: [(&str, &str); 5] = [
-    ("choose", "no member to use"),
-    ("dial", "connecting to the hop"),
+    ("choose", "choosing the proxy to go through"),
+    ("dial", "connecting to the hop, or to the target"),
     ("enter", "TLS with it"),
     ("extend", "asking it to connect further"),
     ("response", "the answer to a plain request"),

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use mooltiroute_hops::{Key, KeyPath};
+use mooltiroute_hops::{Country, Key, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
@@ -12,8 +12,8 @@ use crate::config::{
 impl Resolver<'_> {
     /// Returns the settings of the hop at `path` that are written and that its kind allows to be shown.
     ///
-    /// Left out are values that may still be secret: one from a variable, one that an alias shares, and one after a
-    /// credential in the same line, which may be the rest of an unquoted credential with a comma.
+    /// Left out are values that may still be secret: one from a variable, one that an alias shares, and an item of a list
+    /// that may be a misplaced credential, unless it is the code of a country.
     pub(crate) fn shown_settings(
         &self,
         path: &KeyPath,
@@ -23,7 +23,7 @@ impl Resolver<'_> {
         let Some(kind) = self.registry.kind(kind) else { return Arc::default() };
         let shown = kind.shown().iter().filter_map(|key| {
             let path = path.clone().then(Key::Name((*key).to_owned()));
-            let value = self.value_in_words(&path)?;
+            let value = self.value_in_words(&path).or_else(|| self.own_value(&path))?;
             Some(ShownSetting { key, value })
         });
         // Those that a hop of any kind may have.
@@ -42,6 +42,29 @@ impl Resolver<'_> {
             Some(ShownSetting { key: "budget", value })
         });
         shown.chain(rotate_after).chain(budget).collect()
+    }
+
+    /// Returns the value of a setting that its kind allows to be shown, if it stands behind a credential in the same line.
+    ///
+    /// The rest of an unquoted credential with a comma has no key of this kind before it, so the value is no part of one.
+    fn own_value(&self, path: &KeyPath) -> Option<String> {
+        let open = |path: &KeyPath| {
+            let text = self.tree.value(path)?.as_str()?;
+            (is_name(text) && !self.tree.is_from_elsewhere(path)).then(|| text.to_owned())
+        };
+        if let Some(text) = open(path) {
+            return Some(text);
+        }
+        // An item of a list has no key of its own. A code of two letters is no credential.
+        let list = self.tree.value(path)?.as_sequence()?;
+        let codes = (0..list.len()).map(|index| {
+            let code = open(&path.clone().then(Key::Index(index)))?;
+            code.parse::<Country>().is_ok().then_some(code)
+        });
+        let codes: Vec<_> = codes.collect::<Option<_>>()?;
+        let more = codes.len().saturating_sub(ITEMS_MAX);
+        let text = codes[..codes.len() - more].join(", ");
+        Some(if more == 0 { text } else { format!("{text} and {more} more") })
     }
 
     fn value_in_words(&self, path: &KeyPath) -> Option<String> {

@@ -138,7 +138,8 @@ impl Chain {
         }
     }
 
-    fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
+    /// Returns the stage of a plain request to `target` that `last` was sent.
+    pub(crate) fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
         let named = self.hops.get(last.position);
         let stage = Stage::new(named, last.member.clone(), Step::Extend, target.clone());
         Stage { settings: last.link.settings(), through: last.through.clone(), ..stage }

@@ -46,9 +46,15 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
             "Webshare did not accept the username and password. Compare `username` and `password` with the \
              dashboard, where they belong to the proxy list and not to the account.",
         ),
-        (429, _) | (_, "client_connect_high_concurrency") => (
+        (_, "client_connect_high_concurrency") => (
             Meaning::Busy,
             "The account has too many connections open at once. Open fewer, or choose a larger plan.",
+        ),
+        // The status alone does not say what there is too much of.
+        (429, _) => (
+            Meaning::Busy,
+            "The account may have too many connections open at once, or open them too fast. Wait a moment and open fewer, \
+             or choose a larger plan.",
         ),
         (_, "client_connect_forbidden_host") => (
             Meaning::Forbidden,

@@ -171,6 +171,14 @@ impl Tree {
                 ("disabled" | "disable", Value::Bool(is_off)) => {
                     Some(format!("write `enabled: {}`", !is_off))
                 }
+                ("tls", _) if known.contains(&"members") => {
+                    Some("write `tls` in the members that need it".to_owned())
+                }
+                ("tls", _) if known.contains(&"address") => Some(
+                    "leave it out: this kind of hop never speaks TLS to its proxy. TLS with targets (`https://`) passes through \
+                     it unchanged"
+                        .to_owned(),
+                ),
                 ("active" | "enable", Value::Bool(is_on)) => {
                     Some(format!("write `enabled: {is_on}`"))
                 }
