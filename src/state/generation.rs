@@ -196,6 +196,12 @@ impl Generation {
         self.takes_preferences
     }
 
+    /// Whether a chain that a route leads to refuses clients that name no session.
+    pub(crate) fn requires_session(&self) -> bool {
+        let mut led_to = self.routes.iter().filter_map(|chain| self.chains.get(*chain));
+        led_to.any(|chain| chain.requires_session())
+    }
+
     /// Returns whether a request may have to wait before it begins, for a condition of the network or a document.
     pub(crate) fn has_to_be_prepared(&self) -> bool {
         self.has_to_be_prepared

@@ -164,6 +164,7 @@ impl ClientSettings {
         // An earlier version of the program does not know this question.
         let facts = control.get::<ClientFacts>("/v1/clients").map_err(|_| problems.to_owned())?;
         let ClientFacts { plain, over_tls, speaks_http, no_proxy, takes_preferences, .. } = facts;
+        let requires_session = facts.requires_session;
         let leading = |listening: &[SocketAddr]| {
             let leads = |one: &&SocketAddr| listening.iter().any(|other| leads_to(**one, *other));
             wanted.iter().find(leads).copied().map(reachable)
@@ -185,6 +186,7 @@ impl ClientSettings {
             unknown_auth: facts.needs_credentials.then(|| FILES_INVALID.to_owned()),
             no_proxy,
             takes_preferences,
+            requires_session,
             may_take_preferences: false,
             chains_without_choice: Vec::new(),
             bypassed_chains: Vec::new(),

@@ -26,6 +26,8 @@ pub(crate) struct ClientFacts {
     pub no_proxy: Vec<String>,
     /// Whether clients may state preferences to a hop of any chain.
     pub takes_preferences: bool,
+    /// Whether a chain that a route leads to refuses clients that name no session.
+    pub requires_session: bool,
 }
 
 impl ClientFacts {
@@ -43,6 +45,7 @@ impl ClientFacts {
             needs_credentials: current.auth.is_some(),
             no_proxy: bypassed_hosts(&routes),
             takes_preferences: current.takes_preferences(),
+            requires_session: current.requires_session(),
         }
     }
 }
