@@ -11,8 +11,8 @@ use mooltiroute_hops::Tunnel;
 
 use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
-    client::reply::Reply,
-    config::Timeouts,
+    client::reply::{Reply, with_address},
+    config::{Timeouts, reachable},
     state::{
         connections::{OpenConnection, Registration},
         generation::is_cut,
@@ -113,12 +113,12 @@ impl Account {
 
     /// Logs the end of a tunnel.
     pub(crate) fn tunnel<E: fmt::Display>(&self, outcome: &Outcome<'_, E>) {
-        self.line(outcome, "tunnel closed");
+        self.line(outcome, "tunnel closed", false);
     }
 
-    /// Logs the end of a request.
-    pub(crate) fn request<E: fmt::Display>(&self, outcome: &Outcome<'_, E>) {
-        self.line(outcome, "request");
+    /// Logs the end of a request. One whose answer was cut is a failure, and logged even if access is not.
+    pub(crate) fn request<E: fmt::Display>(&self, outcome: &Outcome<'_, E>, is_cut: bool) {
+        self.line(outcome, "request", is_cut);
     }
 
     /// Logs and counts a failure before the target answered. `reply` is the client's answer. Failures are logged even if
@@ -148,12 +148,21 @@ impl Account {
         // The whole paragraph has the advice already.
         let is_told = error == reply.text();
         let advice = blame.and_then(|blame| blame.advice.as_deref()).filter(|_| !is_told);
+        // The log says which address clients have to use, as the answer does.
+        let listening = self.row().generation.listening.first().map(|at| (reachable(*at), false));
+        let advice = advice.map(|advice| with_address(advice, listening));
+        let advice = advice.as_deref();
         let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error, advice };
         AccessLine::new(self.row(), reply.status()).failed(failed, self.registration.log());
     }
 
-    fn line<E: fmt::Display>(&self, outcome: &Outcome<'_, E>, message: &'static str) {
-        if self.row().generation.is_access_logged {
+    fn line<E: fmt::Display>(
+        &self,
+        outcome: &Outcome<'_, E>,
+        message: &'static str,
+        is_failure: bool,
+    ) {
+        if is_failure || self.row().generation.is_access_logged {
             let Outcome { status, sent, received, end, reason } = *outcome;
             let passed = Passed { message, sent, received, end, reason };
             AccessLine::new(self.row(), status).passed(passed, self.registration.log());

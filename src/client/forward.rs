@@ -101,7 +101,8 @@ impl Forwarder<'_> {
             Err(interruption) => {
                 let end = Ending::from(interruption);
                 let (status, reason) = (0, None);
-                account.request(&Outcome { status, sent: 0, received: 0, end: &end, reason });
+                account
+                    .request(&Outcome { status, sent: 0, received: 0, end: &end, reason }, false);
                 return Next::Reset;
             }
         };
@@ -129,7 +130,8 @@ impl Forwarder<'_> {
             end => {
                 let Opening { status, sent, received } = passed.opening;
                 let reason = passed.reason.as_deref();
-                account.request(&Outcome { status, sent, received, end, reason });
+                let outcome = Outcome { status, sent, received, end, reason };
+                account.request(&outcome, matches!(end, Ending::Truncated(..)));
             }
         }
         if let Ending::Whole { keeps_client: true, keeps_upstream: true } = &ending {

@@ -9,5 +9,5 @@ mod reason_phrase;
 mod texts;
 mod verdict;
 
-pub(crate) use self::message::Reply;
+pub(crate) use self::{message::Reply, texts::with_address};
 pub(crate) use crate::error::with_causes;

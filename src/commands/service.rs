@@ -190,17 +190,17 @@ impl Doubts {
         let (unset, invalid): (Vec<_>, Vec<_>) =
             problems.0.into_iter().partition(|problem| problem.code == "variable");
         doubts.invalid = (!invalid.is_empty()).then_some(Problems(invalid));
-        let is_unset = |name: &String| {
-            let quoted = format!("`{name}`");
-            file.is_none() || unset.iter().any(|problem| problem.message.contains(&quoted))
-        };
-        let names = source.variables().into_iter().filter(is_unset);
-        let names: Vec<_> = names.map(|name| format!("${{{name}}}")).collect();
+        let names = source.variables().into_iter();
+        // Also those with a default: the shell of the operator may have another value.
+        let is_missing =
+            |name: &String| file.is_none() || loader.environment().variable(name).is_none();
+        let names: Vec<_> = names.filter(is_missing).map(|name| format!("${{{name}}}")).collect();
         if !names.is_empty() {
             let names = names.join(", ");
+            let effect = if unset.is_empty() { DEFAULTS_COUNT } else { CANNOT_START };
             doubts.variables.push(match &file {
                 Some(path) => format!(
-                    "the configuration uses {names}, which `{}` does not set, so the service can't start; {SET_THEM}",
+                    "the configuration uses {names}, which `{}` does not set{effect}; {SET_THEM}",
                     path.display()
                 ),
                 None => format!("the configuration uses {names}; {VARIABLES_OF_A_SERVICE}"),
@@ -213,6 +213,8 @@ impl Doubts {
 /// The variables that a service manager gives to the services of a user.
 const OF_SESSIONS: [&str; 8] =
     ["HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"];
+const CANNOT_START: &str = ", so the service can't start";
+const DEFAULTS_COUNT: &str = ", so the defaults in the configuration count";
 const SET_THEM: &str = "write one `NAME=value` a line there, without `export`, or keep a password in a file and name that with \
                         `password_file`";
 const NOT_INSTALLED_SO: &str = "the service is not installed. Correct the configuration, look at it with `mooltiroute check`, and run \

@@ -412,11 +412,14 @@ pub(crate) fn is_blank(path: &Path) -> bool {
 }
 
 /// Returns whether a file that is not read seems to be a part of the configuration. Backups, secrets and certificates have
-/// other endings.
+/// other endings. The schema is one that `mooltiroute init` writes beside the files.
 fn seems_meant(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let ends = [".json", ".toml", ".conf", ".cfg", ".config", ".ini", ".env", ".txt"];
-    ends.iter().any(|end| lower.ends_with(end) && (lower.len() > end.len() || *end == ".env"))
+    lower != "schema.json"
+        && ends
+            .iter()
+            .any(|end| lower.ends_with(end) && (lower.len() > end.len() || *end == ".env"))
 }
 
 /// Returns whether a file has the name that programs give to a copy.
@@ -589,7 +592,7 @@ mod tests {
         for name in ["a.json", "A.TXT", ".env", "prod.env", "a.yaml.txt"] {
             assert!(seems_meant(name), "{name}");
         }
-        for name in ["a.yaml.bak", "a.pem", "password", "pw.secret", ".gitignore", ".json"] {
+        for name in ["a.yaml.bak", "a.pem", "password", ".gitignore", ".json", "schema.json"] {
             assert!(!seems_meant(name), "{name}");
         }
     }

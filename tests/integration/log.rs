@@ -27,6 +27,26 @@ use crate::support::{
 };
 
 #[tokio::test]
+async fn an_answer_that_is_cut_is_logged_even_if_access_is_not() {
+    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nok";
+    let proxy = Proxy::start("log: { access: false }\nchains: { default: [] }\n").await;
+    for answer in [whole, cut] {
+        let origin = Double::start([Step::Answer(answer.into()), Step::End]).await;
+        let at = origin.address();
+        let request =
+            format!("GET http://{at}/ HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(proxy.address(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let event = proxy.event("request").await;
+    assert!(event.field("end").starts_with("truncated"), "{event:?}");
+    let requests = proxy.events();
+    let requests = requests.iter().filter(|event| event.message() == "request");
+    assert_eq!(requests.count(), 1);
+}
+
+#[tokio::test]
 async fn at_debug_the_log_tells_each_step_of_a_connection_with_its_time() {
     let hop = Double::start([
         Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into()),

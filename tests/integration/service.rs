@@ -99,8 +99,10 @@ fn only_variables_that_the_service_lacks_are_named() {
     let file = user.path("config/mooltiroute/environment");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     for (content, expected, unexpected) in [
-        ("A_HOST=a.test\nA_USER='CORP\\joe'\n", "", "environment"),
-        ("A_HOST=a.test\n", "uses ${A_USER}, which", "A_HOST"),
+        ("A_HOST=a.test\nA_USER='CORP\\joe'\nA_PASS=x\n", "", "environment"),
+        ("A_HOST=a.test\nA_PASS=x\n", "uses ${A_USER}, which", "A_HOST"),
+        ("A_HOST=a.test\n", "so the service can't start", "A_HOST"),
+        ("A_HOST=a.test\nA_USER=u\n", "so the defaults in the configuration count", "A_USER"),
         ("A_HOST=a.test\nexport A_USER=s3cret\n", "line 2 begins with `export`", "s3cret"),
         ("A_HOST=a.test\nA_USER=CORP\\s3cret\n", "line 2 has a `\\` outside", "s3cret"),
     ] {

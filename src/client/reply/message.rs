@@ -334,17 +334,7 @@ impl Reply {
 
     /// Returns the text with this address of the proxy in place of the example, and whether clients speak TLS to it.
     pub(crate) fn text_at(&self, address: Option<(SocketAddr, bool)>) -> Cow<'_, str> {
-        let text = &*self.text;
-        let Some((address, is_tls)) = address else { return text.into() };
-        if !text.contains(texts::EXAMPLE_ADDRESS) {
-            return text.into();
-        }
-        let mut text = text.replace(texts::EXAMPLE_ADDRESS, &address.to_string());
-        if is_tls {
-            text = text.replace("`http://", "`https://");
-            text = text.replace(&format!(" http://{address}"), &format!(" https://{address}"));
-        }
-        text.into()
+        texts::with_address(&self.text, address)
     }
 
     fn of_ours(error: ProxyError, text: String) -> Self {

@@ -32,7 +32,7 @@ pub(super) const RETRY_IN_A_SECOND: &str = "Retry-After: 1\r\n";
 pub(super) const RETRY_IN_FIVE_SECONDS: &str = "Retry-After: 5\r\n";
 
 /// The address of the proxy in examples. In answers, the address that the client has reached replaces it.
-pub(super) const EXAMPLE_ADDRESS: &str = "localhost:8888";
+const EXAMPLE_ADDRESS: &str = "localhost:8888";
 
 // Refusals of this proxy.
 pub(super) const NO_SESSION: &str = "Each client chooses its own exit here, and this request names no session. Give this \
@@ -178,6 +178,19 @@ pub(super) fn missing_hops(error: &ChainError) -> String {
     format!(
         " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and {commands} {switch}."
     )
+}
+
+/// Returns `text` with this address of the proxy in place of the example, and whether clients speak TLS to it.
+pub(crate) fn with_address(text: &str, address: Option<(SocketAddr, bool)>) -> Cow<'_, str> {
+    let Some((address, is_tls)) = address.filter(|_| text.contains(EXAMPLE_ADDRESS)) else {
+        return text.into();
+    };
+    let mut text = text.replace(EXAMPLE_ADDRESS, &address.to_string());
+    if is_tls {
+        text = text.replace("`http://", "`https://");
+        text = text.replace(&format!(" http://{address}"), &format!(" https://{address}"));
+    }
+    text.into()
 }
 
 /// Names the proxy at `address` in advice to switch a hop, since the command may not find its configuration.

@@ -79,7 +79,7 @@ pub(crate) fn listed_instead(text: &str, is_hidden: bool) -> Option<String> {
 pub(crate) fn several_instead(text: &str) -> Option<&'static str> {
     let parts: Vec<_> = text.split([',', ';', ' ', '|']).filter(|part| !part.is_empty()).collect();
     let is_proxy = |part: &&str| proxy_address(part).is_some();
-    (parts.len() > 1 && parts.iter().all(|part| is_proxy(part))).then_some(ONE_HOP_FOR_EACH)
+    (parts.len() > 1 && parts.iter().all(is_proxy)).then_some(ONE_HOP_FOR_EACH)
 }
 
 /// Returns the address to write in place of `text`, if that has a scheme without the `//` behind it. If `is_hidden`, the

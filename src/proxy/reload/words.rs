@@ -32,7 +32,7 @@ pub(crate) fn announce(config: &Config) {
             debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
         } else if chain.switched_off.is_empty() {
             // If hops are switched off, a warning has said so.
-            info!(chain = %chain.name, "this chain has no hop, so its requests go direct");
+            info!(chain = %chain.name, "this chain has no hop, so it goes direct");
         }
     }
 }

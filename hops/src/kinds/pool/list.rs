@@ -460,6 +460,9 @@ mod tests {
         check("{\"ip\": \"1.2.3.4\", \"port\": 80}", Err(L::Json));
         check("\"1.2.3.4:80\"", Err(L::Quotes));
         check("'http://1.2.3.4:80'", Err(L::Quotes));
+        check("http://a:80/path", Err(L::Path));
+        check("http://u:p/w@a:80/path?x=1", Err(L::Path));
+        check("http://u:p/w@a:80/", Ok(("a:80", "u|p/w")));
         check("http://u:%zz@a:80", Err(L::Escape));
         check("http://u:%0a@a:80", Err(L::Control));
     }

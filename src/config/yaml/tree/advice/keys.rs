@@ -454,7 +454,7 @@ const LOG: [OtherKeys; 5] = [
     ),
 ];
 
-const HOP: [OtherKeys; 17] = [
+const HOP: [OtherKeys; 18] = [
     keys(
         &["domain", "workgroup", "ntdomain"],
         "write the domain into the username, as in `username: 'DOMAIN\\NAME'`",
@@ -539,6 +539,22 @@ const HOP: [OtherKeys; 17] = [
         "write `pick: round-robin`, or `failover`, `random`, `sticky` or `least-used`",
     )
     .beside("pick"),
+    keys(
+        &[
+            "members",
+            "members_from",
+            "pick",
+            "balance",
+            "strategy",
+            "nodes",
+            "servers",
+            "proxies",
+            "backends",
+            "upstreams",
+        ],
+        "a choice among hops is a hop of its own: write `kind: pool`, as in `NAME: { kind: pool, members: [HOP, HOP], pick: \
+         failover }`",
+    ),
 ];
 
 const HOP_TLS: [OtherKeys; 5] = [

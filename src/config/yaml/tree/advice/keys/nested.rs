@@ -19,8 +19,7 @@ pub(super) fn below(key: &str) -> &'static [OtherKeys] {
 pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
 
 /// Keys of a hop that belong below another one, or to another kind.
-pub(super) const HOP: [OtherKeys; 32] = [
-    keys(&["members", "members_from", "pick"], A_POOL),
+pub(super) const HOP: [OtherKeys; 31] = [
     keys(COMMANDS, NO_COMMAND).beside("password_file"),
     keys(COMMANDS, NO_COMMAND_FOR_PASS).beside("pass"),
     keys(VARIABLES, A_VARIABLE).beside("password_file"),
@@ -35,7 +34,7 @@ pub(super) const HOP: [OtherKeys; 32] = [
         "write `pick: failover` and the hops in the order of `members`: each is used if those before it fail",
     )
     .beside("pick"),
-    keys(&["test_url", "check_url", "health_url", "probe", "probe_url", "tolerance", "lazy"], NO_CHECKS)
+    keys(&["test_url", "check_url", "health_url", "probe_url", "tolerance", "lazy"], NO_CHECKS)
         .beside("pick"),
     keys(
         &["weight", "weights", "priority"],
@@ -195,6 +194,4 @@ const MEMBERS_FROM: [OtherKeys; 5] = [
     keys(&["tls", "cafile", "ca_file", "cacert", "cert"], "write `ca: FILE`"),
 ];
 
-const A_POOL: &str = "a choice among hops is a hop of its own: write `kind: pool`, as in `NAME: { kind: pool, members: [HOP, HOP], \
-                      pick: failover }`";
 const NO_CHECKS: &str = "a pool learns from requests which of its members work; remove this key";
