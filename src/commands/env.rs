@@ -46,6 +46,9 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         // On standard error, so that a shell which evaluates the lines does not run it.
         let _ = writeln!(anstream::stderr(), "mooltiroute: {WITHOUT_CREDENTIALS}");
     }
+    if let Some(note) = settings.note_on_credentials().filter(|_| flags.with_credentials) {
+        complain(&note);
+    }
     if let Some(note) = settings.note_on_sessions() {
         complain(&note);
     }

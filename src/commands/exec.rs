@@ -45,6 +45,9 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
     if let Some(note) = without_effect(flags, &settings) {
         complain(&note);
     }
+    if let Some(note) = settings.note_on_credentials() {
+        complain(&note);
+    }
     if let Some(note) = settings.note_on_tls() {
         complain(&note);
     }

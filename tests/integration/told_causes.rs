@@ -165,6 +165,20 @@ async fn a_hop_that_is_switched_off_is_named_when_the_target_is_not_reached_with
             assert!(told.contains(words), "{words}: {told}");
         }
     }
+    // With several, each has its own command, in the answer and in the log.
+    let yaml = "hops:\n  corporate: { kind: http-connect, address: \"a.test:1\", enabled: false }\n  \
+                other: { kind: http-connect, address: \"b.test:1\", enabled: false }\n\
+                chains: { default: [corporate, other] }\n";
+    let proxy = Proxy::start(yaml).await;
+    let asked = b"CONNECT intra.invalid:443 HTTP/1.1\r\nHost: intra.invalid:443\r\n\r\n";
+    let told = exchange(proxy.address(), asked).await;
+    for name in ["corporate", "other"] {
+        let command = format!("`mooltiroute hop {name} on --address {}`", proxy.address());
+        assert!(told.contains(&command), "{command}: {told}");
+    }
+    let event = proxy.event("request failed").await;
+    let advice = event.field("advice");
+    assert!(advice.contains("are switched off"), "{advice}");
     // A hop that is left out says something about the others, but does not take their place in the status line.
     let hop = Double::start([answer(BLOCKED)]).await;
     let yaml = format!(

@@ -229,7 +229,7 @@ impl Reply {
                 through: error.stage.through.clone(),
                 stage: error.stage.step.name(),
                 cause,
-                advice: Some(advice),
+                advice: Some(advice + &texts::missing_hops(error)),
             }),
         }
     }

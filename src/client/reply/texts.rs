@@ -157,7 +157,7 @@ pub(super) fn other_scheme(scheme: &str) -> String {
 }
 
 /// Names the hops that are missing from the way of a request. Returns nothing if all are there.
-fn missing_hops(error: &ChainError) -> String {
+pub(super) fn missing_hops(error: &ChainError) -> String {
     let names: Vec<_> = error.switched_off.iter().map(|name| format!("`{name}`")).collect();
     let (subject, verb, them) = match &*names {
         [] => return String::new(),
@@ -169,9 +169,14 @@ fn missing_hops(error: &ChainError) -> String {
         false => "and left out",
     };
     let effect = if error.stage.hop.is_none() { format!("{effect} {them}") } else { effect.into() };
-    let name = error.switched_off.first().map_or("", |name| name);
+    let commands: Vec<_> =
+        error.switched_off.iter().map(|name| format!("{SWITCH}{name}{SWITCH_ON}")).collect();
+    let (commands, switch) = match commands.len() {
+        1 => (commands.concat(), "switches it on"),
+        _ => (commands.join(" and "), "switch them on"),
+    };
     format!(
-        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and `mooltiroute hop {name} {SWITCH_ON}"
+        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and {commands} {switch}."
     )
 }
 
@@ -190,11 +195,20 @@ pub(crate) fn with_address(text: &str, address: Option<(SocketAddr, bool)>) -> C
 
 /// Names the proxy at `address` in advice to switch a hop, since the command may not find its configuration.
 pub(super) fn with_address_of_switch(text: &str, address: SocketAddr) -> String {
-    text.replace(SWITCH_ON, &SWITCH_ON.replacen("on`", &format!("on --address {address}`"), 1))
+    // The name of a hop has no spaces, so the first ` on` after the beginning of a command belongs to that command.
+    let mut parts = text.split(SWITCH);
+    let mut addressed = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        addressed.push_str(SWITCH);
+        addressed.push_str(&part.replacen(SWITCH_ON, &format!(" on --address {address}`"), 1));
+    }
+    addressed
 }
 
-/// The end of the advice to switch a hop on.
-const SWITCH_ON: &str = "on` switches it on.";
+/// The beginning of the command that switches a hop on.
+const SWITCH: &str = "`mooltiroute hop ";
+/// The end of that command, after the name of the hop.
+const SWITCH_ON: &str = " on`";
 
 pub(super) fn over_budget(budget: &OverBudget) -> String {
     let OverBudget { hop, bytes, per, left } = budget;

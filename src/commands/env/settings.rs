@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeSet,
+    io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
 
-use mooltiroute_hops::{Preferences, Registry};
+use mooltiroute_hops::{Preferences, Registry, credentials};
+use zeroize::Zeroizing;
 
 use super::bypass::no_proxy;
 use crate::{
@@ -311,6 +313,31 @@ impl ClientSettings {
                 "a hop has `sessions: by-client-required`, and these URLs name no session, so the proxy refuses requests through \
                  it; write one into the URL, as in `{scheme}://{login}@{address}`, or run one command with `mooltiroute exec`, \
                  which names one"
+            )
+        })
+    }
+
+    /// Returns a note if the proxy rejects the credentials that this command would pass on. It asks once, by HTTP without
+    /// TLS; a proxy that does not answer soon gets no note.
+    pub(in crate::commands) fn note_on_credentials(&self) -> Option<String> {
+        let auth = self.auth.as_ref().filter(|_| self.scheme == "http")?;
+        let address = self.address;
+        let login = credentials::basic(&auth.username, &auth.password).ok()?;
+        let mut socket = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+        socket.set_read_timeout(Some(PATIENCE)).ok()?;
+        socket.set_write_timeout(Some(PATIENCE)).ok()?;
+        let request = Zeroizing::new(format!(
+            "HEAD /healthz HTTP/1.1\r\nHost: {address}\r\nProxy-Authorization: {}\r\nConnection: close\r\n\r\n",
+            login.expose()
+        ));
+        socket.write_all(request.as_bytes()).ok()?;
+        let mut line = [0; "HTTP/1.1 407".len()];
+        socket.read_exact(&mut line).ok()?;
+        (line == *b"HTTP/1.1 407").then(|| {
+            format!(
+                "the proxy at {address} does not accept the username and the password of `server.auth` as this command finds \
+                 them. If they come from variables, set these in this terminal as for the proxy; if the configuration has \
+                 changed, run `mooltiroute reload`"
             )
         })
     }

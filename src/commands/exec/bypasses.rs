@@ -55,8 +55,37 @@ pub(super) fn note(
                 )
             })
         }
+        "git" => {
+            let is_chosen = ["GIT_SSH_COMMAND", "GIT_SSH"]
+                .iter()
+                .any(|name| environment.variable(name).is_some());
+            let words = ["proxycommand", "proxyjump", "core.sshcommand"];
+            let is_by_ssh = !is_chosen
+                && arguments.iter().any(|text| is_ssh_remote(&text.to_string_lossy()))
+                && !mention(arguments.iter().cloned(), &words);
+            is_by_ssh.then(|| {
+                format!(
+                    "`git` runs `ssh` for this address, which ignores the proxy variables, and connects directly unless its \
+                     configuration has a ProxyCommand; set `GIT_SSH_COMMAND=\"ssh -o ProxyCommand='nc -X connect -x {address} \
+                     %h %p'\"`, or use the `https://` address"
+                )
+            })
+        }
         _ => None,
     }
+}
+
+/// Returns whether git reaches the repository at `text` by SSH: it is `ssh://…` or `user@host:path`.
+fn is_ssh_remote(text: &str) -> bool {
+    let is_url =
+        ["ssh://", "git+ssh://", "ssh+git://"].iter().any(|scheme| text.starts_with(scheme));
+    let is_scp_form = || {
+        let (user, rest) = text.split_once('@')?;
+        let (host, path) = rest.split_once(':')?;
+        let is_plain = |part: &str| !part.is_empty() && !part.contains(['/', ':', ' ', '=', '{']);
+        Some(is_plain(user) && is_plain(host) && !path.is_empty() && !path.starts_with("//"))
+    };
+    is_url || is_scp_form().unwrap_or_default()
 }
 
 /// Returns the note for a Node.js of this version, which is a text such as `v20.20.2`.
@@ -122,6 +151,24 @@ mod tests {
         }
         for version in ["v20.20.2\n", "v22.20.0", "v23.11.1", "v18.0.0"] {
             assert!(node_note(version).is_some_and(|note| note.contains("go direct")), "{version}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_git_reaches_by_ssh_are_told_from_others() {
+        for text in ["git@host:r.git", "ssh://host/r.git", "me@host:~/r", "git+ssh://git@host/r"] {
+            assert!(is_ssh_remote(text), "{text}");
+        }
+        for text in [
+            "https://user:word@host/r.git",
+            "https://host:8443/r",
+            "origin",
+            "HEAD@{1}:file",
+            "user.email=a@b:c",
+            "./a@b:c",
+            "main:main",
+        ] {
+            assert!(!is_ssh_remote(text), "{text}");
         }
     }
 
