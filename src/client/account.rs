@@ -12,7 +12,7 @@ use mooltiroute_hops::Tunnel;
 use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
     client::reply::{Reply, with_address},
-    config::{Timeouts, reachable},
+    config::Timeouts,
     state::{
         connections::{OpenConnection, Registration},
         generation::is_cut,
@@ -149,8 +149,8 @@ impl Account {
         let is_told = error == reply.text();
         let advice = blame.and_then(|blame| blame.advice.as_deref()).filter(|_| !is_told);
         // The log says which address clients have to use, as the answer does.
-        let listening = self.row().generation.listening.first().map(|at| (reachable(*at), false));
-        let advice = advice.map(|advice| with_address(advice, listening));
+        let address = self.row().generation.example_address();
+        let advice = advice.map(|advice| with_address(advice, address));
         let advice = advice.as_deref();
         let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error, advice };
         AccessLine::new(self.row(), reply.status()).failed(failed, self.registration.log());

@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     client::{account::Account, auth::Admitted, reply::Reply, socks::reply_code},
-    config::{Protocol, reachable},
+    config::Protocol,
     router::Query,
     state::{
         connections::ConnectionFacts,
@@ -211,8 +211,7 @@ impl Asker<'_> {
         let line = ClientLine::Refused(*protocol, denial.reason());
         let Some(skipped) = shared.denials().note(line) else { return };
         let reply = Reply::from(denial.clone());
-        let listening = shared.live().current().listening.first().map(|at| (reachable(*at), false));
-        let reason = &*reply.text_at(listening);
+        let reason = &*reply.text_at(shared.live().current().example_address());
         if *protocol == Protocol::Http {
             let status = reply.status();
             warn!(%client, %target, status, reason, skipped, "request denied");

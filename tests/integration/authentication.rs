@@ -55,7 +55,7 @@ async fn a_client_that_never_sends_credentials_is_logged_and_counted() {
         line.field("reason").contains("sent no credentials, and `server.auth` asks"),
         "{line:?}"
     );
-    let counts = "server.auth  refused 3 requests without credentials, 0 with";
+    let counts = "server.auth  refused 3 without credentials, 0 with";
     within("three refusals in the status", async {
         while !outcome(&proxy.command(&["status"])).1.contains(counts) {
             pause().await;

@@ -18,7 +18,7 @@ use crate::{
         accepted::Accepted,
         connection::{Arrival, Client, is_head},
         detect::Detected,
-        reply::Reply,
+        reply::{Reply, with_address},
         socks,
     },
     config::Protocol,
@@ -96,7 +96,8 @@ pub(super) async fn log_unanswered(peer: SocketAddr, shared: &Shared) {
 fn log_no_credentials(peer: SocketAddr, target: &Authority, requests: u64, shared: &Shared) {
     let reason = RefusalReason::NoCredentials;
     if let Some(skipped) = shared.denials().count(Protocol::Http, reason, requests) {
-        warn!(client = %peer, %target, status = 407, reason = NO_CREDENTIALS, skipped, "request denied");
+        let reason = &*with_address(NO_CREDENTIALS, shared.live().current().example_address());
+        warn!(client = %peer, %target, status = 407, reason, skipped, "request denied");
     }
 }
 

@@ -119,7 +119,7 @@ fn auth_refusals(refusals: &Value, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "server.auth  {RED}refused{RESET} {without} requests without credentials, {wrong} with wrong ones"
+        "server.auth  {RED}refused{RESET} {without} without credentials, {wrong} with wrong ones"
     )
 }
 
@@ -492,7 +492,7 @@ direct       since 2026-11-22T20:11:02Z targets that went through hops go direct
 hops off     backup (by `--disable`), third
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
-server.auth  refused 3 requests without credentials, 1 with wrong ones
+server.auth  refused 3 without credentials, 1 with wrong ones
 
 generation  tunnels  requests  since
 7                12         0  2026-11-22T20:11:02Z
