@@ -63,6 +63,8 @@ pub(crate) enum Denial {
     OverBudget(OverBudget),
     /// A hop of this chain gives each client an exit of its own, and the client names no session.
     NoSession {
+        /// The reason why its username is not understood, if that is the fault.
+        invalid: Option<InvalidPreferences>,
         /// Whether clients have to authenticate too.
         is_beside_auth: bool,
         /// Whether the client has sent a username.
@@ -82,7 +84,8 @@ impl Denial {
             Self::Preferences { invalid, .. } => RefusalReason::Preferences(*invalid),
             Self::NoSay(_) => RefusalReason::NoSay,
             Self::OverBudget(budget) => RefusalReason::OverBudget(Arc::clone(&budget.hop)),
-            Self::NoSession { .. } => RefusalReason::NoSession,
+            Self::NoSession { invalid: Some(invalid), .. } => RefusalReason::Preferences(*invalid),
+            Self::NoSession { invalid: None, .. } => RefusalReason::NoSession,
             Self::NotAdmitted(..) => RefusalReason::NotAdmitted,
             Self::Unsettled(_) => RefusalReason::Unsettled,
         }
@@ -164,10 +167,11 @@ impl Ask<'_> {
         let is_beside_auth = generation.auth.is_some();
         // A client that has authenticated has sent a username, even if nothing is behind it.
         let has_username = is_beside_auth || self.admitted.preferences.is_some();
-        let no_session = Denial::NoSession { is_beside_auth, has_username };
+        let no_session = |invalid| Denial::NoSession { invalid, is_beside_auth, has_username };
         match preferences {
             Ok(stated) if stated.session.is_some() => Ok(stated),
-            Ok(_) | Err(Denial::Preferences { .. }) => Err(no_session),
+            Ok(_) => Err(no_session(None)),
+            Err(Denial::Preferences { invalid, .. }) => Err(no_session(Some(invalid))),
             Err(denial) => Err(denial),
         }
     }
@@ -284,7 +288,10 @@ impl From<Denial> for Reply {
             }
             Denial::NoSay(chain) => Self::no_say(&chain),
             Denial::OverBudget(budget) => Self::over_budget(&budget),
-            Denial::NoSession { is_beside_auth, has_username } => {
+            Denial::NoSession { invalid: Some(invalid), is_beside_auth, .. } => {
+                Self::invalid_session(invalid, is_beside_auth)
+            }
+            Denial::NoSession { invalid: None, is_beside_auth, has_username } => {
                 Self::no_session(is_beside_auth, has_username)
             }
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),

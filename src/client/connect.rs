@@ -11,7 +11,7 @@ use crate::{
         auth::Admitted,
         connection::Client,
         departure::{Interruption, unless_left},
-        reply::{Reply, with_causes},
+        reply::{Reply, silent_protocol, with_causes},
         tunnel::{OpenTunnel, Opening},
     },
     config::Protocol,
@@ -119,7 +119,8 @@ pub(crate) async fn open<P: TunnelProtocol>(
         Ok(Err(error)) => {
             if let Some(reason) = error.wait_in_words() {
                 account.row().set_passage(error.passage());
-                left(&account, Some(&reason));
+                let guess = silent_protocol(&error.stage).map(|guess| format!("{reason}. {guess}"));
+                left(&account, Some(&guess.unwrap_or(reason)));
                 return None;
             }
             let reply = Reply::unreachable(&error);

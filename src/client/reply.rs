@@ -9,5 +9,9 @@ mod reason_phrase;
 mod texts;
 mod verdict;
 
-pub(crate) use self::{message::Reply, texts::with_address};
+pub(crate) use self::{
+    hop_advice::silent_protocol,
+    message::Reply,
+    texts::{with_address, with_address_of_switch},
+};
 pub(crate) use crate::error::with_causes;

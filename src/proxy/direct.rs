@@ -32,6 +32,12 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
     found.into_iter().map(|(shown, example)| DirectTarget { shown, example }).collect()
 }
 
+/// Warns that `targets` go direct, which went through hops before.
+pub(super) fn direct_now(targets: &[DirectTarget]) -> String {
+    let targets = DirectTarget::in_words(targets).join(", ");
+    format!("targets that went through hops go direct now: {targets}")
+}
+
 /// Returns what `before` becomes when `new` comes in force, which takes the targets of `found` from their hops. Targets that
 /// go through hops again, or have no route any more, are forgotten.
 pub(super) fn direct_since(

@@ -88,7 +88,7 @@ pub(crate) struct Begun {
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address that can't be listened on.
-    #[error("can't listen on {address}: {}", in_words(cause))]
+    #[error("the proxy can't listen on {address}: {}", in_words(cause))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -376,14 +376,14 @@ mod tests {
         assert!(begun.len() == 1 && begun[0].address.is_ipv6());
         let written = Listeners { bind: bind_v4, ..Listeners::default() };
         let error = written.prepare(&listeners(&["[::1]:0"])).unwrap_err().to_string();
-        assert_eq!(error, "can't listen on [::1]:0: this machine has no such address");
+        assert_eq!(error, "the proxy can't listen on [::1]:0: this machine has no such address");
     }
 
     #[tokio::test]
     async fn localhost_without_any_address_or_with_a_taken_port_is_an_error() {
         let open = Listeners { bind: bind_nowhere, ..Listeners::default() };
         let error = open.prepare(&listeners(&["localhost:0"])).unwrap_err().to_string();
-        assert_eq!(error, "can't listen on [::1]:0: this machine has no such address");
+        assert_eq!(error, "the proxy can't listen on [::1]:0: this machine has no such address");
         let open = Listeners { bind: bind_taken, ..Listeners::default() };
         let error = open.prepare(&listeners(&["localhost:0"])).unwrap_err().to_string();
         assert!(error.contains("another program has the port"), "{error}");

@@ -31,7 +31,10 @@ use crate::{
     log::LogControl,
     metrics::Metrics,
     network::Network,
-    proxy::{changes::edited_in_vain, listeners::Listeners, server::Server, watch::Watch},
+    proxy::{
+        changes::edited_in_vain, direct::direct_now, listeners::Listeners, server::Server,
+        watch::Watch,
+    },
     state::{generation::Generation, shared::Shared},
     system::{shutdown::ReloadRequests, supervisor},
 };
@@ -260,7 +263,11 @@ impl Reloads {
             } else {
                 debug!("an edit that changes no meaning");
             }
-            let warnings = brief_warnings(&config);
+            let mut warnings = brief_warnings(&config);
+            // The watch may have taken the edit before the order for it came, and only the log has this warning then.
+            if let Some(direct) = self.shared().went_direct() {
+                warnings.push(direct_now(&direct.targets));
+            }
             // The operator may have changed the value of a variable, which the files don't show.
             let mut notes = notes_on_replaced(&config);
             notes.extend(config.has_variables.then(note_on_variables));

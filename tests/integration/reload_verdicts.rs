@@ -123,7 +123,10 @@ async fn an_address_in_use_is_reported_at_its_line() {
     proxy.config().write("00-server.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
     let (code, out, _) = outcome(&proxy.command(&["reload"]));
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("00-server.yaml:1:19: server.listen: can't listen on "), "{out}");
+    assert!(
+        out.contains("00-server.yaml:1:19: server.listen: the proxy can't listen on "),
+        "{out}"
+    );
     assert!(out.contains("another program has the port"), "{out}");
     // The words say it all, as at a start. The system's error would come behind the advice.
     assert!(out.contains("still holds the port\n"), "{out}");

@@ -1,7 +1,10 @@
 //! The words of the running proxy about its hops, lists and credentials: each says what happens next, and what to do.
 
+use std::net::SocketAddr;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{
     Certificates, ConfigDir, Double, Event, Proxy, Step, connect, exchange, free_port, outcome,
@@ -284,7 +287,14 @@ async fn a_page_that_does_not_come_delays_the_refusal_by_a_moment_only() {
 
 #[tokio::test]
 async fn the_failure_of_all_members_is_told_as_such() {
-    let [first, second] = [free_port(), free_port()];
+    // Bound and never listening, so that they refuse, and no other test can get them.
+    let closed = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        (socket, port)
+    };
+    let ((_first, first), (_second, second)) = (closed(), closed());
     let yaml = format!(
         "hops:\n  exits:\n    kind: pool\n    members:\n      \
          - {{ kind: http-connect, address: \"127.0.0.1:{first}\" }}\n      \

@@ -60,15 +60,18 @@ fn http_setting(settings: &LinkSettings) -> &'static str {
     }
 }
 
+/// Returns the protocol that a silent hop may speak in place of its own, with what to write then.
+pub(crate) fn silent_protocol(stage: &Stage) -> Option<String> {
+    // An HTTP proxy waits for the rest of a line that never comes.
+    (stage.settings.is_socks && stage.step == Step::Extend).then(|| {
+        let write = write(stage.listed(), "http", http_setting(&stage.settings));
+        format!("This port may not speak SOCKS5: an HTTP proxy would wait for more. Then {write}.")
+    })
+}
+
 /// Advice for a hop that says nothing while it is asked for the next stop.
 pub(super) fn silent(stage: &Stage) -> String {
-    let guess = if stage.settings.is_socks {
-        // An HTTP proxy waits for the rest of a line that never comes.
-        let write = write(stage.listed(), "http", http_setting(&stage.settings));
-        format!("This port may not speak SOCKS5: an HTTP proxy would wait for more. Then {write}. ")
-    } else {
-        String::new()
-    };
+    let guess = silent_protocol(stage).map_or_else(String::new, |guess| format!("{guess} "));
     format!(
         "It accepted the connection and says nothing. {guess}Try again; if it persists, check whether the hop is \
          overloaded, or raise `timeouts.handshake`."
@@ -207,7 +210,10 @@ pub(super) fn certificate(stage: &Stage, rejected: &RejectedCertificate) -> Stri
     let remedy = match stage.listed() {
         // A line of a list has no such settings.
         Some(line) => {
-            format!("write this proxy as one of `members`, {remedy}, and take {line} out")
+            format!(
+                "write this proxy as a hop of its own, {remedy}, and take {line} out; another pool may have that hop and this \
+                 pool as `members`"
+            )
         }
         None => remedy,
     };
@@ -257,8 +263,8 @@ pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
             known_scheme(http)
         ),
         (Some(http), Some(line), _) => format!(
-            "It offers only {}, and a proxy of a list can only use Basic. Write it as one of `members`, with `auth`, and \
-             take {line} out.",
+            "It offers only {}, and a proxy of a list can only use Basic. Write it as a hop of its own, with `auth`, and \
+             take {line} out; another pool may have that hop and this pool as `members`.",
             http.schemes.join(", ")
         ),
         (None, Some(line), true) => {
@@ -268,7 +274,8 @@ pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
             "It wants a password, and {line} has none. Write the line as `host:port:user:password`; the client needs none."
         ),
         (None, None, true) => format!(
-            "It does not accept these credentials. Correct this hop's `username` and `{}`; the client needs none.",
+            "It does not accept these credentials. Correct this hop's `username` and `{}`; the client needs none. If they come \
+             from variables, new values take a restart.",
             stage.settings.secret_key
         ),
         (None, None, false) => "It wants credentials, and this hop has none. Write `username` and `password` for it; the \

@@ -127,6 +127,12 @@ impl Reply {
         }
     }
 
+    /// Asks a client for the session that a hop requires, since the username that it sent is not understood.
+    pub fn invalid_session(invalid: InvalidPreferences, is_beside_auth: bool) -> Self {
+        let Self { summary, text, .. } = Self::invalid_preferences(invalid, is_beside_auth);
+        Self { summary, text, ..Self::no_session(is_beside_auth, true) }
+    }
+
     /// Refuses a method that would change something (RFC 9110 §15.5.6).
     pub fn only_reading() -> Self {
         Self { field: Some(texts::ALLOW.into()), ..Self::refused(405, texts::ONLY_READING) }

@@ -194,7 +194,7 @@ pub(crate) fn with_address(text: &str, address: Option<(SocketAddr, bool)>) -> C
 }
 
 /// Names the proxy at `address` in advice to switch a hop, since the command may not find its configuration.
-pub(super) fn with_address_of_switch(text: &str, address: SocketAddr) -> String {
+pub(crate) fn with_address_of_switch(text: &str, address: SocketAddr) -> String {
     // The name of a hop has no spaces, so the first ` on` after the beginning of a command belongs to that command.
     let mut parts = text.split(SWITCH);
     let mut addressed = parts.next().unwrap_or_default().to_owned();

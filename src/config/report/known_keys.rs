@@ -21,6 +21,12 @@ pub(crate) fn is_near_a_key(name: &str) -> bool {
     keys.filter(|key| key.len() > 3).any(is_near)
 }
 
+/// Returns what to write if `text` is one of the keys `known` and its value, without a space between them.
+pub(crate) fn space_after_colon(text: &str, known: &[&str]) -> Option<String> {
+    let (key, _) = text.split_once(':')?;
+    known.contains(&key).then(|| format!("write a space after the colon of `{key}:`"))
+}
+
 /// Returns the key that `text` begins with, if a blank or a `=` follows it in place of the colon, as in `kind webshare`.
 pub(crate) fn key_without_colon(text: &str) -> Option<&str> {
     let end = text.find(|one: char| one.is_whitespace() || one == '=')?;

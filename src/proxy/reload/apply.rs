@@ -14,7 +14,7 @@ use crate::{
     control::verdict::{OverriddenSetting, ReloadOutcome, ReloadVerdict, ToldProblem},
     proxy::{
         changes::with_new_value,
-        direct::{direct_since, targets_that_go_direct},
+        direct::{direct_now, direct_since, targets_that_go_direct},
         listeners::Prepared,
         lists::changed_lists,
     },
@@ -80,7 +80,7 @@ impl Reloads {
         if !direct.is_empty() {
             let targets = DirectTarget::in_words(&direct).join(", ");
             warn!(targets, "targets that went through hops go direct now");
-            warnings.push(format!("targets that went through hops go direct now: {targets}"));
+            warnings.push(direct_now(&direct));
         }
         let direct = direct_since(self.shared().went_direct().as_deref(), direct, &next);
         self.shared().set_went_direct(direct);

@@ -168,7 +168,16 @@ impl Order {
             Self::Failover | Self::RoundRobin(_) | Self::Random(..) => {
                 let (start, stride) = (candidates.start, coprime(candidates.stride, count));
                 let at = |step: usize| (start % count + step * stride) % count;
-                candidates.take((0..count).map(at), members, health)?
+                let (index, taken) = candidates.take((0..count).map(at), members, health)?;
+                // The turn goes on behind the member that was taken. Otherwise a member would have the turns of all those
+                // before it that are left out.
+                if let Self::RoundRobin(turns) = self
+                    && candidates.taken.is_empty()
+                {
+                    let skipped = (index + count - start % count) % count;
+                    turns.fetch_add(skipped, Ordering::Relaxed);
+                }
+                (index, taken)
             }
         };
         candidates.taken.push(index);

@@ -127,7 +127,7 @@ impl RotatingConfig {
         };
         format!(
             "The provider wants other credentials than it got. Correct this hop's `user` and `pass`{origins}{templates}. \
-             The client needs none."
+             If they come from variables, new values take a restart. The client needs none."
         )
     }
 

@@ -44,7 +44,7 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
         (407, _) => (
             Meaning::Credentials,
             "Webshare did not accept the username and password. Compare `username` and `password` with the \
-             dashboard, where they belong to the proxy list and not to the account.",
+             dashboard, where they belong to the proxy list and not to the account. If they come from variables, new values take a restart.",
         ),
         (_, "client_connect_high_concurrency") => (
             Meaning::Busy,

@@ -16,7 +16,7 @@ use crate::config::{
     raw,
     report::{
         foreign_variable,
-        known_keys::{OF_SECTIONS, is_near_a_key, key_without_colon},
+        known_keys::{OF_SECTIONS, is_near_a_key, key_without_colon, space_after_colon},
         problem::{is_name, is_word},
         proxy_url::{
             ONE_HOP_FOR_EACH, listed_instead, mended_address, scheme_instead, settings_instead,
@@ -318,7 +318,14 @@ impl Tree {
                 ),
             });
         }
+        if let Some(is_on) = self.value(path).and_then(switch) {
+            let name = shown_name(name);
+            return Some(format!("write `{name}: {{ enabled: {is_on} }}`"));
+        }
         let text = self.value(path).and_then(Value::as_str)?;
+        if let Some(help) = space_after_colon(text, &HOP_KEYS) {
+            return Some(help);
+        }
         if let Some(key) = key_without_colon(text) {
             return Some(missing_colon(key));
         }
@@ -420,6 +427,19 @@ fn several_words(text: &str) -> Option<Vec<&str>> {
 
 fn missing_colon(key: &str) -> String {
     format!("write a colon and a space after `{key}`, as in `{key}: VALUE`")
+}
+
+/// Returns whether `value` is a word for a hop that is on, or for one that is off.
+fn switch(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(is_on) => Some(*is_on),
+        Value::String(text) => match &*text.to_ascii_lowercase() {
+            "on" | "yes" | "enabled" => Some(true),
+            "off" | "no" | "disabled" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn shown_name(name: &str) -> &str {

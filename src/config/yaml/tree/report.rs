@@ -8,7 +8,7 @@ use crate::config::{
     Credential, Place,
     report::{
         foreign_variable,
-        known_keys::key_without_colon,
+        known_keys::{key_without_colon, space_after_colon},
         problem::{is_host_pattern, is_name, is_word},
         suggest::{nearest, same_name},
     },
@@ -189,7 +189,8 @@ impl Tree {
         let odd = look_alike(name).map(|(what, help)| format!("the key has {what}; {help}"));
         let joined =
             key_without_colon(name).map(|key| format!("write a colon and a space after `{key}`"));
-        problem = match odd.or(joined).or_else(|| self.advice_on_key(path, known)) {
+        let spaced = space_after_colon(name, known);
+        problem = match odd.or(spaced).or(joined).or_else(|| self.advice_on_key(path, known)) {
             Some(help) => problem.with_help(help),
             None => problem.with_suggestion(near),
         };
