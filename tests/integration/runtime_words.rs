@@ -7,8 +7,8 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{
-    Certificates, ConfigDir, Double, Event, Proxy, Step, connect, exchange, free_port, outcome,
-    pause, probe, run, status, within,
+    Certificates, ConfigDir, Double, Event, Proxy, Step, connect, exchange, outcome, pause, probe,
+    run, status, within,
 };
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
