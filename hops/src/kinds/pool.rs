@@ -366,6 +366,18 @@ mod tests {
     }
 
     #[test]
+    fn the_turns_of_members_that_are_left_out_are_shared_by_all_others() {
+        let member = |name| format!("{{kind: http-connect, address: '{name}.example:1'}}");
+        let members = ["a", "b", "c", "d", "e"].map(member).join(", ");
+        let pool = pool(&format!("members: [{members}], pick: round-robin")).unwrap();
+        assert_eq!(hosts(&pool, 1), "a");
+        let c = now(pick(&pool, "t.example:1", "").instead()).unwrap();
+        let d = now(c.instead()).unwrap();
+        now(d.instead()).unwrap().reached();
+        assert_eq!(hosts(&pool, 6), "eaeaea");
+    }
+
+    #[test]
     fn a_session_or_a_host_stays_with_its_member() {
         let pool = pool(&format!("members: {MEMBERS}, pick: sticky")).unwrap();
         let host = |target: &str, said: &str| {
