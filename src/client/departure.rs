@@ -67,15 +67,18 @@ pub(crate) async fn unless_left<F: Future>(
 ) -> Result<F::Output, Interruption> {
     let mut departure = Departure { client, grace: None, has_ended: false };
     poll_fn(|cx| {
-        let has_left = departure.poll(cx).is_ready();
-        if has_left {
-            row.client_has_left();
+        // Most work is done at its first or second poll, and then nobody looks whether the client is still there.
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
         }
+        if is_cut() {
+            return Poll::Ready(Err(Interruption::Cut));
+        }
+        ready!(departure.poll(cx));
+        row.client_has_left();
         match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending if is_cut() => Poll::Ready(Err(Interruption::Cut)),
-            Poll::Pending if has_left => Poll::Ready(Err(Interruption::ClientLeft)),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => Poll::Ready(Err(Interruption::ClientLeft)),
         }
     })
     .await
