@@ -11,7 +11,7 @@ use mooltiroute_hops::Tunnel;
 
 use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
-    client::reply::{Reply, with_address, with_address_of_switch},
+    client::reply::{Reply, with_addresses},
     config::Timeouts,
     state::{
         connections::{OpenConnection, Registration},
@@ -150,13 +150,7 @@ impl Account {
         let advice = blame.and_then(|blame| blame.advice.as_deref()).filter(|_| !is_told);
         // The log says which address clients have to use, as the answer does.
         let address = self.row().generation.example_address();
-        let advice = advice.map(|advice| {
-            let advice = with_address(advice, address);
-            match address {
-                Some((address, _)) => with_address_of_switch(&advice, address).into(),
-                None => advice,
-            }
-        });
+        let advice = advice.map(|advice| with_addresses(advice, address));
         let advice = advice.as_deref();
         let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error, advice };
         AccessLine::new(self.row(), reply.status()).failed(failed, self.registration.log());

@@ -226,7 +226,7 @@ impl Forwarder<'_> {
     }
 }
 
-/// What has happened to a request so far, for the log.
+/// The progress of a request so far, for the log.
 struct Progress {
     opening: Opening,
     /// Why it ended as it did, if there is more to say.

@@ -12,6 +12,6 @@ mod verdict;
 pub(crate) use self::{
     hop_advice::silent_protocol,
     message::Reply,
-    texts::{with_address, with_address_of_switch},
+    texts::{with_address, with_addresses},
 };
 pub(crate) use crate::error::with_causes;

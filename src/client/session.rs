@@ -52,7 +52,8 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
         let shutdown = admission.shared().shutdown();
         let (peer, challenges) = (accepted.peer, &admission.shared().denials().challenges);
         // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
-        // It is written where it stays: made first and moved then, all of its room would be copied.
+        // The box is made first and the future built inside it. Moving a finished future into a box
+        // copies all of its room.
         let room = Box::new_uninit();
         let requests = Box::into_pin(Box::write(room, requests(accepted, admission.shared())));
         let work = async {

@@ -152,7 +152,7 @@ pub fn run(flags: &cli::Service, registry: Registry, environment: &Environment) 
     }
 }
 
-/// What keeps the service from serving as the operator means it.
+/// The reasons why the service may not work as the operator intends.
 #[derive(Debug, Default)]
 struct Doubts {
     /// The problems of the configuration, beside missing variables.

@@ -440,7 +440,7 @@ fn is_copy(name: &str) -> bool {
 /// Files above this are not looked into.
 const BLANK_BYTES_MAX: u64 = 16;
 
-/// What to do about a file that is empty.
+/// Advice on an empty file.
 pub(crate) const EMPTY_HELP: &str =
     "write it again or remove it. To keep a file without settings, put a comment in it";
 const EMPTY: &str = "this file is empty. A running proxy that has read settings from it keeps them, and rejects the edit";

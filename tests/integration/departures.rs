@@ -72,6 +72,14 @@ async fn a_client_that_leaves_a_silent_member_after_seconds_counts_against_it() 
     }
 }
 
+/// Waits until `member` has been asked for something.
+async fn is_asked(member: &Double) {
+    member
+        .record()
+        .until("the request", |seen| (!seen.first()?.bytes.is_empty()).then_some(()))
+        .await;
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_soon_is_noticed_and_says_nothing_of_the_member() {
     for request in [CONNECT, GET, SOCKS] {
@@ -79,10 +87,7 @@ async fn a_client_that_leaves_soon_is_noticed_and_says_nothing_of_the_member() {
         let second = Double::start([Step::Answer(ANSWER.into())]).await;
         let proxy = pool([&first, &second]).await;
         let client = asks(&proxy, request).await;
-        first
-            .record()
-            .until("the request", |seen| (!seen.first()?.bytes.is_empty()).then_some(()))
-            .await;
+        is_asked(&first).await;
         drop(client);
         // The timeouts are 30 s and more.
         let end = first.record().until("its end", |seen| seen.first()?.is_ended.then_some(()));
@@ -102,10 +107,7 @@ async fn a_client_that_leaves_does_not_count_against_a_member_that_answers_other
         let second = Double::start([Step::Answer(ANSWER.into())]).await;
         let proxy = pool([&first, &second]).await;
         let client = asks(&proxy, request).await;
-        first
-            .record()
-            .until("the request", |seen| (!seen.first()?.bytes.is_empty()).then_some(()))
-            .await;
+        is_asked(&first).await;
         first.becomes([Step::Answer(ANSWER.into())]);
         assert!(exchange(proxy.address(), GET).await.starts_with("HTTP/1.1 200 "));
         sleep(LONG).await;

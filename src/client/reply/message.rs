@@ -331,11 +331,7 @@ impl Reply {
     fn text_for(&self, client: &Client) -> Cow<'_, str> {
         // The address of the socket, and not the `Host` field, which the client may have chosen.
         let reached = client.reached();
-        let text = self.text_at(reached.map(|address| (address, client.is_tls)));
-        match reached {
-            Some(address) => texts::with_address_of_switch(&text, address).into(),
-            None => text,
-        }
+        texts::with_addresses(&self.text, reached.map(|address| (address, client.is_tls)))
     }
 
     /// Returns the text with this address of the proxy in place of the example, and whether clients speak TLS to it.

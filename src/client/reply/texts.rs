@@ -180,6 +180,15 @@ pub(super) fn missing_hops(error: &ChainError) -> String {
     )
 }
 
+/// Returns `text` with this address of the proxy in place of the example, and in the commands that switch hops on.
+pub(crate) fn with_addresses(text: &str, address: Option<(SocketAddr, bool)>) -> Cow<'_, str> {
+    let text = with_address(text, address);
+    match address {
+        Some((address, _)) => with_address_of_switch(&text, address).into(),
+        None => text,
+    }
+}
+
 /// Returns `text` with this address of the proxy in place of the example, and whether clients speak TLS to it.
 pub(crate) fn with_address(text: &str, address: Option<(SocketAddr, bool)>) -> Cow<'_, str> {
     let Some((address, is_tls)) = address.filter(|_| text.contains(EXAMPLE_ADDRESS)) else {
@@ -194,7 +203,7 @@ pub(crate) fn with_address(text: &str, address: Option<(SocketAddr, bool)>) -> C
 }
 
 /// Names the proxy at `address` in advice to switch a hop, since the command may not find its configuration.
-pub(crate) fn with_address_of_switch(text: &str, address: SocketAddr) -> String {
+fn with_address_of_switch(text: &str, address: SocketAddr) -> String {
     // The name of a hop has no spaces, so the first ` on` after the beginning of a command belongs to that command.
     let mut parts = text.split(SWITCH);
     let mut addressed = parts.next().unwrap_or_default().to_owned();

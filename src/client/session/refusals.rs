@@ -43,7 +43,7 @@ pub(super) fn log_unauthorized(
     let has_tried = names.iter().any(|name| head.fields().values(name).next().is_some());
     if !has_tried {
         debug!(client = %client.peer, "authentication failed");
-        // The pages of the proxy say it themselves, to whoever asks for them.
+        // A request for a page of the proxy itself needs no line: its answer says which proxy asks.
         if let Target::Tunnel(target) = head.target() {
             challenged(client.peer, target, shared);
         } else if let Target::Resource(resource) = head.target() {

@@ -30,7 +30,7 @@ pub(super) struct Steps<'a> {
 /// The wait that is under way.
 struct Awaited {
     began: Instant,
-    /// What is waited for.
+    /// The answer or the handshake that the user waits for, in words.
     what: String,
     /// Whether the user was told.
     is_told: bool,
@@ -258,7 +258,7 @@ fn name(stage: &Stage) -> &'static str {
     }
 }
 
-/// How long a step takes before the user is told what it waits for.
+/// A step that takes longer than this has its wait shown to the user.
 const LONG: Duration = Duration::from_secs(2);
 const RED: &str = "\u{1b}[1;31m";
 const RESET: &str = "\u{1b}[0m";

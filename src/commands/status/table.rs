@@ -59,7 +59,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     failures(status, out)
 }
 
-/// What the columns of chains and hops count, and what counts otherwise.
+/// Explains the columns of chains and hops, and names the command that counts bytes on the wire.
 const WHAT_COUNTS: &str = "opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins \
                            and TLS with hops; `mooltiroute usage` has the bytes on the wire";
 

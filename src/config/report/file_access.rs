@@ -135,7 +135,7 @@ mod tests {
         let told = unreadable_configuration(&file, &denied).unwrap();
         assert!(told.contains(&format!("`{}` belongs to", file.display())), "{told}");
         assert!(told.ends_with("has the mode 0200"), "{told}");
-        // What is below a closed directory can't be seen, as if it were not there.
+        // The system reports a file in a closed directory like one that does not exist.
         let told = unreadable_configuration(&below, &denied).unwrap();
         assert!(told.contains(&format!("`{}` belongs to", directory.path().display())), "{told}");
         assert!(told.ends_with("has the mode 0700"), "{told}");

@@ -1,4 +1,4 @@
-//! What the clients of the proxy need to know, from the configuration in force.
+//! The facts about the configuration in force that clients of the proxy need.
 
 use std::net::SocketAddr;
 

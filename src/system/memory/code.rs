@@ -1,4 +1,4 @@
-//! Unmaps the code that ran last a while ago.
+//! Unmaps the program's code, most of which runs only at a start or a reload.
 //!
 //! The kernel maps sixteen pages of a program at each page that is missing. A start runs much code once, such as that which
 //! reads a configuration, and a reload runs it again. All of it counts as memory of the process from then on: three

@@ -167,7 +167,7 @@ impl Tree {
 }
 
 impl Tree {
-    /// Returns what to write instead of a list of hops, where the name of one chain is expected.
+    /// Returns what to write if the name of one chain is expected and a list of hops is there.
     fn chain_instead(&self, value: &Value, is_shown: bool) -> Option<String> {
         let list = match value {
             Value::Sequence(_) => Some(value),
