@@ -231,6 +231,7 @@ impl Chain {
         mut work: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, FailedAttempt> {
         trace.begins(|| self.stage(at, step, stop));
+        // The clock is read once, for the log, the deadline and the wait of a client that leaves.
         let begun = Instant::now();
         let is_logged = event_enabled!(Level::DEBUG);
         let work = poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -240,7 +241,7 @@ impl Chain {
             }
             Poll::Pending => Poll::Pending,
         });
-        let mut cause = match time::timeout(timeout, work).await {
+        let mut cause = match time::timeout_at(begun + timeout, work).await {
             Ok(Ok(done)) => {
                 if is_logged {
                     self.log_step(&self.stage(at, step, stop), begun, None);
