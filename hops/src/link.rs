@@ -152,7 +152,7 @@ pub struct LinkSettings {
     pub has_tls_key: bool,
     /// Whether the link has credentials for its hop.
     pub has_credentials: bool,
-    /// The key that the secret part of them is written in: `password`, `password_file` or `nt_hash`.
+    /// The key of their secret part: `password`, `password_file` or `nt_hash`.
     pub secret_key: &'static str,
 }
 

@@ -234,7 +234,7 @@ pub async fn probe(
     Ok(if is_reached { Verdict::Valid } else { Verdict::Invalid })
 }
 
-/// Waits for `work`, and tells the user on standard error what takes long. The steps on standard output are those that have
+/// Waits for `work`, and tells the user on standard error which step takes long. The steps on standard output are those that have
 /// ended.
 async fn telling_waits<F: Future>(steps: &Steps<'_>, mut work: Pin<&mut F>) -> F::Output {
     loop {
@@ -331,7 +331,7 @@ fn failure(reply: &Reply) -> serde_json::Value {
     })
 }
 
-/// How often it is looked at whether a step takes long.
+/// How often the running step is checked.
 const WAIT_CHECK: Duration = Duration::from_millis(100);
 
 const NOT_BY_TARGET: &str = "the target was not reached. A client gets this answer, and its page may say why; ask the administrator of that proxy";

@@ -155,7 +155,7 @@ pub fn run(flags: &cli::Service, registry: Registry, environment: &Environment) 
 /// The reasons why the service may not work as the operator intends.
 #[derive(Debug, Default)]
 struct Doubts {
-    /// The problems of the configuration, beside missing variables.
+    /// The problems of the configuration other than missing variables.
     invalid: Option<Problems>,
     /// About variables, which may still be set after the installation.
     variables: Vec<String>,

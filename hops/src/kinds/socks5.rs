@@ -35,7 +35,7 @@ struct Socks5 {
     address: Authority,
     tls: Option<TlsClient>,
     credentials: Option<UserPassword>,
-    /// The key that the password came from.
+    /// The key of the password.
     password_key: &'static str,
 }
 

@@ -113,7 +113,7 @@ pub(super) fn hung_up(stage: &Stage) -> String {
 /// Advice for a hop that closed the connection instead of answering a plain request.
 pub(super) fn cut_plain_request(stage: &Stage) -> String {
     let Stage { stop, settings, .. } = stage;
-    // Servers of TLS close a connection on which they read a request without.
+    // TLS servers close a connection on which they read a request that is not TLS.
     let https = match stop.port() {
         80 => String::new(),
         443 | 8443 => {

@@ -337,7 +337,7 @@ pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'
         (ProxyError::HttpResponseTimeout, None) => {
             "Check the server; if it needs longer, raise `timeouts.response`.".into()
         }
-        // A server of TLS closes the connection when it reads a request without.
+        // A TLS server closes the connection when it reads a request that is not TLS.
         (ProxyError::ConnectionTerminated, Some(stage)) => {
             hop_advice::cut_plain_request(stage).into()
         }

@@ -62,7 +62,7 @@ impl From<&ChainError> for FailureVerdict {
                 texts::preferences_summary(*invalid),
                 texts::other_preferences(*invalid),
             ),
-            // No client is left to read this.
+            // The client that would read this has gone.
             Cause::Timeout(..) | Cause::ClientLeft(_) => timed_out(stage),
             Cause::Dial(error) => not_dialled(stage, error),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),

@@ -77,7 +77,7 @@ fn challenged(peer: SocketAddr, target: &Authority, shared: &Shared) {
     }
 }
 
-/// Waits whether the client at `peer`, whose connection is closed, comes back with the credentials that it was asked for.
+/// Waits to see whether the client at `peer`, whose connection is closed, comes back with credentials.
 /// Logs that it was refused if it does not.
 ///
 /// Without this line nothing would say which proxy has refused the client: it shows only the status 407, which the next

@@ -40,7 +40,7 @@ pub enum InvalidUrl {
         "this has neither a scheme nor a port; write `https://HOST/`, `http://HOST/` or `HOST:PORT`"
     )]
     Bare,
-    /// The scheme has not exactly `://` behind it.
+    /// The scheme is not followed by exactly `://`.
     #[error("the scheme of a URL has `://` behind it; write `{0}://HOST/`")]
     Slashes(&'static str),
     /// The text has a path, and no scheme.

@@ -96,7 +96,7 @@ impl<'a> Steps<'a> {
         Self { notes: RefCell::new(notes), rounds: Arc::default(), wait: RefCell::default() }
     }
 
-    /// Notes what is waited for from now on.
+    /// Notes the wait that begins now.
     pub(super) fn awaits(&self, what: String) {
         let (began, is_told) = (Instant::now(), false);
         *self.wait.borrow_mut() = Some(Awaited { began, what, is_told });

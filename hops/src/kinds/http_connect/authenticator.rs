@@ -41,7 +41,7 @@ pub(super) struct Authenticator {
     ntlm_domain: Mutex<Option<String>>,
     /// The parts of the login that a page of the proxy might repeat.
     secrets: RequestSecrets,
-    /// The key that the password or its hash is written in.
+    /// The key of the password or of its hash.
     secret_key: &'static str,
 }
 
@@ -160,7 +160,7 @@ impl Authenticator {
         Self { secret_key, ..self }
     }
 
-    /// The key that the password or its hash is written in.
+    /// The key of the password or of its hash.
     pub(super) fn secret_key(&self) -> &'static str {
         self.secret_key
     }

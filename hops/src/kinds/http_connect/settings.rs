@@ -43,7 +43,7 @@ pub(super) struct Written<'a> {
     pub(super) schemes: Option<Vec<Scheme>>,
     pub(super) username: Option<Secret>,
     pub(super) password: Option<Secret>,
-    /// The key that the password came from.
+    /// The key of the password.
     pub(super) password_key: &'static str,
     pub(super) nt_hash: Option<Secret>,
     pub(super) kerberos: Option<KerberosSettings>,

@@ -50,7 +50,7 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
             Meaning::Busy,
             "The account has too many connections open at once. Open fewer, or choose a larger plan.",
         ),
-        // The status alone does not say what there is too much of.
+        // The status alone does not say which limit was reached.
         (429, _) => (
             Meaning::Busy,
             "The account may have too many connections open at once, or open them too fast. Wait a moment and open fewer, \
