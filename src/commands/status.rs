@@ -97,6 +97,11 @@ pub(super) fn process_at(address: SocketAddr) -> Option<u64> {
     ask::ask(reachable(address), None).ok()?["pid"].as_u64()
 }
 
+/// Whether the proxy at `address` answers, and rejects the credentials of `auth`.
+pub(super) fn rejects(address: SocketAddr, auth: &Auth) -> bool {
+    matches!(ask::ask(address, Some(auth)), Err(ask::NoStatus::Unauthorized))
+}
+
 /// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
 fn aim(choice: &ProxyChoice, registry: Registry, environment: &Environment) -> Result<Aim, String> {
     let source = Source::find(choice.config.path.clone(), environment);

@@ -2,14 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
 
-use mooltiroute_hops::{Preferences, Registry, credentials};
-use zeroize::Zeroizing;
+use mooltiroute_hops::{Preferences, Registry};
 
 use super::bypass::no_proxy;
 use crate::{
@@ -322,18 +320,7 @@ impl ClientSettings {
     pub(in crate::commands) fn note_on_credentials(&self) -> Option<String> {
         let auth = self.auth.as_ref().filter(|_| self.scheme == "http")?;
         let address = self.address;
-        let login = credentials::basic(&auth.username, &auth.password).ok()?;
-        let mut socket = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-        socket.set_read_timeout(Some(PATIENCE)).ok()?;
-        socket.set_write_timeout(Some(PATIENCE)).ok()?;
-        let request = Zeroizing::new(format!(
-            "HEAD /healthz HTTP/1.1\r\nHost: {address}\r\nProxy-Authorization: {}\r\nConnection: close\r\n\r\n",
-            login.expose()
-        ));
-        socket.write_all(request.as_bytes()).ok()?;
-        let mut line = [0; "HTTP/1.1 407".len()];
-        socket.read_exact(&mut line).ok()?;
-        (line == *b"HTTP/1.1 407").then(|| {
+        status::rejects(address, auth).then(|| {
             format!(
                 "the proxy at {address} does not accept the username and the password of `server.auth` as this command finds \
                  them. If they come from variables, set these in this terminal as for the proxy; if the configuration has \
