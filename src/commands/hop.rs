@@ -381,7 +381,7 @@ fn switched(name: &str, state: HopState) -> String {
     match state {
         HopState::On | HopState::Off => format!("{name} is {state}"),
         HopState::Auto => {
-            format!("{name} has back the `enabled` of before `on` or `off`")
+            format!("{name} has the `enabled` back that it had before `on` or `off`")
         }
     }
 }

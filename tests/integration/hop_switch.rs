@@ -240,7 +240,9 @@ async fn auto_puts_the_condition_in_force_at_once_and_restores_its_text() {
         let (code, out, error) = hop(proxy.config(), &["corporate", "auto"]);
         assert_eq!(code, Some(0), "{error}");
         assert!(
-            out.contains("corporate has back the `enabled` of before `on` or `off`; generation "),
+            out.contains(
+                "corporate has the `enabled` back that it had before `on` or `off`; generation "
+            ),
             "{out}"
         );
         assert_way(is_met).await;

@@ -94,11 +94,11 @@ impl LoadCause {
                 "The server may speak no TLS at this port: then begin the `url` with `http://`."
             }
             Self::PerhapsTls if is_list => {
-                "Check the port of the `url` below `members_from`. The server may speak TLS at it: then begin the `url` with \
+                "Check the port of the `url` below `members_from`. The server may speak TLS there: then begin the `url` with \
                  `https://`."
             }
             Self::PerhapsTls => {
-                "Check the port of the `url` of this hop. The server may speak TLS at it: then begin the `url` with `https://`."
+                "Check the port of the `url` of this hop. The server may speak TLS there: then begin the `url` with `https://`."
             }
             Self::Content if is_list => {
                 "Check that the `url` below `members_from` leads to the list itself, as plain text with a proxy a line."

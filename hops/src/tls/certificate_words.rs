@@ -46,7 +46,9 @@ fn of_name(name: &str) -> Option<&'static str> {
         "CaUsedAsEndEntity" => {
             "it is the certificate of an authority (`CA:TRUE`), and no authority may show its own certificate here"
         }
-        "EndEntityUsedAsCa" => "it was issued by a certificate that is none of an authority",
+        "EndEntityUsedAsCa" => {
+            "it was issued by a certificate that does not belong to an authority"
+        }
         "PathLenConstraintViolated" | "MaximumPathDepthExceeded" => {
             "there are more authorities between it and the trusted one than allowed"
         }
@@ -67,7 +69,7 @@ fn of_name(name: &str) -> Option<&'static str> {
         | "UnsupportedSignatureAlgorithmForPublicKey"
         | "UnsupportedSignatureAlgorithmForPublicKeyContext"
         | "SignatureAlgorithmMismatch" => {
-            "it is signed by an algorithm that is not accepted, such as SHA-1"
+            "it is signed with an algorithm that is not accepted, such as SHA-1"
         }
         _ => return None,
     })

@@ -41,7 +41,7 @@ pub enum InvalidUrl {
     )]
     Bare,
     /// The scheme is not followed by exactly `://`.
-    #[error("the scheme of a URL has `://` behind it; write `{0}://HOST/`")]
+    #[error("the scheme of a URL is followed by `://`; write `{0}://HOST/`")]
     Slashes(&'static str),
     /// The text has a path, and no scheme.
     #[error(

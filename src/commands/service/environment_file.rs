@@ -147,9 +147,8 @@ impl EnvironmentFile {
             ));
         } else {
             // The text may be a part of a secret, so it is not repeated.
-            self.doubts.push(format!(
-                "line {line} has no name of a variable before its `=`, and is skipped"
-            ));
+            self.doubts
+                .push(format!("line {line} has no variable name before its `=`, and is skipped"));
         }
     }
 }

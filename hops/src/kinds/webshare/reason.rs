@@ -53,7 +53,7 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
         // The status alone does not say which limit was reached.
         (429, _) => (
             Meaning::Busy,
-            "The account may have too many connections open at once, or open them too fast. Wait a moment and open fewer, \
+            "The account may have too many connections open at once, or may open them too fast. Wait a moment and open fewer, \
              or choose a larger plan.",
         ),
         (_, "client_connect_forbidden_host") => (
