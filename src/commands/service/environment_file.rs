@@ -193,7 +193,7 @@ mod tests {
             &["the quote in line 1 is not closed"],
         );
         check("\nhunter2\nA=1", &[("A", "1")], &["line 2 has no `=`"]);
-        check("hunter 2=1\n", &[], &["line 1 has no name"]);
+        check("hunter 2=1\n", &[], &["line 1 has no variable name"]);
         check("A", &[], &["line 1 has no `=`"]);
     }
 }
