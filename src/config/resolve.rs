@@ -28,7 +28,7 @@ use crate::network::Network;
 
 use crate::config::{
     Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Protocol,
-    ServerConfig, Timeouts, raw,
+    ServerConfig, Shadowed, Timeouts, raw,
     report::{
         first_problems::Found,
         problem::{NAME_CHARS_MAX, is_name},
@@ -121,6 +121,7 @@ impl<'a> Resolver<'a> {
         }
         let warnings = std::mem::take(&mut self.warnings).into_problems().0;
         let overridden = Overridden::all(self.tree, self.hasher);
+        let shadowed = Shadowed::all(self.tree, self.hasher);
         Config {
             server,
             timeouts,
@@ -133,6 +134,7 @@ impl<'a> Resolver<'a> {
             overridden,
             warnings,
             replaced,
+            shadowed,
             has_variables: self.tree.has_variables(),
             written: None,
         }
