@@ -5,9 +5,10 @@ use std::{hash::RandomState, path::PathBuf, sync::Arc};
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
 use crate::config::{
-    Config, Environment, Level, ListenAddress, LogFormat, Problem, Problems, ServerConfig, Source,
+    Config, Credential, CredentialSource, Environment, Level, ListenAddress, LogFormat, Place,
+    Problem, Problems, ServerConfig, Source,
     edit::EditedFile,
-    hop_url::in_terms_of_urls,
+    hop_url::{in_terms_of_urls, url_in_words},
     report::{first_problems::Found, suggest::nearest},
     resolve::Resolver,
     source::{KeptTexts, Text},
@@ -39,6 +40,8 @@ pub(crate) struct ClientView {
     pub config: Config,
     /// The reasons why `server.auth` is not known, though it is written.
     pub auth_problems: Problems,
+    /// The places of the credentials in `server.auth` that are written out, by their keys.
+    pub auth_places: Vec<(String, Place)>,
 }
 
 /// Loads one source, as often as needed.
@@ -115,6 +118,14 @@ impl Loader {
         resolver.fills_in_hops = true;
         let mut config = resolver.resolve();
         problems.append(resolver.problems);
+        let place = |credential: &Credential| {
+            let key = Key::Name(credential.setting.clone());
+            let path = KeyPath::of(["server", "auth"]).then(key);
+            let is_written = credential.origin == CredentialSource::Written;
+            let place = is_written.then(|| tree.place(&path, Part::Value)).flatten()?;
+            Some((credential.setting.clone(), place))
+        };
+        let auth_places = config.server.credentials.iter().filter_map(place).collect();
         let (hops, auth) = (KeyPath::of(["hops"]), KeyPath::of(["server", "auth"]));
         let mut problems = problems.into_problems().0;
         problems.retain(|problem| problem.path.below(&hops).is_none());
@@ -127,7 +138,7 @@ impl Loader {
             // A part of it may be a template that was not completed.
             config.server.auth = None;
         }
-        Ok(ClientView { config, auth_problems: self.shown(Problems(of_auth)) })
+        Ok(ClientView { config, auth_problems: self.shown(Problems(of_auth)), auth_places })
     }
 
     /// Builds the configuration of `texts`, which were read before, for the present facts about the network. Reads only
@@ -173,6 +184,11 @@ impl Loader {
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
         let mut config = resolver.resolve();
+        if let Source::CommandLine { text, .. } = &self.source {
+            for hop in &mut config.hops {
+                hop.url = Some(url_in_words(&hop.name, text).into());
+            }
+        }
         let warnings = std::mem::take(&mut config.warnings);
         config.warnings = self.shown(Problems(warnings)).0;
         if config.hops.iter().any(|hop| hop.condition.is_some()) {

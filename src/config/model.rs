@@ -168,6 +168,8 @@ pub struct NamedHop {
     pub rotate_after: Option<Duration>,
     /// Whether it refuses every request, because the conditions of all its members have switched these off.
     pub(crate) has_all_members_off: bool,
+    /// The words that name the URL of the command line that the hop comes from, such as "the URL of `--hop`".
+    pub(crate) url: Option<Arc<str>>,
     /// `None` only for a disabled hop with a variable that is not set.
     pub hop: Option<Arc<dyn Hop>>,
 }

@@ -145,7 +145,7 @@ impl<'a> Journey<'a> {
     /// Describes the members that failed at `position`, the last one included. Returns `None` if that was the only one.
     pub(super) fn failed_members(&self, position: usize) -> Option<FailedMembers> {
         let (_, before) = self.failed_members.iter().find(|(at, _)| *at == position)?;
-        let ChainHop { name, hop } = self.chain.hops.get(position)?;
+        let ChainHop { name, hop, .. } = self.chain.hops.get(position)?;
         let count = before + 1;
         // A member may be a pool itself, whose members are counted here one by one.
         let are_all = count >= hop.members().len();
