@@ -1,5 +1,6 @@
 //! `mooltiroute env`: prints the lines that point a shell at the proxy.
 
+mod auth_origins;
 pub(super) mod bypass;
 pub(super) mod settings;
 mod shell;

@@ -9,7 +9,7 @@ use std::{
 
 use mooltiroute_hops::{Preferences, Registry};
 
-use super::bypass::no_proxy;
+use super::{auth_origins::AuthOrigins, bypass::no_proxy};
 use crate::{
     cli::ProxyChoice,
     commands::{complain, running, status},
@@ -33,6 +33,8 @@ pub(in crate::commands) struct ClientSettings {
     /// The facts of the listener's certificate that clients check, if it speaks TLS.
     tls: Option<ClientChecks>,
     auth: Option<Auth>,
+    /// The places that these credentials come from.
+    auth_origins: AuthOrigins,
     /// The reasons why `server.auth` is not known, though clients need it.
     unknown_auth: Option<String>,
     no_proxy: Vec<String>,
@@ -146,10 +148,11 @@ impl ClientSettings {
         listening: Vec<SocketAddr>,
         wanted: &[SocketAddr],
     ) -> Result<Self, String> {
-        let ClientView { config, auth_problems } = view;
+        let ClientView { config, auth_problems, auth_places } = view;
         let unknown_auth =
             (!auth_problems.0.is_empty()).then(|| format!("{auth_problems}\n{SET_VARIABLE}"));
-        Ok(Self { unknown_auth, ..Self::of_config(config, listening, wanted)? })
+        let auth_origins = AuthOrigins::new(&config.server.credentials, auth_places);
+        Ok(Self { unknown_auth, auth_origins, ..Self::of_config(config, listening, wanted)? })
     }
 
     /// Returns the settings that a proxy has in force whose files are invalid now, as `problems` says.
@@ -183,6 +186,7 @@ impl ClientSettings {
             address,
             tls: None,
             auth: None,
+            auth_origins: AuthOrigins::default(),
             unknown_auth: facts.needs_credentials.then(|| FILES_INVALID.to_owned()),
             no_proxy,
             takes_preferences,
@@ -279,6 +283,7 @@ impl ClientSettings {
             address,
             tls,
             auth,
+            auth_origins: AuthOrigins::default(),
             unknown_auth: None,
             no_proxy,
             takes_preferences,
@@ -323,8 +328,8 @@ impl ClientSettings {
         status::rejects(address, auth).then(|| {
             format!(
                 "the proxy at {address} does not accept the username and the password of `server.auth` as this command finds \
-                 them. If they come from variables, set these in this terminal as for the proxy; if the configuration has \
-                 changed, run `mooltiroute reload`"
+                 them{}",
+                self.auth_origins
             )
         })
     }
@@ -495,6 +500,7 @@ mod tests {
             address: "127.0.0.1:8888".parse().unwrap(),
             tls: None,
             auth,
+            auth_origins: AuthOrigins::default(),
             unknown_auth: None,
             no_proxy: vec!["localhost".into(), "127.0.0.0/8".into()],
             takes_preferences: true,
