@@ -44,6 +44,16 @@ pub(crate) struct ClientView {
     pub auth_places: Vec<(String, Place)>,
 }
 
+/// A configuration that may be invalid.
+struct ResolvedTexts {
+    config: Config,
+    problems: Found,
+    /// The files beside the YAML that settings name.
+    named: Vec<PathBuf>,
+    /// Whether it is invalid, and keys are indented so that they may be meant to be elsewhere.
+    is_mendable: bool,
+}
+
 /// Loads one source, as often as needed.
 #[derive(Clone, Debug)]
 pub struct Loader {
@@ -173,6 +183,34 @@ impl Loader {
         kept: Arc<KeptTexts>,
         Problems(unreadable): Problems,
     ) -> (Result<Config, Problems>, Vec<PathBuf>) {
+        let written = self.resolve_texts(&kept, unreadable.clone(), false);
+        // Only an invalid configuration is mended, so that no guess can change the meaning of a valid one. A guess that
+        // explains less than it adds is dropped.
+        let mended = written.is_mendable.then(|| self.resolve_texts(&kept, unreadable, true));
+        let fewest = |written: ResolvedTexts| match mended {
+            Some(mended) if mended.problems.count() <= written.problems.count() => mended,
+            _ => written,
+        };
+        let ResolvedTexts { mut config, problems, named, .. } = fewest(written);
+        if config.hops.iter().any(|hop| hop.condition.is_some()) {
+            // A change of the network builds the configuration again from the texts in force. What is on disk
+            // by then may be invalid.
+            config.written = Some(kept);
+        }
+        match problems.is_empty() {
+            true => (Ok(config), named),
+            false => (Err(self.shown(problems.into_problems())), named),
+        }
+    }
+
+    /// Resolves `kept`. With `mends`, keys that are indented too little or too much are taken for what they are meant as, and
+    /// each such mistake is a problem.
+    fn resolve_texts(
+        &self,
+        kept: &KeptTexts,
+        unreadable: Vec<Problem>,
+        mends: bool,
+    ) -> ResolvedTexts {
         let (mut tree, faults) = Tree::new(kept.copy());
         let mut problems = Found::default();
         problems.extend(unreadable);
@@ -183,6 +221,7 @@ impl Loader {
         // that is disabled there may have unset variables.
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
+        resolver.mends = mends;
         let mut config = resolver.resolve();
         if let Source::CommandLine { text, .. } = &self.source {
             for hop in &mut config.hops {
@@ -191,11 +230,6 @@ impl Loader {
         }
         let warnings = std::mem::take(&mut config.warnings);
         config.warnings = self.shown(Problems(warnings)).0;
-        if config.hops.iter().any(|hop| hop.condition.is_some()) {
-            // A change of the network builds the configuration again from the texts in force. What is on disk
-            // by then may be invalid.
-            config.written = Some(kept);
-        }
         let named = resolver.named_files();
         problems.append(resolver.problems);
         config.warnings.extend(self.source.doubtful_files(&named));
@@ -203,10 +237,8 @@ impl Loader {
         if is_complete {
             problems.extend(self.misused_options(&tree));
         }
-        match problems.is_empty() {
-            true => (Ok(config), named),
-            false => (Err(self.shown(problems.into_problems())), named),
-        }
+        let is_mendable = !problems.is_empty() && tree.is_mendable();
+        ResolvedTexts { config, problems, named, is_mendable }
     }
 
     /// Puts problems into the terms of what the operator wrote: files, or URLs on the command line.
@@ -341,7 +373,7 @@ mod tests {
         loader.registry = kinds::builtin().with::<Mute>();
         let problems = loader.load().unwrap_err().to_string();
         assert!(
-            problems.contains("hops.a: `a` can't be built, and does not say why"),
+            problems.contains("hops: `a` can't be built, and does not say why"),
             "{problems}"
         );
     }

@@ -3,6 +3,7 @@
 mod advice;
 mod indented;
 mod report;
+mod split_items;
 mod variables;
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -37,6 +38,8 @@ pub(crate) struct Tree {
     beneath: Vec<(KeyPath, &'static str, Value)>,
     /// The first values of earlier files that later ones have replaced.
     replaced: Vec<ReplacedValue>,
+    /// The keys that are not where they belong: the paths at which they are now, and those at which they are written.
+    moved: Vec<(KeyPath, KeyPath)>,
 }
 
 /// A value of one file that a later file has replaced.
