@@ -50,6 +50,9 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
     if let Some(note) = settings.note_on_credentials().filter(|_| flags.with_credentials) {
         complain(&note);
     }
+    if let Some(note) = settings.note_on_stale_variables(environment) {
+        complain(&note);
+    }
     if let Some(note) = settings.note_on_sessions() {
         complain(&note);
     }

@@ -372,10 +372,7 @@ mod tests {
         let mut loader = loader(&directory, Overrides::default());
         loader.registry = kinds::builtin().with::<Mute>();
         let problems = loader.load().unwrap_err().to_string();
-        assert!(
-            problems.contains("hops: `a` can't be built, and does not say why"),
-            "{problems}"
-        );
+        assert!(problems.contains("hops: `a` can't be built, and does not say why"), "{problems}");
     }
 
     fn load(text: &str, overrides: Overrides) -> Result<Config, String> {
