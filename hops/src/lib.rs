@@ -76,7 +76,7 @@ pub use crate::{
     glob::Glob,
     hop::{
         AnswerRecord, ChooseError, Chosen, Description, Hop, HopConfig, LoginShape, MemberStatus,
-        PlainForm, Selection, UrlKeys,
+        PlainForm, Selection, SettingMeaning, UrlKeys,
     },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,

@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     client::reply::with_causes,
-    config::{Config, Environment, Loader, Overridden, source::KeptTexts},
+    config::{Config, Environment, Loader, Overridden, Shadowed, source::KeptTexts},
     control::{
         ControlServer,
         api::Api,
@@ -32,7 +32,10 @@ use crate::{
     metrics::Metrics,
     network::Network,
     proxy::{
-        changes::edited_in_vain, direct::direct_now, listeners::Listeners, server::Server,
+        changes::{edited_beneath, edited_in_vain},
+        direct::direct_now,
+        listeners::Listeners,
+        server::Server,
         watch::Watch,
     },
     state::{generation::Generation, shared::Shared},
@@ -53,6 +56,8 @@ pub(crate) struct Reloads {
     rejected: Option<Vec<String>>,
     /// The values in the files that options of the command line override.
     overridden: Vec<Overridden>,
+    /// The values in the files that later files override.
+    shadowed: Vec<Shadowed>,
     /// The files of the configuration in force, if it depends on the network.
     written: Option<Arc<KeptTexts>>,
 }
@@ -86,14 +91,15 @@ impl Reloads {
             log: None,
             rejected: None,
             overridden: Vec::new(),
+            shadowed: Vec::new(),
             written: None,
         }
     }
 
-    /// Starts with `overridden`, so that a later edit of one of these settings is noticed.
+    /// Starts with what options and later files override, so that a later edit of one of these settings is noticed.
     #[must_use]
-    pub(crate) fn over(self, overridden: Vec<Overridden>) -> Self {
-        Self { overridden, ..self }
+    pub(crate) fn over(self, overridden: Vec<Overridden>, shadowed: Vec<Shadowed>) -> Self {
+        Self { overridden, shadowed, ..self }
     }
 
     /// Starts with `written`, from which the configuration is built again when the network changes.
@@ -254,6 +260,7 @@ impl Reloads {
             self.shared().live().current().built_hops().for_each(|(_, hop)| hop.release());
         }
         let current = self.shared().live().current();
+        self.tell_edits_beneath(&config, &current);
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
             // Only the meaning counts: an edit of a comment makes no generation. The log mentions it if an
@@ -304,6 +311,20 @@ impl Reloads {
                 self.reject(vec![problem], call)
             }
         }
+    }
+
+    /// Logs the settings that were edited in one file while a later file has them.
+    fn tell_edits_beneath(&mut self, config: &Config, current: &Generation) {
+        let (old, new) = (&self.shadowed, &config.shadowed);
+        for edit in edited_beneath(old, new, &current.outline, &config.outline) {
+            info!(
+                setting = %edit.path,
+                file = &*edit.file,
+                overridden_by = %edit.by,
+                "an edit has no effect: a later file has this setting"
+            );
+        }
+        self.shadowed.clone_from(&config.shadowed);
     }
 
     fn shared(&self) -> &Arc<Shared> {

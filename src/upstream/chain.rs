@@ -63,6 +63,8 @@ pub(crate) struct ChainHop {
     pub name: Arc<str>,
     /// The hop itself, shared by all chains that hold it.
     pub hop: Arc<dyn Hop>,
+    /// The words that name its URL, if it comes from the command line.
+    pub url: Option<Arc<str>>,
 }
 
 /// A connection that a chain has opened.
@@ -346,7 +348,7 @@ mod tests {
     }
 
     fn note(name: &str, address: Authority, silent: bool) -> ChainHop {
-        ChainHop { name: name.into(), hop: Arc::new(Note { address, silent }) }
+        ChainHop { name: name.into(), hop: Arc::new(Note { address, silent }), url: None }
     }
 
     #[tokio::test]

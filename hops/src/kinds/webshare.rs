@@ -24,7 +24,7 @@ use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, Link, LinkSettings, LoginShape,
     OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret, Sessions,
-    Tunnel, async_trait, credentials,
+    SettingMeaning, Tunnel, async_trait, credentials,
 };
 
 /// The settings of Webshare's gateway.
@@ -86,6 +86,7 @@ struct Webshare {
     /// The parts of a username for a client's preferences; `None` if clients have no say.
     by_client: Option<ByClient>,
     requires_session: bool,
+    meanings: [SettingMeaning; 2],
 }
 
 /// The gateway with one username: one exit, or with `-rotate` a new one for each connection.
@@ -147,6 +148,7 @@ impl HopConfig for WebshareConfig {
         let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
         let fixed_username = username_form(&wish);
         let requires_session = self.sessions.are_required();
+        let meanings = [self.session.meaning(), self.sessions.meaning()];
         let by_client = match self.sessions {
             Sessions::Fixed => None,
             Sessions::ByClient | Sessions::ByClientRequired => {
@@ -176,7 +178,7 @@ impl HopConfig for WebshareConfig {
             head_bytes_max,
             lacks_session,
         });
-        Ok(Arc::new(Webshare { exit, fixed_username, by_client, requires_session }))
+        Ok(Arc::new(Webshare { exit, fixed_username, by_client, requires_session, meanings }))
     }
 }
 
@@ -213,6 +215,10 @@ impl Hop for Webshare {
                 .or_else(|| self.fixed_username.clone()),
         };
         text.map(|text| LoginShape { name: "username".into(), text }).into_iter().collect()
+    }
+
+    fn session_meanings(&self) -> Vec<SettingMeaning> {
+        self.meanings.to_vec()
     }
 
     fn describe(&self) -> Description<'_> {

@@ -78,8 +78,6 @@ pub(super) const SILENT_TARGET: &str = "It accepted the connection and says noth
 // Failures of a hop.
 pub(super) const KEEPS_CLOSING: &str =
     "It closes the connection after each step of its authentication. Look at its log.";
-pub(super) const LARGE_HEAD: &str =
-    "No proxy sends that much. Check that `address` is that of an HTTP proxy.";
 pub(super) const CHECK_SETTINGS: &str = "Check the settings of this hop.";
 
 // Failures of TLS with the target.
@@ -332,10 +330,11 @@ pub(super) fn bad_response(
 /// Advice about an answer that can't be passed on. It came from the hop of `stage`, or from the origin if there is none.
 pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'static, str> {
     match (error, stage) {
-        (ProxyError::HttpResponseTimeout, Some(_)) => {
-            "The hop, or the server behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`."
-                .into()
-        }
+        (ProxyError::HttpResponseTimeout, Some(stage)) => format!(
+            "The hop, or the server behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`{}.",
+            hop_advice::needs_file(stage)
+        )
+        .into(),
         (ProxyError::HttpResponseTimeout, None) => {
             "Check the server; if it needs longer, raise `timeouts.response`.".into()
         }
@@ -425,20 +424,28 @@ pub(super) fn refused_with_credentials(stage: &Stage) -> String {
 }
 
 /// Says how long credentials are held back, and what ends that.
-pub(super) fn held_back(wait: Duration) -> String {
+pub(super) fn held_back(wait: Duration, is_of_url: bool) -> String {
     let later = if wait > SHORT_HOLD { "" } else { AFTER_ANOTHER };
+    let end = match is_of_url {
+        true => "A start with another URL ends the wait at once.",
+        false => {
+            "An edit of the hop or `mooltiroute reload` ends the wait at once; if they come from variables, a restart does."
+        }
+    };
     format!(
-        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest{later}. An \
-         edit of the hop or `mooltiroute reload` ends the wait at once; if they come from variables, a restart does.",
+        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest{later}. {end}",
         duration::in_words(duration::whole_seconds(wait))
     )
 }
 
 /// Says how long a ticket that was refused is held back, and what ends that.
-pub(super) fn ticket_held_back(wait: Duration) -> String {
+pub(super) fn ticket_held_back(wait: Duration, is_of_url: bool) -> String {
+    let end = match is_of_url {
+        true => "Another ticket or a restart",
+        false => "Another ticket, an edit of the hop or `mooltiroute reload`",
+    };
     format!(
-        "Mooltiroute sends this ticket again in {} at the earliest. Another ticket, an edit of the hop or `mooltiroute reload` \
-         ends the wait at once.",
+        "Mooltiroute sends this ticket again in {} at the earliest. {end} ends the wait at once.",
         duration::in_words(duration::whole_seconds(wait))
     )
 }
@@ -454,7 +461,7 @@ const SHORT_HOLD: Duration = Duration::from_secs(300);
 const AFTER_ANOTHER: &str = ", and waits longer after another rejection, up to 35 min";
 
 pub(super) fn slow_to_connect(stage: &Stage) -> String {
-    format!("{} Or raise `timeouts.connect`.", is_it_up(stage))
+    format!("{} Or raise `timeouts.connect`{}.", is_it_up(stage), hop_advice::needs_file(stage))
 }
 
 pub(super) fn is_it_up(stage: &Stage) -> Cow<'static, str> {

@@ -163,7 +163,7 @@ fn hop_failed(stage: &Stage, error: &HopError) -> FailureVerdict {
         return FailureVerdict::new(ProxyError::HttpProtocol, why.clone(), texts::CHECK_SETTINGS);
     }
     if let HopError::NoCredentials(missing) = error {
-        return no_credentials(missing);
+        return no_credentials(stage, missing);
     }
     if let HopError::NoChoice(reason) = error {
         let NoChoice { summary, advice, .. } = &**reason;
@@ -203,7 +203,7 @@ fn hop_failed(stage: &Stage, error: &HopError) -> FailureVerdict {
         HopError::HeadTooLarge { .. } => (
             ProxyError::HttpResponseHeaderSectionSize,
             "answer head too large",
-            texts::LARGE_HEAD.into(),
+            hop_advice::large_head(stage).into(),
         ),
         HopError::Certificate(rejected) => (
             ProxyError::TlsCertificate,
@@ -237,20 +237,31 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    fn of_logon(wait: Duration) -> Self {
-        Self { text: texts::held_back(wait), of_probe: texts::PROBE_IS_A_LOGON }
+    fn of_logon(wait: Duration, is_of_url: bool) -> Self {
+        Self { text: texts::held_back(wait, is_of_url), of_probe: texts::PROBE_IS_A_LOGON }
     }
 
-    fn of_ticket(wait: Duration) -> Self {
-        Self { text: texts::ticket_held_back(wait), of_probe: texts::PROBE_SENDS_THE_TICKET }
+    fn of_ticket(wait: Duration, is_of_url: bool) -> Self {
+        Self {
+            text: texts::ticket_held_back(wait, is_of_url),
+            of_probe: texts::PROBE_SENDS_THE_TICKET,
+        }
     }
 }
 
-fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
+/// Adds to the advice of a kind, which names keys, where these are in a URL of the command line.
+fn with_settings_of_url(stage: &Stage, advice: String) -> String {
+    match &stage.url {
+        Some(url) => format!("{advice} {}", hop_advice::settings_of_url(url)),
+        None => advice,
+    }
+}
+
+fn no_credentials(stage: &Stage, missing: &MissingCredentials) -> FailureVerdict {
     let summary = missing.summary.clone();
-    let advice = missing.advice.clone();
+    let advice = with_settings_of_url(stage, missing.advice.clone());
     let mut verdict = FailureVerdict::new(ProxyError::ProxyConfiguration, summary, advice);
-    verdict.hold = missing.retry_after.map(Hold::of_logon);
+    verdict.hold = missing.retry_after.map(|wait| Hold::of_logon(wait, stage.url.is_some()));
     // A server of credentials that is silent makes the client wait as a silent hop does.
     if missing.is_timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
@@ -357,10 +368,16 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         _ => (ProxyError::HttpProtocol, hop_advice::perhaps_a_web_server(stage).into()),
     };
     // The advice of a kind knows the provider, so it takes the place of the general one.
-    let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
+    let advice = match (&refusal.advice, refusal.meaning) {
+        (Some(of_kind), Meaning::Credentials) => {
+            with_settings_of_url(stage, of_kind.clone()).into()
+        }
+        (Some(of_kind), _) => of_kind.clone().into(),
+        (None, _) => advice,
+    };
     let mut verdict = FailureVerdict::new(error, refusal_summary(stage, refusal), advice);
     let hold = if refusal.is_of_ticket { Hold::of_ticket } else { Hold::of_logon };
-    verdict.hold = refusal.held_back.map(hold);
+    verdict.hold = refusal.held_back.map(|wait| hold(wait, stage.url.is_some()));
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();

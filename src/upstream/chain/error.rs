@@ -63,6 +63,8 @@ pub struct Stage {
     pub next: Option<Arc<str>>,
     /// Whether the hop had to be logged in to first, before it could be asked.
     pub is_login: bool,
+    /// The words that name the hop's URL, if it comes from the command line.
+    pub url: Option<Arc<str>>,
 }
 
 /// A step at a stop.
@@ -116,6 +118,7 @@ impl Stage {
         stop: Authority,
     ) -> Self {
         let list = member.as_ref().and_then(|_| hop?.hop.list());
+        let url = hop.and_then(|hop| hop.url.clone());
         let hop = hop.map(|hop| Arc::clone(&hop.name));
         let settings = LinkSettings::default();
         let through = Vec::new();
@@ -130,6 +133,7 @@ impl Stage {
             list,
             next: None,
             is_login: false,
+            url,
         }
     }
 

@@ -163,7 +163,7 @@ impl<'a> Journey<'a> {
     pub(super) fn failed_members(&self, position: usize) -> Option<FailedMembers> {
         let failed = self.failed_members.iter().filter(|(at, _)| *at == position);
         let members: Vec<_> = failed.map(|(_, member)| member.clone()).collect();
-        let ChainHop { name, hop } = self.chain.hops.get(position)?;
+        let ChainHop { name, hop, .. } = self.chain.hops.get(position)?;
         // A member may be a pool itself, whose members are counted here one by one.
         let are_all = members.len() >= hop.members().len();
         (members.len() > 1).then(|| FailedMembers { hop: Arc::clone(name), members, are_all })
