@@ -84,7 +84,7 @@ pub use crate::{
     pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     readiness::{Readiness, Unready},
-    refusal::{HttpRefusal, Meaning, Party, Refusal},
+    refusal::{HttpRefusal, Meaning, Party, Refusal, SentLogin},
     registry::{Kind, Registry},
     rounds::ObserveRounds,
     secret::Secret,

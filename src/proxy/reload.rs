@@ -200,7 +200,7 @@ impl Reloads {
                 // they are dropped.
                 let is_news = watch.set_named(&files);
                 if is_news || !watch.is_undisturbed().await {
-                    watch.complete().await;
+                    watch.complete_again().await;
                     continue;
                 }
             }
@@ -255,7 +255,8 @@ impl Reloads {
         }
         self.overridden.clone_from(&config.overridden);
         // An operator who has had an account unlocked has nothing to edit.
-        if matches!(call, Call::Signal | Call::Order) {
+        let is_by_operator = matches!(call, Call::Signal | Call::Order);
+        if is_by_operator {
             self.shared().live().current().built_hops().for_each(|(_, hop)| hop.release());
         }
         let current = self.shared().live().current();
@@ -278,9 +279,9 @@ impl Reloads {
             // The operator may have changed the value of a variable, which the files don't show.
             let mut notes = notes_on_replaced(&config);
             notes.extend(config.has_variables.then(note_on_variables));
-            // The operator may have changed the list, and not the files.
-            if matches!(call, Call::Order | Call::Signal) {
-                notes.extend(fetch_lists(&current));
+            // The operator may have changed a list or a PAC file, and not the files here.
+            if is_by_operator {
+                notes.extend(fetch_documents(&current));
             }
             return ReloadVerdict {
                 warnings,
@@ -299,7 +300,11 @@ impl Reloads {
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => {
                 self.end_rejection();
-                self.accept(config, prepared, &changed, None)
+                let mut verdict = self.accept(config, prepared, &changed, None);
+                if is_by_operator {
+                    verdict.notes.extend(fetch_documents(&self.shared().live().current()));
+                }
+                verdict
             }
             Err(error) => {
                 let problem = self.about_listeners(with_causes(&error)).await;
@@ -334,16 +339,25 @@ impl Reloads {
 /// How often files that change while they are read are read again.
 const LOADS_MAX: usize = 20;
 
-/// Fetches the lists at a URL again. Returns a note on them, if there are any.
-fn fetch_lists(generation: &Generation) -> Option<String> {
+/// Fetches the lists and the PAC files at URLs again. Returns a note on each sort of them that there is.
+fn fetch_documents(generation: &Generation) -> Vec<String> {
     let askers = generation.hops().iter().filter_map(|hop| Some((hop, hop.asker()?)));
-    let fetched = askers.filter(|(_, asker)| asker.state().kind == SourceKind::List);
-    let fetched = fetched.filter(|(_, asker)| asker.fetch_now());
-    let names: Vec<_> = fetched.map(|(hop, _)| format!("`{}`", hop.name)).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "the list of {} is fetched now; `mooltiroute status` shows the outcome",
-            names.join(", ")
-        )
-    })
+    let fetched = askers.filter(|(_, asker)| asker.fetch_now());
+    let (mut lists, mut pac_files) = (Vec::new(), Vec::new());
+    for (hop, asker) in fetched {
+        let names = match asker.state().kind {
+            SourceKind::PacFile => &mut pac_files,
+            _ => &mut lists,
+        };
+        names.push(format!("`{}`", hop.name));
+    }
+    let note = |(document, names): (&str, Vec<String>)| {
+        (!names.is_empty()).then(|| {
+            format!(
+                "the {document} of {} is fetched now; `mooltiroute status` shows the outcome",
+                names.join(", ")
+            )
+        })
+    };
+    [("list", lists), ("PAC file", pac_files)].into_iter().filter_map(note).collect()
 }

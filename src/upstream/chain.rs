@@ -3,6 +3,7 @@
 mod attempt;
 mod counted;
 mod error;
+mod failed_members;
 mod journey;
 mod last_hop;
 mod passage;
@@ -18,7 +19,8 @@ use mooltiroute_hops::{Authority, Eventual, Field, Hop, Request, Reuse, Tunnel};
 use self::{attempt::FailedAttempt, travel::Arrived};
 pub(crate) use self::{
     counted::ChainAccounts,
-    error::{Cause, ChainError, FailedMembers, Stage, Step},
+    error::{Cause, ChainError, Stage, Step},
+    failed_members::{FailedMember, FailedMembers, MemberFailure},
     last_hop::{LastHop, REFUSING_MEMBER},
     passage::{Passage, TakenHop},
     spares::ChainSpares,

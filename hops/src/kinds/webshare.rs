@@ -98,6 +98,7 @@ struct Exit {
     reuse: Reuse,
     pass_headers: PassHeaders,
     head_bytes_max: usize,
+    lacks_session: bool,
 }
 
 impl HopConfig for WebshareConfig {
@@ -167,8 +168,16 @@ impl HopConfig for WebshareConfig {
         let pass_headers =
             pass_headers(self.protocol, self.pass_headers, self.return_headers, &[])?;
         let head_bytes_max = context.head_bytes_max();
-        let exit =
-            Arc::new(Exit { address, alternatives, login, reuse, pass_headers, head_bytes_max });
+        let lacks_session = by_client.is_some();
+        let exit = Arc::new(Exit {
+            address,
+            alternatives,
+            login,
+            reuse,
+            pass_headers,
+            head_bytes_max,
+            lacks_session,
+        });
         Ok(Arc::new(Webshare { exit, fixed_username, by_client, requires_session, meanings }))
     }
 }
@@ -228,7 +237,8 @@ impl Hop for Webshare {
             Some(by_client) if !request.preferences.is_empty() => by_client
                 .login(request.preferences)
                 .map(|(login, reuse)| {
-                    let exit = Exit { login, reuse, ..Exit::clone(&self.exit) };
+                    let lacks_session = request.preferences.session.is_none();
+                    let exit = Exit { login, reuse, lacks_session, ..Exit::clone(&self.exit) };
                     Chosen::new(Arc::new(exit))
                 })
                 .map_err(ChooseError::from),
@@ -273,6 +283,10 @@ impl Link for Exit {
 
     fn reuse(&self) -> Reuse {
         self.reuse
+    }
+
+    fn lacks_session(&self) -> bool {
+        self.lacks_session
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {

@@ -189,6 +189,24 @@ pub(super) fn redirected(stage: &Stage, refusal: &Refusal) -> String {
     )
 }
 
+/// Advice for a hop that asks for a login to the network (RFC 6585 §6), as its gate does.
+pub(super) fn gate_of_network(stage: &Stage) -> String {
+    format!(
+        "The network wants a login first: open any `http://` page in a browser without this proxy, and log in. If no login \
+         page comes, check that {} is that of an HTTP proxy.",
+        place(stage)
+    )
+}
+
+/// Advice for a hop that answers a status that no standard has.
+pub(super) fn own_status(stage: &Stage, status: u16) -> String {
+    let hop = stage.hop_name().unwrap_or_default();
+    format!(
+        "No standard has the status {status}, so look for it in the documentation of the provider of `{hop}`: it may be about \
+         the account, the session or the target."
+    )
+}
+
 /// Returns the scheme and the host of a URL. The rest may have a token in it.
 fn origin_of(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;

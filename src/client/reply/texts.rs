@@ -90,6 +90,8 @@ pub(super) const TARGET_TLS: &str = "Check that it speaks TLS at this port; if i
 // Refusals of a hop.
 pub(super) const QUOTA: &str = "Look at this hop's account and credentials.";
 pub(super) const PAYMENT: &str = "Its provider wants to be paid: the account has no traffic left, or an invoice is open. Look at the account there.";
+pub(super) const TRAFFIC: &str = "It says that a limit on traffic is reached: the account may have no traffic left, or may use too much of it at \
+                                  once. Look at the account at its provider.";
 pub(super) const BUSY: &str = "It asks for fewer connections at once.";
 pub(super) const HOP_FAULT: &str = "It has a fault of its own; try again later.";
 pub(super) const FORBIDDEN: &str = "It lets no client go there; route this host another way.";
@@ -295,11 +297,11 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         (Step::Extend, _) => format!("{subject}, failed"),
         _ => format!("{subject} failed"),
     };
-    // Only the last member has words here. Without the number, its advice would hide that the others failed too.
-    let others = error
-        .failed_members
-        .as_ref()
-        .map(|failed| format!("{} of `{}` failed; the last: ", failed.in_words(), failed.hop));
+    // The rest is about the last member. Alone, its advice would hide that the others failed too, perhaps in other ways.
+    let others = error.failed_members.as_ref().map(|failed| {
+        let (number, how) = (failed.in_words(), failed.failures());
+        format!("{number} of `{}` failed ({how}); the last: ", failed.hop)
+    });
     let others = others.unwrap_or_default();
     let mut text = format!("Mooltiroute: {others}{failed}: {details}. {advice}");
     text.push_str(&missing_hops(error));
@@ -397,13 +399,25 @@ pub(super) fn expired_certificate(owner: &str) -> String {
     )
 }
 
-/// Advice about a hop that refused a request after it had accepted a login, or had got one.
+/// Advice about a hop that refused a request with the login for which it had asked.
 pub(super) fn refused_after_login(stage: &Stage) -> String {
     let hop = stage.hop_name().unwrap_or_default();
     let stop = &stage.stop;
     format!(
         "It refused the request after the login. The account may be locked, or not allowed to use `{hop}`; or `{hop}` does \
          not allow CONNECT to port {} of `{}`. Ask its administrator.",
+        stop.port(),
+        stop.host()
+    )
+}
+
+/// Advice about a hop that refused a request with credentials for which it had not asked.
+pub(super) fn refused_with_credentials(stage: &Stage) -> String {
+    let hop = stage.hop_name().unwrap_or_default();
+    let stop = &stage.stop;
+    format!(
+        "It may not allow CONNECT to port {} of `{}`: many proxies allow 443 only. Or the account may be locked, or not \
+         allowed to use `{hop}`: nothing says that it has looked at the credentials. Ask its administrator.",
         stop.port(),
         stop.host()
     )

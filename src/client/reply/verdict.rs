@@ -7,7 +7,11 @@ use mooltiroute_hops::{
     tls::RejectionReason,
 };
 
-use super::{hop_advice, reason_phrase::standard_phrase, texts};
+use super::{
+    hop_advice,
+    reason_phrase::{is_registered, standard_phrase},
+    texts,
+};
 use crate::{
     proxy_error::ProxyError,
     system::open_files,
@@ -298,7 +302,9 @@ fn target_failed(error: &HopError) -> FailureVerdict {
 fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     // 508 is the answer of a proxy such as this one to a request that comes back to it. That says
     // more than the meaning which a kind gives to the status.
-    let is_loop = refusal.http.as_ref().is_some_and(|http| http.status == 508);
+    let status = refusal.http.as_ref().map(|http| http.status);
+    let is_loop = status == Some(508);
+    let own_status = status.filter(|status| *status >= 400 && !is_registered(*status));
     let stage = &chain.stage;
     let (error, advice): (_, Cow<'static, str>) = match refusal.meaning {
         _ if is_loop => (ProxyError::ProxyLoopDetected, texts::LOOP_THROUGH_HOPS.into()),
@@ -308,10 +314,14 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         }
         Meaning::Quota => (ProxyError::ProxyConfiguration, texts::QUOTA.into()),
         Meaning::Forbidden => (ProxyError::HttpRequestDenied, texts::FORBIDDEN.into()),
-        Meaning::Policy if refusal.login.is_some() => {
-            (ProxyError::HttpProtocol, texts::refused_after_login(stage).into())
+        Meaning::Policy => {
+            let advice = match refusal.login {
+                Some(login) if login.was_asked_for => texts::refused_after_login(stage),
+                Some(_) => texts::refused_with_credentials(stage),
+                None => texts::refused_port(chain),
+            };
+            (ProxyError::HttpProtocol, advice.into())
         }
-        Meaning::Policy => (ProxyError::HttpProtocol, texts::refused_port(chain).into()),
         Meaning::Busy => (ProxyError::ConnectionLimitReached, texts::BUSY.into()),
         Meaning::UnknownName => (ProxyError::Dns, hop_advice::unknown_name(stage).into()),
         Meaning::Fault => (ProxyError::ProxyInternal, texts::HOP_FAULT.into()),
@@ -328,12 +338,25 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
             (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
         }
         // Providers send it when the traffic of an account is used up or not paid for.
-        Meaning::Unclear if refusal.http.as_ref().is_some_and(|http| http.status == 402) => {
+        Meaning::Unclear if status == Some(402) => {
             (ProxyError::ProxyConfiguration, texts::PAYMENT.into())
         }
         Meaning::Unsupported => (ProxyError::HttpProtocol, texts::UNSUPPORTED.into()),
         _ if refusal.http.as_ref().is_some_and(|http| (300..400).contains(&http.status)) => {
             (ProxyError::HttpProtocol, hop_advice::redirected(stage, refusal).into())
+        }
+        // What Apache and many providers send when an account has used up its traffic.
+        _ if status == Some(509) => (ProxyError::ProxyConfiguration, texts::TRAFFIC.into()),
+        // The gate of a network says so (RFC 6585 §6).
+        _ if status == Some(511) => {
+            (ProxyError::HttpProtocol, hop_advice::gate_of_network(stage).into())
+        }
+        _ if own_status.is_some() => {
+            let error = match is_server_error(refusal) {
+                true => ProxyError::DestinationUnavailable,
+                false => ProxyError::HttpProtocol,
+            };
+            (error, hop_advice::own_status(stage, own_status.unwrap_or_default()).into())
         }
         // The answer of a server that does not know the method (RFC 9110 §15.6.2).
         _ if refusal.http.as_ref().is_some_and(|http| http.status == 501) => {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use mooltiroute_hops::{Authority, ChooseError, HopError, InvalidPreferences, LinkSettings, tls};
 use thiserror::Error;
 
-use super::{ChainHop, Passage};
+use super::{ChainHop, FailedMembers, Passage};
 use crate::{
     duration::{in_words, whole_milliseconds},
     upstream::dial::DialError,
@@ -32,29 +32,11 @@ pub struct ChainError {
     pub switched_off: Arc<[Arc<str>]>,
 }
 
-/// Members of one hop that failed for the same connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedMembers {
-    /// The name of the hop.
-    pub hop: Arc<str>,
-    /// The number of them.
-    pub count: usize,
-    /// Whether the hop has no others.
-    pub are_all: bool,
-}
-
-impl FailedMembers {
-    /// Returns the number of them in words, such as `all 3 members`.
-    pub fn in_words(&self) -> String {
-        let Self { count, are_all, .. } = self;
-        format!("{}{count} members", if *are_all { "all " } else { "" })
-    }
-}
-
 /// Completes the text of an error of the last member that was tried.
 fn after_others(failed: Option<&FailedMembers>) -> String {
     failed.map_or_else(String::new, |failed| {
-        format!(" (the last of {} of `{}`, which failed)", failed.in_words(), failed.hop)
+        let (number, how) = (failed.in_words(), failed.failures());
+        format!(" (the last of {number} of `{}`, which failed: {how})", failed.hop)
     })
 }
 
@@ -113,7 +95,7 @@ pub enum Cause {
     /// The step took longer than this, as the setting of this name has it.
     #[error("no answer within {time} (`{setting}`)", time = in_words(whole_milliseconds(*.0)), setting = .1)]
     Timeout(Duration, &'static str),
-    /// The client left after the step had taken this long.
+    /// The client left when the step had taken this long.
     #[error("no answer for {}, after which the client left", in_words(whole_milliseconds(*.0)))]
     ClientLeft(Duration),
 }
