@@ -54,12 +54,24 @@ pub fn password(
     username: Option<&Secret>,
     context: &BuildContext<'_>,
 ) -> Result<Option<Secret>, InvalidSetting> {
+    either("password", "password_file", written, file, username, context)
+}
+
+/// As [`password`], for the settings `key` and `file_key`.
+pub(crate) fn either(
+    key: &str,
+    file_key: &str,
+    written: Option<Secret>,
+    file: Option<&Path>,
+    username: Option<&Secret>,
+    context: &BuildContext<'_>,
+) -> Result<Option<Secret>, InvalidSetting> {
     let Some(file) = file else { return Ok(written) };
     if written.is_some() {
-        let message = "can't be beside `password`; write one of the two";
-        return Err(InvalidSetting::new("password_file", message));
+        let message = format!("can't be beside `{key}`; write one of the two");
+        return Err(InvalidSetting::new(file_key, message));
     }
-    let fail = |message: &str| Err(InvalidSetting::file("password_file", message));
+    let fail = |message: &str| Err(InvalidSetting::file(file_key, message));
     let content = match context.read(file) {
         Ok(content) => content,
         Err(error) => return fail(&format!("can't be read: {error}")),
@@ -82,7 +94,7 @@ pub fn password(
         .or_else(|| account_line(password, username))
         .or_else(|| assignment(password));
     if let Some(doubt) = doubt {
-        context.warn(InvalidSetting::file("password_file", doubt));
+        context.warn(InvalidSetting::file(file_key, doubt));
     }
     Ok(Some(Secret::new(password)))
 }

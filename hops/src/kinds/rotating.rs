@@ -5,7 +5,7 @@ mod link;
 mod session_id;
 mod template;
 
-use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use super::gateway::{GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, InvalidPreferences, InvalidSettings, Link, LoginShape, Preferences, Request,
-    Secret, Sessions, SettingMeaning, UrlKeys,
+    Secret, Sessions, SettingMeaning, UrlKeys, credentials,
     tls::{TlsClient, TlsSettings},
 };
 
@@ -46,6 +46,8 @@ pub struct RotatingConfig {
     /// The value of `{pass}`.
     #[serde(default = "nothing")]
     pass: Secret,
+    /// A file that holds the value of `{pass}`, instead of `pass`. It is read again at each reload.
+    pass_file: Option<PathBuf>,
     /// The template of the username. Without it, the username is `{user}`.
     username: Option<Template>,
     /// The template of the password. Without it, the password is `{pass}`.
@@ -105,6 +107,13 @@ impl HopConfig for RotatingConfig {
     ];
 
     fn build(mut self, context: &BuildContext<'_>) -> Result<Arc<dyn Hop>, InvalidSettings> {
+        if let Some(file) = &self.pass_file {
+            let written = (!self.pass.is_empty()).then(|| self.pass.clone());
+            let user = Some(&self.user);
+            let pass =
+                credentials::either("pass", "pass_file", written, Some(file), user, context)?;
+            self.pass = pass.unwrap_or_else(nothing);
+        }
         self.check()?;
         self.warn(context);
         // Only the names count here; the values depend on the session.
@@ -267,7 +276,11 @@ mod tests {
     /// Checks the credentials for a client that says `said`.
     #[track_caller]
     fn check(yaml: &str, said: &str, expected: &str, reuse: Reuse) {
-        let hop = build(yaml).unwrap();
+        check_hop(build(yaml).unwrap(), (yaml, said), expected, reuse);
+    }
+
+    #[track_caller]
+    fn check_hop(hop: Arc<dyn Hop>, (yaml, said): (&str, &str), expected: &str, reuse: Reuse) {
         let said = if said.is_empty() { Preferences::default() } else { said.parse().unwrap() };
         let link = choose(hop, &said).unwrap();
         let (username, password) = expected.split_once(':').unwrap();
@@ -325,6 +338,25 @@ mod tests {
         assert_eq!(fails("protocol: socks5, password: '[{session}]'"), "password");
         let long = "u".repeat(300);
         assert_eq!(fails(&format!("protocol: socks5, username: '{long}'")), "username");
+    }
+
+    #[test]
+    fn the_value_of_pass_may_be_in_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        let login = format!("user: joe, pass_file: '{}'", file.display());
+        for (content, template, expected) in [
+            ("from-file\n", "", "joe:from-file"),
+            ("from-file", "password: '{pass}_c-de'", "joe:from-file_c-de"),
+        ] {
+            std::fs::write(&file, content).unwrap();
+            let hop = build_as(&login, template).unwrap();
+            check_hop(hop, (template, ""), expected, Reuse::Never);
+        }
+        let fails = |login: &str| build_as(login, "").map(|_| ()).unwrap_err();
+        assert_eq!(fails(&format!("{login}, pass: word")), "pass_file");
+        std::fs::write(&file, "two\nlines\n").unwrap();
+        assert_eq!(fails(&login), "pass_file");
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub(crate) fn instead(key: &str, text: &str) -> Option<String> {
             "password" => "no command is run; write `password_file: FILE`, or put its output into a variable and write \
                            `\"${NAME}\"`"
                 .to_owned(),
+            "pass" => "no command is run; write `pass_file: FILE`, or put its output into a variable and write \
+                       `\"${NAME}\"`"
+                .to_owned(),
             _ => "no command is run; put its output into a variable and write `\"${NAME}\"`".to_owned(),
         });
     }

@@ -89,8 +89,8 @@ impl Resolver<'_> {
                 let message = "this secret is written in the file, where others may read it";
                 let problem = self.tree.problem(&place, Part::Value, "written-secret", message);
                 let mut help = format!("take it from a variable, as in `{name}: \"${{NAME}}\"`");
-                // There is no `pass_file`, since `pass` is a value of a template, and no `nt_hash_file`.
-                if name == "password" {
+                // There is no `nt_hash_file`.
+                if ["password", "pass"].contains(&&*name) {
                     help += &format!(", or from a file of its own, as in `{name}_file: PATH`");
                 }
                 self.warnings.push(problem.with_help(help));
@@ -171,11 +171,13 @@ fn written_doubt(key: &str, text: &str) -> Option<(&'static str, &'static str)> 
         ));
     }
     if is_secret {
-        let is_file = key == "password" && text.starts_with("file:");
-        return is_file.then_some((
-            "this looks like the name of a file, and is sent as it is written",
-            "for the content of a file, write `password_file: FILE`",
-        ));
+        let help = match key {
+            "password" => "for the content of a file, write `password_file: FILE`",
+            "pass" => "for the content of a file, write `pass_file: FILE`",
+            _ => return None,
+        };
+        let message = "this looks like the name of a file, and is sent as it is written";
+        return text.starts_with("file:").then_some((message, help));
     }
     if foreign_variable::is_inside(text) {
         return Some((

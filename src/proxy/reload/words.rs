@@ -48,7 +48,7 @@ pub(super) fn emptied(file: &Path) -> ToldProblem {
 pub(super) fn note_on_variables() -> String {
     format!(
         "variables have the values that they had when the proxy was started (process {}): restart it for new ones. A hop \
-         that may have `password_file` can take its password from a file instead, which is read at each reload",
+         that may have `password_file` or `pass_file` can take its password from a file instead, which is read at each reload",
         std::process::id()
     )
 }

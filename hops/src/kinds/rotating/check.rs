@@ -148,6 +148,7 @@ impl RotatingConfig {
         let path = invalid.path().to_string();
         let (key, value, template) = match path.as_str() {
             "username" => ("user", &self.user, &self.username),
+            "password" if self.pass_file.is_some() => ("pass_file", &self.pass, &self.password),
             "password" => ("pass", &self.pass, &self.password),
             _ => return invalid,
         };

@@ -352,10 +352,7 @@ const VARIABLES: &[&str] =
     &["password_env", "password_var", "password_variable", "pass_env", "env"];
 const NO_COMMAND: &str = "no command is run: write its output into a file and `password_file: FILE`, or into a variable, and \
                           `password: \"${NAME}\"`";
-const NO_COMMAND_FOR_PASS: &str =
-    "no command is run: put its output into a variable, and write `pass: \"${NAME}\"`";
-const NO_FILE_FOR_PASS: &str = "this kind reads no file: write `pass: \"${NAME}\"`, and start the program with the variable, as in \
-                                `NAME=\"$(cat FILE)\" mooltiroute run`";
+const NO_COMMAND_FOR_PASS: &str = "no command is run: write its output into a file and `pass_file: FILE`, or into a variable, and `pass: \"${NAME}\"`";
 const A_VARIABLE: &str = "write `password: \"${NAME}\"`, with the name of the variable";
 
 /// Words for the addresses of clients that may use a proxy.
