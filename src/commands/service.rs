@@ -518,8 +518,10 @@ mod tests {
     }
 
     /// A manager that ends its service in the background: the `runs` file is gone at the third look.
+    #[cfg(unix)]
     struct Slow(PathBuf);
 
+    #[cfg(unix)]
     impl Slow {
         fn shell(&self, script: &str) -> Command {
             let mut shell = command("sh", &["-c", script]);
@@ -528,6 +530,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     impl Manager for Slow {
         fn path(&self) -> Result<PathBuf, ServiceError> {
             Ok(self.0.join("definition"))

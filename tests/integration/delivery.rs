@@ -1,15 +1,18 @@
 //! Bytes that one side of a tunnel delivered reach the other side, however the connection ends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
-    time::sleep,
 };
 
-use crate::support::{
-    Certificates, Proxy, exchange, fill, first_difference, head, pause, status, within,
+use crate::support::{Certificates, Proxy, exchange, fill, first_difference, head, within};
+#[cfg(target_os = "linux")]
+use {
+    crate::support::{pause, status},
+    std::time::Duration,
+    tokio::time::sleep,
 };
 
 #[cfg(target_os = "linux")]

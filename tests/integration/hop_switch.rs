@@ -1,6 +1,6 @@
 //! `mooltiroute hop`: switches a hop by editing one word of its file.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -136,7 +136,10 @@ fn an_edit_that_would_be_invalid_or_change_more_is_not_made() {
 #[cfg(unix)]
 #[test]
 fn links_are_followed_and_permissions_kept() {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    use std::{
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+        path::Path,
+    };
 
     let config = config();
     let (link, file) = (config.path().join("20-hops.yaml"), config.runtime().join("real"));

@@ -159,6 +159,7 @@ async fn the_first_rejection_of_a_plain_request_names_the_wait_too() {
     assert!(first.contains("\r\nRetry-After: 30\r\n"), "{first}");
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn an_order_to_reload_allows_one_more_logon_and_the_next_rejection_counts_for_longer() {
     let hop = Double::start([answer(BASIC_REJECTED)]).await;

@@ -19,7 +19,6 @@ mod probed;
 mod process;
 mod proxy;
 mod record;
-#[cfg(unix)]
 mod socks;
 mod squid;
 mod status;
@@ -30,13 +29,10 @@ mod wait;
 pub(crate) use self::activation::activated;
 #[cfg(unix)]
 pub(crate) use self::kdc::{Kdc, SilentKdc};
-#[cfg(unix)]
-pub(crate) use self::socks::SocksProxy;
 pub(crate) use self::{
     certificates::Certificates,
     client::{
-        Answer, assert_reads, connect, connect_early, exchange, head, open, ping, rest,
-        socks_connect,
+        assert_reads, connect, connect_early, exchange, head, open, ping, rest, socks_connect,
     },
     client_program::{quiet, script, with_library},
     config::{ConfigDir, Way, two_hops},
@@ -49,6 +45,7 @@ pub(crate) use self::{
     process::{Program, skip},
     proxy::{Event, Proxy, in_runtime, outcome, run},
     record::Seen,
+    socks::SocksProxy,
     squid::{Passed, Squid, SquidRules, free_port},
     status::status,
     tinyproxy::Tinyproxy,
@@ -56,6 +53,7 @@ pub(crate) use self::{
 };
 #[cfg(target_os = "linux")]
 pub(crate) use self::{
+    client::Answer,
     namespace::{Namespace, RESOLVER, Says},
     status::resources,
 };
