@@ -142,8 +142,10 @@ async fn metrics(proxy: &Proxy) -> String {
 }
 
 /// Proxies in a row. Each has the next one as its hop; the first one is the client's.
+#[cfg(target_os = "linux")]
 struct Chain(Vec<Proxy>);
 
+#[cfg(target_os = "linux")]
 impl Chain {
     async fn start(hops: usize) -> Self {
         let mut proxies = vec![Proxy::start("chains: { default: [] }").await];
@@ -180,6 +182,7 @@ async fn slow_connection(proxy: SocketAddr) -> TcpStream {
 }
 
 /// Reads everything, and then the reset.
+#[cfg(target_os = "linux")]
 async fn read_until_reset(socket: &mut TcpStream, hops: usize) {
     let mut came = Vec::new();
     let read = within("the reset", socket.read_to_end(&mut came)).await;

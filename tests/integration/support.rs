@@ -24,6 +24,7 @@ mod squid;
 mod status;
 mod tinyproxy;
 mod wait;
+mod wine;
 
 #[cfg(unix)]
 pub(crate) use self::activation::activated;
@@ -50,6 +51,7 @@ pub(crate) use self::{
     status::status,
     tinyproxy::Tinyproxy,
     wait::{pause, within},
+    wine::{finds_proxies_or_skip, resets, resets_or_skip},
 };
 #[cfg(target_os = "linux")]
 pub(crate) use self::{

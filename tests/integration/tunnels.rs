@@ -158,6 +158,9 @@ async fn the_end_of_the_target_leaves_the_way_there_open() {
 
 #[tokio::test]
 async fn a_reset_arrives_as_a_reset() {
+    if !crate::support::resets_or_skip() {
+        return;
+    }
     let allowed = Arc::new(Notify::new());
     let target = Double::start([Step::Await(Arc::clone(&allowed)), Step::Reset]).await;
     let proxy = Proxy::start("chains: { default: [] }").await;

@@ -39,6 +39,7 @@ impl Event {
     }
 
     /// The value at a JSON pointer.
+    #[cfg(target_os = "linux")]
     pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer)
     }
@@ -215,7 +216,7 @@ impl Proxy {
     /// Runs a command that is for this proxy: `arguments`, and its configuration, or its address if commands can't find it
     /// otherwise.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
-        if !finds_proxies() && BY_ADDRESS.contains(&arguments[0]) {
+        if !super::wine::finds_proxies() && BY_ADDRESS.contains(&arguments[0]) {
             let address = self.address.to_string();
             return self.command_for(&[arguments, &["--address", &address]].concat());
         }
@@ -232,6 +233,7 @@ impl Proxy {
     }
 
     /// Returns the number of the process.
+    #[cfg(unix)]
     pub(crate) fn pid(&mut self) -> u32 {
         self.process.child().id()
     }
@@ -350,12 +352,6 @@ pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
     command
-}
-
-/// Returns whether commands find every proxy that runs. Wine can't list named pipes, and there they find only a proxy
-/// that is named by its address.
-pub(crate) fn finds_proxies() -> bool {
-    cfg!(unix) || std::fs::read_dir(r"\\.\pipe\").is_ok_and(|mut pipes| pipes.next().is_some())
 }
 
 /// Makes `runtime` the only place in which a program keeps and looks for control sockets and state.

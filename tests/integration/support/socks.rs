@@ -37,6 +37,7 @@ impl SocksProxy {
     }
 
     /// Starts dante without credentials, if it is installed. It refuses port 1.
+    #[cfg(unix)]
     pub(crate) async fn dante() -> Option<Self> {
         let program = Program::find_or_skip("danted")?;
         let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
