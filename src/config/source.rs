@@ -229,7 +229,7 @@ impl Source {
     /// Returns the places in which a configuration is looked for, if none is named.
     fn places(environment: &Environment) -> Vec<PathBuf> {
         let user = environment.user_directories().into_iter();
-        let user = user.map(|user| user.join("mooltiroute/config.d"));
+        let user = user.map(|user| user.join("mooltiroute").join("config.d"));
         let system = cfg!(unix).then(|| PathBuf::from("/etc/mooltiroute/config.d"));
         let local = ["config.d", "config.yaml"].map(|name| environment.directory.join(name));
         local.into_iter().chain(user).chain(system).collect()

@@ -237,7 +237,7 @@ fn exec_says_that_a_program_ignores_the_variables() {
 fn exec_explains_a_command_line_that_was_quoted_as_a_whole() {
     let (config, _) = at_a_known_port(ROUTES);
     let output =
-        exec(&config, &[], &["curl -x http://joe:hunter2@proxy.test:1 http://target.test/"]);
+        exec(&config, &[], &["curl -x http://joe:hunter2@proxy.test:1 http://target.test/page"]);
     assert_eq!(output.status.code(), Some(127), "{output:?}");
     let said = text(&output.stderr);
     assert!(said.contains("Leave out the quotes, as in `mooltiroute exec -- curl …`"), "{said}");

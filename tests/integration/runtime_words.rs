@@ -452,6 +452,7 @@ async fn probe_and_explain_say_why_a_hop_is_off() {
     assert!(told.contains("corporate is off by `--disable`"), "{told}");
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn a_proxy_without_its_socket_is_told_from_one_that_does_not_run() {
     let config = ConfigDir::new("chains: { default: [] }\n");

@@ -376,6 +376,9 @@ async fn usage_outlives_the_process_and_is_shown_by_purpose() {
 
 #[tokio::test]
 async fn usage_of_a_running_proxy_is_as_it_is_now() {
+    if !crate::support::finds_proxies_or_skip() {
+        return;
+    }
     let hop = opening_double().await;
     let yaml = |bytes: u32| {
         one_hop("exit", hop.address(), &format!(", budget: {{ bytes: {bytes}, per: day }}"))
@@ -491,6 +494,9 @@ async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
+    if !crate::support::finds_proxies_or_skip() {
+        return;
+    }
     let hop = opening_double().await;
     let budget = ", budget: { bytes: 300B, per: hour, warn: 50% }";
     let proxy = Proxy::start(&one_hop("exit", hop.address(), budget)).await;
