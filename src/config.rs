@@ -30,7 +30,7 @@ pub(crate) use self::{
 pub use self::{
     budget::{Budget, Consequence, Per, Zone},
     credentials::{Credential, CredentialSource},
-    fingerprint::{Outline, Overridden},
+    fingerprint::{Outline, Overridden, Shadowed},
     listen::{InvalidListenAddress, ListenAddress, Listener},
     load::{Loader, Overrides},
     model::{

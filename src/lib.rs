@@ -17,6 +17,7 @@
 //! - [`tls`]: TLS with clients.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
 //! - [`duration`]: durations in words.
+//! - [`shorten`]: long texts, cut with a mark.
 //! - [`error`]: errors as one line for people.
 //! - [`proxy_error`]: the error types of RFC 9209.
 //! - [`system`]: signals, the supervisor, memory and limits of the operating system.
@@ -40,6 +41,7 @@ pub(crate) mod network;
 pub mod proxy;
 pub(crate) mod proxy_error;
 pub(crate) mod router;
+pub(crate) mod shorten;
 pub(crate) mod slab;
 pub(crate) mod socks;
 pub(crate) mod state;

@@ -19,7 +19,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{proxy_error::ProxyError, timestamp::rfc_3339, usage::UsageLedger};
+use crate::{proxy_error::ProxyError, shorten::shortened, timestamp::rfc_3339, usage::UsageLedger};
 
 pub(crate) use self::{
     chosen::{ChosenHops, ChosenPlace},
@@ -208,7 +208,8 @@ impl HopCounts {
     }
 
     fn explain(&self, cause: &str) {
-        let cause = cause.chars().filter(|one| !one.is_control()).take(CAUSE_CHARS_MAX).collect();
+        let cause: String = cause.chars().filter(|one| !one.is_control()).collect();
+        let cause = shortened(&cause, CAUSE_CHARS_MAX);
         let failure = LastFailure { at: rfc_3339(SystemTime::now()), cause };
         *lock(&self.last_failure) = Some(failure);
     }
@@ -307,8 +308,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The most characters of a cause. Words of a hop may be in it.
-const CAUSE_CHARS_MAX: usize = 200;
+/// The most characters of a cause. Words of a hop may be in it, and its end says most.
+const CAUSE_CHARS_MAX: usize = 2000;
 /// More names than any configuration has.
 const NAMES_MAX: usize = 10_000;
 

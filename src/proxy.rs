@@ -156,7 +156,7 @@ impl Loaded {
         }
         // The last step that can fail. Returning closes the sockets that were bound.
         let workers = Workers::start(config.server.workers.get()).map_err(ListenError::Workers)?;
-        let overridden = config.overridden.clone();
+        let (overridden, shadowed) = (config.overridden.clone(), config.shadowed.clone());
         let usage_file = UsageFile::find(loader.source(), loader.environment());
         let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
         // In force are the outcomes that this generation was built with. If the facts differ by now, a reload
@@ -168,7 +168,8 @@ impl Loaded {
         let usage = UsageKeeper::begin(&shared, usage_file);
         let server = Server::new(shared, &workers);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
-        let mut reloads = Reloads::new(loader, listeners, server.clone(), watch).over(overridden);
+        let mut reloads =
+            Reloads::new(loader, listeners, server.clone(), watch).over(overridden, shadowed);
         // Before the log says that it listens. Programs wait for that line, and may then use the control socket at
         // once.
         let control = control.and_then(|environment| reloads.control(&addresses, &environment));

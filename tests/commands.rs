@@ -471,7 +471,7 @@ fn a_pool_that_is_the_only_hop_is_told_that_no_other_one_is_there() {
             "members: [one]",
             "hops.exits.members[0]: unknown hop; no other hop is written below `hops:`",
         ),
-        ("members: []", "hops.exits.members: `members` is empty\n"),
+        ("members: []", "hops.exits: `members` is empty\n"),
         (
             "members_from: { file: list.txt }",
             "hops.exits.members_from.file: `list.txt` has no proxy in it\n",

@@ -23,6 +23,7 @@ mod programs;
 mod relay;
 mod results;
 mod role;
+mod subject;
 mod suite;
 mod table;
 mod tail;
@@ -33,6 +34,13 @@ use std::env;
 
 use self::{plan::Plan, role::Role};
 
+/// Whether the run only shows that everything works.
+fn is_quick() -> bool {
+    let has = |flag: &str| env::args().any(|argument| argument == flag);
+    // `cargo test` runs benchmarks without `--bench`.
+    has("--quick") || !has("--bench")
+}
+
 /// Plays the role that the arguments name, or runs the benchmark.
 pub(crate) fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -41,8 +49,7 @@ pub(crate) fn main() {
         return;
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // `cargo test` runs benchmarks without `--bench`.
-    let plan = if has("--quick") || !has("--bench") { Plan::QUICK } else { Plan::FULL };
+    let plan = if is_quick() { Plan::QUICK } else { Plan::FULL };
     usage::allow_open_files();
     let results = suite::run(plan.allowed());
     let table = table::render(&results);

@@ -35,8 +35,8 @@ pub trait Asker: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Fetches the document now, whatever its age, since an operator asked for that. Returns whether it does. Nothing waits
-    /// for the fetch, and what is there stays in use until it ends.
+    /// Fetches the document now, whatever its age, since an operator asked for that. Returns whether it does. Requests may
+    /// wait for a short while, as after a change of the network. What is there stays in use until the fetch has worked.
     fn fetch_now(&self) -> bool {
         false
     }

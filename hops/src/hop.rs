@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::{
     choice::{AnswerRecord, ChooseError, Chosen, Selection},
-    description::{Description, LoginShape, MemberStatus, PlainForm},
+    description::{Description, LoginShape, MemberStatus, PlainForm, SettingMeaning},
 };
 use crate::{
     Asker, BuildContext, Decider, Eventual, InvalidSettings, Link, Preferences, Readiness, Request,
@@ -89,6 +89,11 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
     /// Returns the parts of the login that depend on the preferences of a client, with the values that these give. What may
     /// be secret has its place only. Most kinds have no such parts.
     fn login_shape(&self, _preferences: &Preferences) -> Vec<LoginShape> {
+        Vec::new()
+    }
+
+    /// Returns the meanings of the settings about sessions. Most kinds have none.
+    fn session_meanings(&self) -> Vec<SettingMeaning> {
         Vec::new()
     }
 

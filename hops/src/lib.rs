@@ -76,7 +76,7 @@ pub use crate::{
     glob::Glob,
     hop::{
         AnswerRecord, ChooseError, Chosen, Description, Hop, HopConfig, LoginShape, MemberStatus,
-        PlainForm, Selection, UrlKeys,
+        PlainForm, Selection, SettingMeaning, UrlKeys,
     },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,
@@ -84,7 +84,7 @@ pub use crate::{
     pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},
     readiness::{Readiness, Unready},
-    refusal::{HttpRefusal, Meaning, Party, Refusal},
+    refusal::{HttpRefusal, Meaning, Party, Refusal, SentLogin},
     registry::{Kind, Registry},
     rounds::ObserveRounds,
     secret::Secret,

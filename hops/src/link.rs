@@ -120,6 +120,11 @@ pub trait Link: fmt::Debug + Send + Sync {
         refusal.is_by_proxy()
     }
 
+    /// Whether the hop would give the client an exit of its own if it named a session, and the client named none.
+    fn lacks_session(&self) -> bool {
+        false
+    }
+
     /// Says for each authentication scheme that has more than a password to it whether this machine can use it now.
     ///
     /// Sends nothing. May block for a file or a library.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::{Authority, ClientFields, Country, RequestLine};
+use crate::{Authority, ClientFields, Country, RequestLine, SettingMeaning};
 
 /// The purpose of one connection. More facts may be added in time.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +88,21 @@ impl Sessions {
     /// Returns whether clients may state their preferences.
     pub fn are_by_client(self) -> bool {
         self != Self::Fixed
+    }
+
+    /// Returns what the key `sessions` does with this value.
+    pub fn meaning(self) -> SettingMeaning {
+        let words = match self {
+            Self::Fixed => "this configuration chooses the exit, whatever a client asks for",
+            Self::ByClient => {
+                "a client that gives this proxy a username such as `session-NAME` gets an exit of its own, and keeps it"
+            }
+            Self::ByClientRequired => {
+                "each client has to give this proxy a username such as `session-NAME`, and gets an exit of its own; one without \
+                 is refused with 407"
+            }
+        };
+        SettingMeaning { key: "sessions", words }
     }
 
     /// Returns whether clients have to name a session.

@@ -50,12 +50,21 @@ pub struct Refusal {
     pub held_back: Option<Duration>,
     /// Whether it is about a ticket, which the domain has issued: no account is locked after it.
     pub is_of_ticket: bool,
-    /// The scheme of the login that came before the refusal, such as `NTLM`.
-    pub login: Option<&'static str>,
+    /// The login that the refused request had, if it had a complete one.
+    pub login: Option<SentLogin>,
     /// A line of the hop's own page, fit for a log and shortened. It repeats no secret of the request.
     pub page: Option<String>,
     /// The answer itself, if it came by HTTP.
     pub http: Option<HttpRefusal>,
+}
+
+/// A login that a request had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SentLogin {
+    /// Its scheme, such as `NTLM`.
+    pub scheme: &'static str,
+    /// Whether the hop has asked for it, on this connection or an earlier one.
+    pub was_asked_for: bool,
 }
 
 /// The meaning of a refusal for the party that asked.
@@ -166,7 +175,10 @@ impl Meaning {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.said)?;
-        let login = self.login.map(|scheme| format!("after a login by {scheme}"));
+        let login = self.login.map(|SentLogin { scheme, was_asked_for }| match was_asked_for {
+            true => format!("after a login by {scheme}"),
+            false => format!("the request had credentials by {scheme}, which it had not asked for"),
+        });
         let notes: Vec<_> =
             [self.detail.as_deref(), login.as_deref()].into_iter().flatten().collect();
         if !notes.is_empty() {

@@ -165,6 +165,17 @@ impl<R: Reader> Remote<R> {
         self.state().due = Some(Instant::now());
     }
 
+    /// Begins a fetch, whatever the age of the document. One that is under way is followed by another, since the order may
+    /// be younger than its answer. If the document follows the network, requests wait for it as after a change of that.
+    /// Returns whether it can be fetched.
+    pub(crate) fn fetch_now(self: &Arc<Self>) -> bool {
+        let Some(services) = self.server.services.present() else { return false };
+        self.state().is_ordered = true;
+        // This begins the fetch, and what it finds is not needed here.
+        self.find(services.network_epoch());
+        true
+    }
+
     /// Returns the URL as far as it may be shown.
     pub(crate) fn shown_url(&self) -> String {
         let url = &self.server.url;
@@ -234,13 +245,13 @@ impl<R: Reader> Remote<R> {
     fn find(self: &Arc<Self>, epoch: u64) -> Found<R::Value> {
         let mut state = self.state();
         let is_elsewhere = state.epoch != Some(epoch);
-        let must_wait = is_elsewhere && self.policy.follows_network;
+        let must_wait = (is_elsewhere || state.is_ordered) && self.policy.follows_network;
         // Another network may reach a server that the last one did not.
         let may_work_now = is_elsewhere && (state.document.is_none() || state.problem.is_some());
         let now = Instant::now();
         let is_over = state.due.is_none_or(|due| due <= now);
-        if (must_wait || may_work_now || is_over) && !state.is_fetching {
-            state.is_fetching = true;
+        if (must_wait || may_work_now || is_over || state.is_ordered) && !state.is_fetching {
+            (state.is_fetching, state.is_ordered) = (true, false);
             state.is_awaited = must_wait;
             (state.epoch, state.due) = (Some(epoch), None);
             let fetch = Fetch { remote: Arc::clone(self), epoch };
@@ -248,7 +259,7 @@ impl<R: Reader> Remote<R> {
             drop(tokio::spawn(fetch.run()));
         }
         match (state.value(), state.is_fetching) {
-            // A fetch that began in another network is followed by one in this one.
+            // A fetch that began in another network, or before an order, is followed by another one.
             (Some(value), true) if state.is_awaited || must_wait => {
                 // One wait for all requests of this network, and for one that asks again.
                 let wait = state.wait.filter(|(of, _)| *of == epoch);

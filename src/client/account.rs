@@ -11,14 +11,17 @@ use mooltiroute_hops::Tunnel;
 
 use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
-    client::reply::{Reply, with_addresses},
+    client::{
+        ask::Asker,
+        reply::{Reply, with_addresses},
+    },
     config::Timeouts,
     state::{
         connections::{OpenConnection, Registration},
         generation::is_cut,
         shared::Shared,
     },
-    upstream::chain::Chain,
+    upstream::chain::{Chain, Passage},
     usage::{self, Owner},
 };
 
@@ -61,6 +64,17 @@ impl Account {
     /// Notes that the request goes over `tunnel` from now on, whose bytes count for it.
     pub(crate) fn takes(&self, tunnel: &Tunnel) {
         usage::owned_by(tunnel, &self.owner);
+    }
+
+    /// Notes the way that an open connection took. Logs it once for each hop that would have given the client an exit of
+    /// its own, had the client named a session.
+    pub(crate) fn took_way(&self, passage: Passage, shared: &Shared) {
+        let row = self.row();
+        if let Some(hop) = &passage.without_session {
+            let asker = Asker { peer: row.peer, protocol: row.protocol, target: &row.target };
+            asker.log_no_session(hop, &row.generation, shared);
+        }
+        row.set_passage(passage);
     }
 
     /// The row in the table of open connections, which counts the bytes.

@@ -6,7 +6,12 @@ use mooltiroute_hops::{Authority, Country, InvalidPreferences, Preferences};
 use tracing::{debug, info, warn};
 
 use crate::{
-    client::{account::Account, auth::Admitted, reply::Reply, socks::reply_code},
+    client::{
+        account::Account,
+        auth::Admitted,
+        reply::{Reply, with_address},
+        socks::reply_code,
+    },
     config::Protocol,
     router::Query,
     state::{
@@ -242,6 +247,25 @@ impl Asker<'_> {
             let advice = address_advice(*protocol);
             info!(%client, %protocol, %target, route, %chain, advice, skipped, "the client sent an address; routes by name need the name");
         }
+    }
+
+    /// Logs, once for each hop, that the client names no session and so has no exit of its own at `hop`.
+    pub(crate) fn log_no_session(&self, hop: &Arc<str>, generation: &Generation, shared: &Shared) {
+        if !shared.denials().note_once(ClientLine::NoSession(Arc::clone(hop))) {
+            return;
+        }
+        let Self { peer: client, protocol, target } = self;
+        let url = match generation.auth {
+            Some(_) => "`http://USER+session-NAME:PASSWORD@localhost:8888`",
+            None => "`http://session-NAME:x@localhost:8888`",
+        };
+        let advice = format!(
+            "hop `{hop}` has `sessions: by-client`, and without a session its address may change with each connection. To \
+             keep one, give the client {url} as its proxy (curl: `-x`). To refuse clients that name no session, write \
+             `sessions: by-client-required`"
+        );
+        let advice = &*with_address(&advice, generation.example_address());
+        info!(%client, %protocol, %target, hop = &**hop, advice, "the client names no session");
     }
 
     /// Logs that the country in the name of the client's session has no effect.

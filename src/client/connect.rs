@@ -3,6 +3,7 @@
 use std::{borrow::Cow, pin::pin, sync::Arc};
 
 use mooltiroute_hops::{Authority, ClientFields, Field, Request};
+use tokio::time::Instant;
 
 use crate::{
     client::{
@@ -112,7 +113,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
     };
     let mut upstream = match reached {
         Ok(Ok(connected)) => {
-            account.row().set_passage(connected.passage);
+            account.took_way(connected.passage, shared);
             account.end_if_its_hop_left(shared);
             connected.tunnel
         }
@@ -165,8 +166,8 @@ impl Trace for TunnelTrace<'_> {
         self.round.passed(stage);
     }
 
-    fn is_abandoned(&self) -> bool {
-        self.row.is_abandoned()
+    fn abandoned(&self) -> Option<Instant> {
+        self.row.abandoned()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{client::connection::Client, io::read_ahead, state::connections::OpenConnection};
 
@@ -28,17 +28,18 @@ pub(crate) enum Interruption {
 /// doubt.
 struct Departure<'a> {
     client: &'a mut Client,
-    /// The moment in which a connection that is about to open still serves a client that ended its direction.
-    grace: Option<Pin<Box<Sleep>>>,
+    /// The moment in which a connection that is about to open still serves a client that ended its direction, and when that
+    /// client ended it.
+    grace: Option<(Pin<Box<Sleep>>, Instant)>,
     has_ended: bool,
 }
 
 impl Departure<'_> {
-    /// Becomes ready if the client has left. What it sends is kept for the tunnel.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Becomes ready if the client has left, with the moment in which it did. What it sends is kept for the tunnel.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         loop {
-            if let Some(grace) = &mut self.grace {
-                return grace.as_mut().poll(cx);
+            if let Some((grace, ended)) = &mut self.grace {
+                return grace.as_mut().poll(cx).map(|()| *ended);
             }
             let Client { stream, seen, .. } = &mut *self.client;
             // A client that sends much ahead is not read any further, so that its end is seen later.
@@ -46,10 +47,12 @@ impl Departure<'_> {
                 return Poll::Pending;
             }
             match ready!(read_ahead::poll_read(cx, stream, seen, READ_AHEAD_BYTES)) {
-                Ok(0) if seen.is_empty() => self.grace = Some(Box::pin(sleep(GRACE))),
+                Ok(0) if seen.is_empty() => {
+                    self.grace = Some((Box::pin(sleep(GRACE)), Instant::now()));
+                }
                 Ok(0) => self.has_ended = true,
                 Ok(_) => {}
-                Err(_) => return Poll::Ready(()),
+                Err(_) => return Poll::Ready(Instant::now()),
             }
         }
     }
@@ -74,8 +77,7 @@ pub(crate) async fn unless_left<F: Future>(
         if is_cut() {
             return Poll::Ready(Err(Interruption::Cut));
         }
-        ready!(departure.poll(cx));
-        row.client_has_left();
+        row.client_has_left(ready!(departure.poll(cx)));
         match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
             Poll::Pending => Poll::Ready(Err(Interruption::ClientLeft)),
@@ -97,7 +99,7 @@ mod tests {
     use tokio::{
         io::AsyncWriteExt as _,
         net::{TcpListener, TcpStream},
-        time::{Instant, timeout},
+        time::timeout,
     };
 
     use super::*;
@@ -110,9 +112,10 @@ mod tests {
         (Client::new(Tunnel::socket(socket), peer), far)
     }
 
-    async fn leaves(client: &mut Client) -> bool {
+    /// Returns when the client left, if it does.
+    async fn leaves(client: &mut Client) -> Option<Instant> {
         let mut departure = Departure { client, grace: None, has_ended: false };
-        timeout(2 * GRACE, poll_fn(|cx| departure.poll(cx))).await.is_ok()
+        timeout(2 * GRACE, poll_fn(|cx| departure.poll(cx))).await.ok()
     }
 
     #[tokio::test]
@@ -120,7 +123,9 @@ mod tests {
         let (mut client, far) = client().await;
         drop(far);
         let begun = Instant::now();
-        assert!(leaves(&mut client).await && begun.elapsed() >= GRACE);
+        let left = leaves(&mut client).await.unwrap();
+        // The moment is no part of the time that the client waited.
+        assert!(begun.elapsed() >= GRACE && left - begun < GRACE / 2, "{:?}", left - begun);
     }
 
     #[tokio::test]
@@ -130,7 +135,7 @@ mod tests {
             far.write_all(b"early").await.unwrap();
         }
         far.shutdown().await.unwrap();
-        assert!(!leaves(&mut client).await);
+        assert_eq!(leaves(&mut client).await, None);
         assert_eq!(client.seen, "earlyearlyearly");
     }
 
@@ -142,7 +147,7 @@ mod tests {
             far.write_all(early).await.unwrap();
             Tunnel::socket(far).reset_on_close();
             let begun = Instant::now();
-            assert!(leaves(&mut client).await && begun.elapsed() < GRACE, "{early:?}");
+            assert!(leaves(&mut client).await.is_some() && begun.elapsed() < GRACE, "{early:?}");
         }
     }
 

@@ -14,8 +14,10 @@ use std::{
 };
 
 use mooltiroute_hops::{Reuse, Tunnel};
+use tokio::time::Instant;
 use tracing::debug;
 
+use self::outbound::may_be_a_hops_own;
 pub(crate) use self::{
     ending::{Ending, Next},
     exchange::{Exchange, Hearing},
@@ -107,7 +109,7 @@ impl Forwarder<'_> {
             }
         };
         let opening = Opening { status: 0, sent: 0, received: 0 };
-        let mut passed = Progress { opening, reason: None };
+        let mut passed = Progress { opening, reason: None, left: None };
         let ending = match self.travel(&plan, &account, &mut passed).await {
             // A kill and the end of the proxy stop an exchange in the same way. The log has to tell
             // them apart.
@@ -131,6 +133,9 @@ impl Forwarder<'_> {
                 let Opening { status, sent, received } = passed.opening;
                 let reason = passed.reason.as_deref();
                 let outcome = Outcome { status, sent, received, end, reason };
+                if let Some(left) = passed.left {
+                    row.client_has_left(left);
+                }
                 account.request(&outcome, matches!(end, Ending::Truncated(..)));
             }
         }
@@ -164,7 +169,7 @@ impl Forwarder<'_> {
                 Ok(true) => {
                     account.takes(&upstream.tunnel);
                     debug!("the connection of the request before is used");
-                    account.row().set_passage(upstream.passage().again());
+                    account.took_way(upstream.passage().again(), shared);
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
                     // The upstream had closed it before the request arrived, which no check can
@@ -194,7 +199,7 @@ impl Forwarder<'_> {
                 Ok(Ok(upstream)) => {
                     let upstream = kept.insert(upstream);
                     account.takes(&upstream.tunnel);
-                    account.row().set_passage(upstream.passage().clone());
+                    account.took_way(upstream.passage().clone(), shared);
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
                     if plan.settle(hearing, upstream) {
@@ -231,6 +236,8 @@ struct Progress {
     opening: Opening,
     /// Why it ended as it did, if there is more to say.
     reason: Option<String>,
+    /// When the client left, if that was noticed later.
+    left: Option<Instant>,
 }
 
 /// The whole URL of a plain request, by which equal requests are counted.
@@ -261,7 +268,7 @@ async fn pass(
     let Client { stream, seen, .. } = client;
     let mut exchange = Exchange::new(plan, (stream, seen), upstream, alarm.lend());
     let ending = exchange.run(is_cut).await;
-    passed.opening.status = exchange.status();
+    (passed.opening.status, passed.left) = (exchange.status(), exchange.left());
     let (mut sent, mut received, hearing) =
         (exchange.sent(), exchange.received(), exchange.hearing());
     // What the socket took may never have left this machine. The log counts only bytes that did.
@@ -272,20 +279,17 @@ async fn pass(
     passed.opening.sent += sent;
     passed.opening.received += received;
     let is_passed_on = matches!(ending, Ending::Whole { .. }) && upstream.end.hop.is_some();
-    if is_passed_on && DOUBTFUL.contains(&passed.opening.status) {
+    if is_passed_on && may_be_a_hops_own(passed.opening.status) {
         let hop = plan.name_of(upstream);
         passed.reason = Some(format!(
             "the {} is from the target or from hop `{hop}`: over plain http they look the same",
             passed.opening.status
         ));
     }
-    if let Hearing::Abandoned(waited) = hearing {
+    if let Hearing::Abandoned { waited, .. } = hearing {
         let waited = duration::in_words(duration::whole_milliseconds(waited));
         let upstream = plan.name_of(upstream);
         passed.reason = Some(format!("waited {waited} for the answer of `{upstream}`"));
     }
     (ending, hearing)
 }
-
-/// The statuses with which both targets and hops refuse requests.
-const DOUBTFUL: [u16; 4] = [403, 407, 429, 503];

@@ -12,6 +12,7 @@ mod verdict;
 pub(crate) use self::{
     hop_advice::silent_protocol,
     message::Reply,
+    reason_phrase::is_registered,
     texts::{with_address, with_addresses},
 };
 pub(crate) use crate::error::with_causes;

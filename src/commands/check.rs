@@ -185,6 +185,9 @@ fn describe(
         if hop.is_enabled && hop.has_all_members_off {
             writeln!(out, "    {}", describe::MEMBERS_OFF)?;
         }
+        for words in describe::sessions(hop) {
+            writeln!(out, "    {words}")?;
+        }
         describe::condition(hop, network, "    ", out)?;
         for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
             writeln!(out, "    {member}")?;

@@ -9,7 +9,7 @@ use std::{
 use mooltiroute_hops::{Hop, SourceKind, SourceState};
 
 use crate::{
-    config::{ChainConfig, Config, Credential, NamedHop, OnLeave, Route},
+    config::{ChainConfig, Config, Credential, NamedHop, OnLeave, Route, ShownSetting},
     duration::{in_words, whole_seconds},
     network::{Network, Truth},
     state::saved_lists::SavedLists,
@@ -162,6 +162,18 @@ pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }
 
+/// Says what the written settings about sessions mean, a line each.
+pub(super) fn sessions(hop: &NamedHop) -> Vec<String> {
+    let meanings = hop.hop.as_ref().map(|built| built.session_meanings()).unwrap_or_default();
+    let meanings = meanings.iter().map(|meaning| (meaning.key, meaning.words));
+    let meanings: Vec<_> = meanings.chain([("rotate_after", ROTATE_AFTER)]).collect();
+    let written = hop.settings.iter().filter_map(|ShownSetting { key, value }| {
+        let (_, words) = meanings.iter().find(|(of, _)| of == key)?;
+        Some(format!("{key} {value}: {words}"))
+    });
+    written.collect()
+}
+
 /// Returns the number of members that a hop chooses among, with a comma before it.
 pub(super) fn member_count(hop: &dyn Hop) -> String {
     match hop.members().len() {
@@ -189,6 +201,9 @@ pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
 /// Describes a pool without a member that is on.
 pub(super) const MEMBERS_OFF: &str =
     "refuses every request now: the conditions of all its members have switched them off";
+
+const ROTATE_AFTER: &str = "a tunnel that is older ends when nothing has moved in it for a second, and the client's next one may get another \
+                            exit";
 
 /// A list of thousands must not fill the terminal.
 const MEMBERS_SHOWN_MAX: usize = 20;

@@ -1,5 +1,6 @@
 //! `mooltiroute env`: prints the lines that point a shell at the proxy.
 
+mod auth_origins;
 pub(super) mod bypass;
 pub(super) mod settings;
 mod shell;
@@ -47,6 +48,9 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         let _ = writeln!(anstream::stderr(), "mooltiroute: {WITHOUT_CREDENTIALS}");
     }
     if let Some(note) = settings.note_on_credentials().filter(|_| flags.with_credentials) {
+        complain(&note);
+    }
+    if let Some(note) = settings.note_on_stale_variables(environment) {
         complain(&note);
     }
     if let Some(note) = settings.note_on_sessions() {

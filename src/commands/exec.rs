@@ -48,6 +48,9 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
     if let Some(note) = settings.note_on_credentials() {
         complain(&note);
     }
+    if let Some(note) = settings.note_on_stale_variables(environment) {
+        complain(&note);
+    }
     if let Some(note) = settings.note_on_tls() {
         complain(&note);
     }

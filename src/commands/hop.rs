@@ -12,7 +12,7 @@ pub(super) mod target;
 use std::{fs, io::Write as _, path::Path, process::ExitCode};
 
 use mooltiroute_hops::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use self::{
@@ -195,9 +195,23 @@ fn set(
             HopState::Auto => format!("{name} follows its condition already, in {file}"),
             state => format!("{name} is {state} already in {file}"),
         };
-        let is_read =
-            !running.is_empty() || ForeignProxy::find(&flags.proxy, &source, environment).is_some();
-        return Ok(said + if is_read { "" } else { "; no proxy runs with this configuration" });
+        let foreign = match running.is_empty() {
+            true => ForeignProxy::find(&flags.proxy, &source, environment),
+            false => None,
+        };
+        if running.is_empty() && foreign.is_none() {
+            return Ok(said + "; no proxy runs with this configuration");
+        }
+        let is_named = is_uncertain || running.len() > 1;
+        let of_running = running.iter().filter_map(|control| {
+            let place = if is_named { control.identity.to_string() } else { RUNNING.to_owned() };
+            obstacle(&control.get("/v1/status").ok()?, name, flags.state, &place)
+        });
+        let of_foreign = foreign
+            .and_then(|foreign| obstacle(&foreign.status()?, name, flags.state, foreign.place()));
+        let obstacles: String =
+            of_running.chain(of_foreign).map(|obstacle| format!("\n{obstacle}")).collect();
+        return Ok(said + &obstacles);
     };
     let edit = EditedFile { path: target.path.clone(), text };
     // A proxy may have other variables and flags than this process, so its judgement counts.
@@ -356,13 +370,45 @@ fn in_force(
     }
     let own = format!("hops.{name}.enabled");
     // The verdict is then `Unchanged`, which alone would look like success.
-    if let Some(setting) = verdict.overridden.iter().find(|setting| setting.path == own) {
-        said = format!(
-            "no effect yet: the running proxy was started with `{}`, which goes before the file\n{said}",
-            setting.option
-        );
+    if let Some(setting) = verdict.overridden.iter().find(|setting| setting.path == own)
+        && let Some(words) = overridden_by(&setting.option, name, state, RUNNING)
+    {
+        said = format!("{words}\n{said}");
     }
     Ok(said)
+}
+
+/// Returns what keeps the proxy with this `status` from the state that the file has already. `place` names the proxy.
+fn obstacle(status: &Value, name: &str, state: HopState, place: &str) -> Option<String> {
+    if let Some(option) = status["hops_switched"][name].as_str() {
+        return overridden_by(option, name, state, place);
+    }
+    (!status["rejected"].is_null()).then(|| {
+        format!(
+            "no effect yet: {place} has rejected the files on disk, and earlier ones stay in force; `mooltiroute reload` says why"
+        )
+    })
+}
+
+/// Returns the words about an option of the command line that decides in place of the file. Returns `None` if both mean
+/// the same.
+fn overridden_by(option: &str, name: &str, state: HopState, place: &str) -> Option<String> {
+    let enables = option == "--enable";
+    match state {
+        HopState::On if enables => return None,
+        HopState::Off if !enables => return None,
+        _ => {}
+    }
+    let stays = if enables { "on" } else { "off" };
+    let option = match option {
+        // This one names no hop.
+        "--no-corporate" => option.to_owned(),
+        option => format!("{option} {name}"),
+    };
+    Some(format!(
+        "no effect yet: {place} was started with `{option}`, which goes before the file, so `{name}` stays {stays}; start it \
+         again without this option"
+    ))
 }
 
 /// Puts the old text back, which `reload` then makes known.
@@ -392,4 +438,41 @@ fn lines(lost: &[(String, String)]) -> String {
 
 fn texts(problems: &[ToldProblem]) -> String {
     problems.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+const RUNNING: &str = "the running proxy";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_that_holds_a_hop_is_named_with_what_to_do() {
+        let words = |option: &str, state| {
+            let status = json!({ "hops_switched": { "a": option }, "rejected": null });
+            obstacle(&status, "a", state, RUNNING)
+        };
+        assert_eq!(
+            words("--disable", HopState::On).unwrap(),
+            "no effect yet: the running proxy was started with `--disable a`, which goes before the file, so `a` stays off; \
+             start it again without this option"
+        );
+        let no_corporate = words("--no-corporate", HopState::On).unwrap();
+        assert!(no_corporate.contains("`--no-corporate`, which"), "{no_corporate}");
+        let enabled = words("--enable", HopState::Off).unwrap();
+        assert!(enabled.contains("`--enable a`") && enabled.contains("stays on"), "{enabled}");
+        assert!(words("--enable", HopState::Auto).is_some());
+        assert!(words("--disable", HopState::Auto).is_some());
+        // The file and the option mean the same.
+        assert_eq!(words("--disable", HopState::Off), None);
+        assert_eq!(words("--enable", HopState::On), None);
+    }
+
+    #[test]
+    fn files_that_were_rejected_have_no_effect() {
+        let rejected = json!({ "rejected": { "at": "2026-11-27T10:00:00Z", "problems": ["x"] } });
+        let words = obstacle(&rejected, "a", HopState::On, RUNNING).unwrap();
+        assert!(words.contains("has rejected the files on disk"), "{words}");
+        assert_eq!(obstacle(&json!({ "rejected": null }), "a", HopState::On, RUNNING), None);
+    }
 }

@@ -4,30 +4,31 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     hash::{BuildHasher, RandomState},
+    sync::Arc,
 };
 
 use mooltiroute_hops::{Key, KeyPath};
 use serde_yaml::Value;
 
-use crate::config::yaml::tree::Tree;
+use crate::config::{
+    Place, Problem,
+    yaml::{file::Part, tree::Tree},
+};
 
 /// The keys of a configuration, with a keyed hash of each value. Two outlines by one [`Loader`](super::Loader) are
 /// equal if their configurations mean the same.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Outline(pub(crate) BTreeMap<String, u64>);
+pub struct Outline(pub(crate) BTreeMap<KeyPath, u64>);
 
 impl Outline {
     /// Returns the paths of the settings that differ in `new`. Many below one key are reported as that key.
     pub fn changes(&self, new: &Self) -> Vec<String> {
-        let keys: BTreeSet<&String> = self.0.keys().chain(new.0.keys()).collect();
-        let changed: Vec<&str> = keys
-            .into_iter()
-            .filter(|key| self.0.get(*key) != new.0.get(*key))
-            .map(String::as_str)
-            .collect();
+        let changed = self.changed_paths(new);
         let shortened = |depth| -> Vec<String> {
-            let short = changed.iter().map(|path| shorten(path, depth).to_owned());
-            short.collect::<BTreeSet<_>>().into_iter().collect()
+            // By keys and not by the text, since a name may have dots.
+            let short = changed.iter().map(|path| &path.keys()[..path.keys().len().min(depth)]);
+            let short: BTreeSet<&[Key]> = short.collect();
+            short.into_iter().map(|keys| KeyPath::from(keys.to_vec()).to_string()).collect()
         };
         // Reports the deepest paths that are few enough to read, or else the sections.
         (1..=DEPTH_MAX)
@@ -35,6 +36,17 @@ impl Outline {
             .map(shortened)
             .find(|few| few.len() <= FEW)
             .unwrap_or_else(|| shortened(1))
+    }
+
+    /// Returns whether the setting at `path`, one above it or one below it differs in `new`.
+    pub(crate) fn differs_at(&self, path: &KeyPath, new: &Self) -> bool {
+        let changed = self.changed_paths(new);
+        changed.iter().any(|one| one.below(path).is_some() || path.below(one).is_some())
+    }
+
+    fn changed_paths<'a>(&'a self, new: &'a Self) -> Vec<&'a KeyPath> {
+        let paths: BTreeSet<&KeyPath> = self.0.keys().chain(new.0.keys()).collect();
+        paths.into_iter().filter(|path| self.0.get(*path) != new.0.get(*path)).collect()
     }
 
     /// Returns the outline of a tree that is complete: merged, interpolated, with defaults and overrides applied.
@@ -53,13 +65,13 @@ impl Outline {
     /// Adds a hash of the files that the settings below `path` name.
     pub(crate) fn add_files(&mut self, path: &KeyPath, content: u64) {
         // A mapping with settings has no entry of its own so far.
-        self.0.insert(path.to_string(), content);
+        self.0.insert(path.clone(), content);
     }
 
     /// Adds the outcome of the condition at `path`, so that another one is a change.
     pub(crate) fn add_outcome(&mut self, path: &KeyPath, is_on: bool) {
         // A mapping has no entry of its own so far.
-        self.0.insert(path.to_string(), u64::from(is_on));
+        self.0.insert(path.clone(), u64::from(is_on));
     }
 
     fn insert(&mut self, path: KeyPath, value: &Value, hasher: &RandomState) {
@@ -73,7 +85,7 @@ impl Outline {
                 }
             }
             value => {
-                self.0.insert(path.to_string(), hash(value, hasher));
+                self.0.insert(path, hash(value, hasher));
             }
         }
     }
@@ -98,6 +110,43 @@ impl Overridden {
             beneath: hash(value, hasher),
         };
         tree.beneath().iter().map(overridden).collect()
+    }
+}
+
+/// A setting of one file that a later file has too, and a hash of the earlier value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The path of the setting.
+    pub path: KeyPath,
+    /// The earlier file, whose value has no effect.
+    pub file: Arc<str>,
+    /// The place of the value in force.
+    pub by: Place,
+    /// Whether the two values differ.
+    pub differs: bool,
+    pub(crate) value: u64,
+}
+
+impl Shadowed {
+    /// Lists every setting that several files have.
+    pub(crate) fn all(tree: &Tree, hasher: &RandomState) -> Vec<Self> {
+        let shadowed = tree.replaced().iter().filter_map(|replaced| {
+            let by = tree.place(&replaced.path, Part::Key)?;
+            Some(Self {
+                path: replaced.path.clone(),
+                file: Arc::clone(&replaced.file),
+                by,
+                differs: replaced.differs,
+                value: hash(&replaced.value, hasher),
+            })
+        });
+        // A section `x-…` holds anchors, whose keys may be any text.
+        shadowed.filter(|one| Problem::new(&one.path, "replaced", "").path == one.path).collect()
+    }
+
+    /// Returns whether `other` is the setting of the same file.
+    pub(crate) fn is_same_setting(&self, other: &Self) -> bool {
+        self.path == other.path && self.file == other.file
     }
 }
 
@@ -144,11 +193,6 @@ fn hash(value: &Value, hasher: &RandomState) -> u64 {
     }
 }
 
-fn shorten(path: &str, depth: usize) -> &str {
-    let end = path.match_indices('.').nth(depth - 1).map_or(path.len(), |(end, _)| end);
-    &path[..end]
-}
-
 const FEW: usize = 8;
 const DEPTH_MAX: usize = 6;
 
@@ -157,7 +201,11 @@ mod tests {
     use super::*;
 
     fn outline(entries: impl IntoIterator<Item = (String, u64)>) -> Outline {
-        Outline(entries.into_iter().collect())
+        let path = |text: &str| {
+            let names = text.split('.').map(|name| Key::Name(name.replace('_', ".")));
+            KeyPath::from(names.collect::<Vec<_>>())
+        };
+        Outline(entries.into_iter().map(|(text, hash)| (path(&text), hash)).collect())
     }
 
     #[test]
@@ -175,5 +223,28 @@ mod tests {
         assert_eq!(outline([]).changes(&hops(30)), ["hops.a0", "hops.a1", "hops.a2"]);
         let many = outline((0..30).map(|n| (format!("hops.a{n}.kind"), n)));
         assert_eq!(outline([]).changes(&many), ["hops"]);
+    }
+
+    #[test]
+    fn a_name_with_dots_is_never_cut() {
+        // `_` stands for a dot in a name.
+        let hops = |count| outline((0..count).map(|n| (format!("hops.a{}_b_c.key{n}", n % 2), n)));
+        assert_eq!(outline([]).changes(&hops(30)), ["hops.a0.b.c", "hops.a1.b.c"]);
+        let deep = outline([("hops.x_api_corp_example_com_y.enabled".to_owned(), 1)]);
+        assert_eq!(outline([]).changes(&deep), ["hops.x.api.corp.example.com.y.enabled"]);
+        let chain = outline((0..9).map(|n| (format!("chains.a_b.k{n}"), n)));
+        assert_eq!(outline([]).changes(&chain), ["chains.a.b"]);
+    }
+
+    #[test]
+    fn a_setting_differs_with_what_is_above_and_below_it() {
+        let (old, new) = (outline([("a.b.c".to_owned(), 1)]), outline([("a.b.c".to_owned(), 2)]));
+        for (path, differs) in [
+            (KeyPath::of(["a", "b", "c", "d"]), true),
+            (KeyPath::of(["a"]), true),
+            (KeyPath::of(["a", "x"]), false),
+        ] {
+            assert_eq!(old.differs_at(&path, &new), differs, "{path}");
+        }
     }
 }

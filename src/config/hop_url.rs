@@ -11,7 +11,7 @@ use std::{fmt, fmt::Write as _};
 use mooltiroute_hops::{Registry, Secret, UrlKeys};
 use thiserror::Error;
 
-pub(crate) use self::problems::in_terms_of_urls;
+pub(crate) use self::problems::{in_terms_of_urls, url_in_words};
 use crate::config::report::{problem::is_word, proxy_url::proxy_address};
 
 /// A hop as a URL, such as `http-connect://USERNAME:PASSWORD@HOST:PORT?tls=true`. `Debug` hides it.

@@ -9,9 +9,10 @@ use std::{
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
 use crate::config::{
-    Config, Environment, Level, ListenAddress, LogFormat, Problem, Problems, ServerConfig, Source,
+    Config, Credential, CredentialSource, Environment, Level, ListenAddress, LogFormat, Place,
+    Problem, Problems, ServerConfig, Source,
     edit::EditedFile,
-    hop_url::in_terms_of_urls,
+    hop_url::{in_terms_of_urls, url_in_words},
     report::{first_problems::Found, suggest::nearest},
     resolve::Resolver,
     source::{KeptTexts, Text, without_links},
@@ -43,6 +44,18 @@ pub(crate) struct ClientView {
     pub config: Config,
     /// The reasons why `server.auth` is not known, though it is written.
     pub auth_problems: Problems,
+    /// The places of the credentials in `server.auth` that are written out, by their keys.
+    pub auth_places: Vec<(String, Place)>,
+}
+
+/// A configuration that may be invalid.
+struct ResolvedTexts {
+    config: Config,
+    problems: Found,
+    /// The files beside the YAML that settings name.
+    named: Vec<PathBuf>,
+    /// Whether it is invalid, and keys are indented so that they may be meant to be elsewhere.
+    is_mendable: bool,
 }
 
 /// Loads one source, as often as needed.
@@ -119,6 +132,14 @@ impl Loader {
         resolver.fills_in_hops = true;
         let mut config = resolver.resolve();
         problems.append(resolver.problems);
+        let place = |credential: &Credential| {
+            let key = Key::Name(credential.setting.clone());
+            let path = KeyPath::of(["server", "auth"]).then(key);
+            let is_written = credential.origin == CredentialSource::Written;
+            let place = is_written.then(|| tree.place(&path, Part::Value)).flatten()?;
+            Some((credential.setting.clone(), place))
+        };
+        let auth_places = config.server.credentials.iter().filter_map(place).collect();
         let (hops, auth) = (KeyPath::of(["hops"]), KeyPath::of(["server", "auth"]));
         let mut problems = problems.into_problems().0;
         problems.retain(|problem| problem.path.below(&hops).is_none());
@@ -131,7 +152,7 @@ impl Loader {
             // A part of it may be a template that was not completed.
             config.server.auth = None;
         }
-        Ok(ClientView { config, auth_problems: self.shown(Problems(of_auth)) })
+        Ok(ClientView { config, auth_problems: self.shown(Problems(of_auth)), auth_places })
     }
 
     /// Builds the configuration of `texts`, which were read before, for the present facts about the network. Reads only
@@ -166,6 +187,34 @@ impl Loader {
         kept: Arc<KeptTexts>,
         Problems(unreadable): Problems,
     ) -> (Result<Config, Problems>, Vec<PathBuf>) {
+        let written = self.resolve_texts(&kept, unreadable.clone(), false);
+        // Only an invalid configuration is mended, so that no guess can change the meaning of a valid one. A guess that
+        // explains less than it adds is dropped.
+        let mended = written.is_mendable.then(|| self.resolve_texts(&kept, unreadable, true));
+        let fewest = |written: ResolvedTexts| match mended {
+            Some(mended) if mended.problems.count() <= written.problems.count() => mended,
+            _ => written,
+        };
+        let ResolvedTexts { mut config, problems, named, .. } = fewest(written);
+        if config.hops.iter().any(|hop| hop.condition.is_some()) {
+            // A change of the network builds the configuration again from the texts in force. What is on disk
+            // by then may be invalid.
+            config.written = Some(kept);
+        }
+        match problems.is_empty() {
+            true => (Ok(config), named),
+            false => (Err(self.shown(problems.into_problems())), named),
+        }
+    }
+
+    /// Resolves `kept`. With `mends`, keys that are indented too little or too much are taken for what they are meant as, and
+    /// each such mistake is a problem.
+    fn resolve_texts(
+        &self,
+        kept: &KeptTexts,
+        unreadable: Vec<Problem>,
+        mends: bool,
+    ) -> ResolvedTexts {
         let (mut tree, faults) = Tree::new(kept.copy());
         let mut problems = Found::default();
         problems.extend(unreadable);
@@ -176,14 +225,15 @@ impl Loader {
         // that is disabled there may have unset variables.
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
+        resolver.mends = mends;
         let mut config = resolver.resolve();
+        if let Source::CommandLine { text, .. } = &self.source {
+            for hop in &mut config.hops {
+                hop.url = Some(url_in_words(&hop.name, text).into());
+            }
+        }
         let warnings = std::mem::take(&mut config.warnings);
         config.warnings = self.shown(Problems(warnings)).0;
-        if config.hops.iter().any(|hop| hop.condition.is_some()) {
-            // A change of the network builds the configuration again from the texts in force. What is on disk
-            // by then may be invalid.
-            config.written = Some(kept);
-        }
         let named = resolver.named_files();
         problems.append(resolver.problems);
         config.warnings.extend(self.source.doubtful_files(&named));
@@ -191,10 +241,8 @@ impl Loader {
         if is_complete {
             problems.extend(self.misused_options(&tree));
         }
-        match problems.is_empty() {
-            true => (Ok(config), named),
-            false => (Err(self.shown(problems.into_problems())), named),
-        }
+        let is_mendable = !problems.is_empty() && tree.is_mendable();
+        ResolvedTexts { config, problems, named, is_mendable }
     }
 
     /// Puts problems into the terms of what the operator wrote: files, or URLs on the command line.
@@ -328,10 +376,7 @@ mod tests {
         let mut loader = loader(&directory, Overrides::default());
         loader.registry = kinds::builtin().with::<Mute>();
         let problems = loader.load().unwrap_err().to_string();
-        assert!(
-            problems.contains("hops.a: `a` can't be built, and does not say why"),
-            "{problems}"
-        );
+        assert!(problems.contains("hops: `a` can't be built, and does not say why"), "{problems}");
     }
 
     fn load(text: &str, overrides: Overrides) -> Result<Config, String> {

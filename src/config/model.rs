@@ -9,8 +9,8 @@ use mooltiroute_hops::{Asker, Decider, Hop, KeyPath, Secret};
 pub use self::log::{Level, Log, LogFormat, UnknownName};
 use crate::{
     config::{
-        Budget, Credential, Listener, OnLeave, Outline, Overridden, Place, Problem, WorkerCount,
-        source::KeptTexts,
+        Budget, Credential, Listener, OnLeave, Outline, Overridden, Place, Problem, Shadowed,
+        WorkerCount, source::KeptTexts,
     },
     network::NetworkCondition,
     router,
@@ -41,6 +41,8 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// The values of earlier files that later ones replace, each at its new place.
     pub replaced: Vec<Problem>,
+    /// The settings that several files have, with the value of each earlier one as a hash.
+    pub shadowed: Vec<Shadowed>,
     /// Whether any value comes from a variable.
     pub has_variables: bool,
     /// The files it was read from, kept if a condition of the network may call for another configuration from them.
@@ -166,6 +168,8 @@ pub struct NamedHop {
     pub rotate_after: Option<Duration>,
     /// Whether it refuses every request, because the conditions of all its members have switched these off.
     pub(crate) has_all_members_off: bool,
+    /// The words that name the URL of the command line that the hop comes from, such as "the URL of `--hop`".
+    pub(crate) url: Option<Arc<str>>,
     /// `None` only for a disabled hop with a variable that is not set.
     pub hop: Option<Arc<dyn Hop>>,
 }

@@ -28,7 +28,7 @@ use crate::network::Network;
 
 use crate::config::{
     Auth, Config, Environment, Limits, Loader, Log, Outline, Overridden, Problem, Protocol,
-    ServerConfig, Timeouts, raw,
+    ServerConfig, Shadowed, Timeouts, raw,
     report::{
         first_problems::Found,
         problem::{NAME_CHARS_MAX, is_name},
@@ -58,6 +58,8 @@ pub(crate) struct Resolver<'a> {
     holds: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// Whether hops get placeholders for variables that are not set. They describe themselves, and can't be used.
     pub(crate) fills_in_hops: bool,
+    /// Whether keys that are indented too little or too much are taken for what they are meant as.
+    pub(crate) mends: bool,
     pub(crate) problems: Found,
     warnings: Found,
 }
@@ -80,6 +82,7 @@ impl<'a> Resolver<'a> {
             files: Vec::new(),
             holds: HashMap::new(),
             fills_in_hops: false,
+            mends: false,
             problems: Found::default(),
             warnings: Found::default(),
         }
@@ -87,8 +90,8 @@ impl<'a> Resolver<'a> {
 
     /// Builds the configuration. It is valid only if no problem was found.
     pub(crate) fn resolve(&mut self) -> Config {
-        let outdented = self.tree.indent_keys();
-        self.problems.append(outdented);
+        let misplaced = self.tree.indent_keys(self.mends);
+        self.problems.append(misplaced);
         self.check_sections();
         // Variables are put in before any section is read, since each may have some. A scalar that is still a template
         // would be reported as a wrong type.
@@ -121,6 +124,7 @@ impl<'a> Resolver<'a> {
         }
         let warnings = std::mem::take(&mut self.warnings).into_problems().0;
         let overridden = Overridden::all(self.tree, self.hasher);
+        let shadowed = Shadowed::all(self.tree, self.hasher);
         Config {
             server,
             timeouts,
@@ -133,6 +137,7 @@ impl<'a> Resolver<'a> {
             overridden,
             warnings,
             replaced,
+            shadowed,
             has_variables: self.tree.has_variables(),
             written: None,
         }
@@ -145,11 +150,13 @@ impl<'a> Resolver<'a> {
 
     fn check_sections(&mut self) {
         let is_unknown = |name: &&str| !raw::SECTIONS.contains(name) && !name.starts_with("x-");
-        for name in self.tree.sections().filter(is_unknown) {
-            if self.problems.skips() {
-                continue;
+        let unknown: Vec<_> = self.tree.sections().filter(is_unknown).map(str::to_owned).collect();
+        for name in unknown {
+            if !self.problems.skips() {
+                self.problems.push(self.tree.unknown_key(&KeyPath::of([&*name]), &raw::SECTIONS));
             }
-            self.problems.push(self.tree.unknown_key(&KeyPath::of([name]), &raw::SECTIONS));
+            // What refers to it is right.
+            self.tree.adopt_section(&name);
         }
     }
 

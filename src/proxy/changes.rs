@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Overridden};
+use crate::config::{Config, Outline, Overridden, Shadowed};
 
 /// Returns the path of a changed setting, with its new value if that is one which is never secret.
 pub(super) fn with_new_value(path: &str, config: &Config) -> String {
@@ -48,3 +48,29 @@ pub(super) fn edited_in_vain<'a>(
 ) -> impl Iterator<Item = &'a Overridden> {
     new.iter().filter(|setting| old.iter().any(|old| old.path == setting.path && old != *setting))
 }
+
+/// Returns the settings that were edited in a file to no effect, since a later file has them. `before` and `after` are the
+/// outlines without and with the edit.
+pub(super) fn edited_beneath<'a>(
+    old: &'a [Shadowed],
+    new: &'a [Shadowed],
+    before: &Outline,
+    after: &Outline,
+) -> Vec<&'a Shadowed> {
+    let is_edit = |setting: &&Shadowed| match old.iter().find(|old| setting.is_same_setting(old)) {
+        Some(old) => old.value != setting.value,
+        // If the later file is the one that has it now, the value in force is another one.
+        None => !before.differs_at(&setting.path, after),
+    };
+    let written = new.iter().filter(|setting| setting.differs).filter(is_edit);
+    // A line that was taken out.
+    let is_removed = |setting: &&Shadowed| {
+        !new.iter().any(|new| new.is_same_setting(setting))
+            && !before.differs_at(&setting.path, after)
+    };
+    let removed = old.iter().filter(|setting| setting.differs).filter(is_removed);
+    written.chain(removed).take(EDITS_MAX).collect()
+}
+
+/// More edits of one save are not reported.
+const EDITS_MAX: usize = 8;

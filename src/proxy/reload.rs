@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     client::reply::with_causes,
-    config::{Config, Environment, Loader, Overridden, source::KeptTexts},
+    config::{Config, Environment, Loader, Overridden, Shadowed, source::KeptTexts},
     control::{
         ControlServer,
         api::Api,
@@ -32,7 +32,10 @@ use crate::{
     metrics::Metrics,
     network::Network,
     proxy::{
-        changes::edited_in_vain, direct::direct_now, listeners::Listeners, server::Server,
+        changes::{edited_beneath, edited_in_vain},
+        direct::direct_now,
+        listeners::Listeners,
+        server::Server,
         watch::Watch,
     },
     state::{generation::Generation, shared::Shared},
@@ -53,6 +56,8 @@ pub(crate) struct Reloads {
     rejected: Option<Vec<String>>,
     /// The values in the files that options of the command line override.
     overridden: Vec<Overridden>,
+    /// The values in the files that later files override.
+    shadowed: Vec<Shadowed>,
     /// The files of the configuration in force, if it depends on the network.
     written: Option<Arc<KeptTexts>>,
 }
@@ -86,14 +91,15 @@ impl Reloads {
             log: None,
             rejected: None,
             overridden: Vec::new(),
+            shadowed: Vec::new(),
             written: None,
         }
     }
 
-    /// Starts with `overridden`, so that a later edit of one of these settings is noticed.
+    /// Starts with what options and later files override, so that a later edit of one of these settings is noticed.
     #[must_use]
-    pub(crate) fn over(self, overridden: Vec<Overridden>) -> Self {
-        Self { overridden, ..self }
+    pub(crate) fn over(self, overridden: Vec<Overridden>, shadowed: Vec<Shadowed>) -> Self {
+        Self { overridden, shadowed, ..self }
     }
 
     /// Starts with `written`, from which the configuration is built again when the network changes.
@@ -194,7 +200,7 @@ impl Reloads {
                 // they are dropped.
                 let is_news = watch.set_named(&files);
                 if is_news || !watch.is_undisturbed().await {
-                    watch.complete().await;
+                    watch.complete_again().await;
                     continue;
                 }
             }
@@ -249,10 +255,12 @@ impl Reloads {
         }
         self.overridden.clone_from(&config.overridden);
         // An operator who has had an account unlocked has nothing to edit.
-        if matches!(call, Call::Signal | Call::Order) {
+        let is_by_operator = matches!(call, Call::Signal | Call::Order);
+        if is_by_operator {
             self.shared().live().current().built_hops().for_each(|(_, hop)| hop.release());
         }
         let current = self.shared().live().current();
+        self.tell_edits_beneath(&config, &current);
         let changed = current.outline.changes(&config.outline);
         if changed.is_empty() {
             // Only the meaning counts: an edit of a comment makes no generation. The log mentions it if an
@@ -271,9 +279,9 @@ impl Reloads {
             // The operator may have changed the value of a variable, which the files don't show.
             let mut notes = notes_on_replaced(&config);
             notes.extend(config.has_variables.then(note_on_variables));
-            // The operator may have changed the list, and not the files.
-            if matches!(call, Call::Order | Call::Signal) {
-                notes.extend(fetch_lists(&current));
+            // The operator may have changed a list or a PAC file, and not the files here.
+            if is_by_operator {
+                notes.extend(fetch_documents(&current));
             }
             return ReloadVerdict {
                 warnings,
@@ -292,13 +300,31 @@ impl Reloads {
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => {
                 self.end_rejection();
-                self.accept(config, prepared, &changed, None)
+                let mut verdict = self.accept(config, prepared, &changed, None);
+                if is_by_operator {
+                    verdict.notes.extend(fetch_documents(&self.shared().live().current()));
+                }
+                verdict
             }
             Err(error) => {
                 let problem = self.about_listeners(with_causes(&error)).await;
                 self.reject(vec![problem], call)
             }
         }
+    }
+
+    /// Logs the settings that were edited in one file while a later file has them.
+    fn tell_edits_beneath(&mut self, config: &Config, current: &Generation) {
+        let (old, new) = (&self.shadowed, &config.shadowed);
+        for edit in edited_beneath(old, new, &current.outline, &config.outline) {
+            info!(
+                setting = %edit.path,
+                file = &*edit.file,
+                overridden_by = %edit.by,
+                "an edit has no effect: a later file has this setting"
+            );
+        }
+        self.shadowed.clone_from(&config.shadowed);
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -313,16 +339,25 @@ impl Reloads {
 /// How often files that change while they are read are read again.
 const LOADS_MAX: usize = 20;
 
-/// Fetches the lists at a URL again. Returns a note on them, if there are any.
-fn fetch_lists(generation: &Generation) -> Option<String> {
+/// Fetches the lists and the PAC files at URLs again. Returns a note on each sort of them that there is.
+fn fetch_documents(generation: &Generation) -> Vec<String> {
     let askers = generation.hops().iter().filter_map(|hop| Some((hop, hop.asker()?)));
-    let fetched = askers.filter(|(_, asker)| asker.state().kind == SourceKind::List);
-    let fetched = fetched.filter(|(_, asker)| asker.fetch_now());
-    let names: Vec<_> = fetched.map(|(hop, _)| format!("`{}`", hop.name)).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "the list of {} is fetched now; `mooltiroute status` shows the outcome",
-            names.join(", ")
-        )
-    })
+    let fetched = askers.filter(|(_, asker)| asker.fetch_now());
+    let (mut lists, mut pac_files) = (Vec::new(), Vec::new());
+    for (hop, asker) in fetched {
+        let names = match asker.state().kind {
+            SourceKind::PacFile => &mut pac_files,
+            _ => &mut lists,
+        };
+        names.push(format!("`{}`", hop.name));
+    }
+    let note = |(document, names): (&str, Vec<String>)| {
+        (!names.is_empty()).then(|| {
+            format!(
+                "the {document} of {} is fetched now; `mooltiroute status` shows the outcome",
+                names.join(", ")
+            )
+        })
+    };
+    [("list", lists), ("PAC file", pac_files)].into_iter().filter_map(note).collect()
 }

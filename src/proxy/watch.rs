@@ -3,6 +3,7 @@
 //! Directories are watched, never single files: an editor's rename, a link swapped below the path and a directory
 //! made again all show in the directory that holds the name.
 
+mod burst;
 mod completeness;
 #[cfg(target_os = "linux")]
 mod lease;
@@ -32,6 +33,7 @@ use tokio::{
 
 pub(crate) use self::survey::wait_for_writers;
 use self::{
+    burst::Burst,
     completeness::Progress,
     survey::{Files, Looker, Survey, lock},
     tick::{Tick, listen},
@@ -49,6 +51,8 @@ pub(crate) struct Watch {
     ticks: UnboundedReceiver<Tick>,
     /// Whether a change was noticed, and the files have not been complete since.
     is_changing: bool,
+    /// The events of the edit that is waited for.
+    burst: Burst,
     /// Files that a writer has opened and not closed, as far as events tell.
     unclosed: HashMap<PathBuf, Progress>,
     /// Files that had content when the files were last complete, and those that have lost it since.
@@ -93,6 +97,7 @@ impl Watch {
             watched: BTreeMap::new(),
             ticks,
             is_changing: false,
+            burst: Burst::begin(),
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
             emptied: Vec::new(),
@@ -141,9 +146,10 @@ impl Watch {
         if !self.is_changing {
             let tick = self.first_tick().await;
             self.is_changing = true;
+            self.burst = Burst::begin();
             self.note(tick);
         }
-        self.complete().await;
+        self.complete_again().await;
     }
 
     /// Returns the YAML files that had content before and are empty now, as they were when the files were last complete.

@@ -11,9 +11,10 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
 use mooltiroute_hops::Authority;
@@ -49,8 +50,8 @@ pub(crate) struct OpenConnection {
     /// Bytes to the client.
     received: AtomicU64,
     kill: KillToken,
-    /// Whether its client left before it was open.
-    is_abandoned: AtomicBool,
+    /// When its client left, in microseconds after it began and one more. Zero while the client is there.
+    left: AtomicU64,
     /// When it began.
     pub begun: Instant,
     /// The address of the client.
@@ -121,7 +122,7 @@ impl Connections {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             kill: KillToken { task: Mutex::new(Some(task.clone())), ..KillToken::default() },
-            is_abandoned: AtomicBool::new(false),
+            left: AtomicU64::new(0),
             begun: Instant::now(),
             peer,
             protocol,
@@ -226,9 +227,20 @@ impl OpenConnection {
         self.kill.kill();
     }
 
-    /// Notes that its client left before it was open.
-    pub(crate) fn client_has_left(&self) {
-        self.is_abandoned.store(true, Ordering::Relaxed);
+    /// Notes that its client left at the moment `at`, which may have been noticed later.
+    pub(crate) fn client_has_left(&self, at: Instant) {
+        let after = at.saturating_duration_since(self.begun).as_micros();
+        let after = u64::try_from(after).unwrap_or(u64::MAX).saturating_add(1);
+        self.left.store(after, Ordering::Relaxed);
+    }
+
+    /// Returns how long it has lasted, or lasted until its client left.
+    pub(crate) fn lasted(&self) -> Duration {
+        self.left_after().unwrap_or_else(|| self.begun.elapsed())
+    }
+
+    fn left_after(&self) -> Option<Duration> {
+        self.left.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros)
     }
 
     /// Returns whether it is to end, on request.
@@ -265,8 +277,8 @@ impl Trace for OpenConnection {
         lock(&self.passage).taken = Some(Arc::clone(taken));
     }
 
-    fn is_abandoned(&self) -> bool {
-        self.is_abandoned.load(Ordering::Relaxed)
+    fn abandoned(&self) -> Option<Instant> {
+        Some(self.begun + self.left_after()?)
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) enum ClientLine {
     UnusedPreferences,
     /// A client names a session with a country in its name.
     CountryInSession,
+    /// A client names no session, and this hop has `sessions: by-client`.
+    NoSession(Arc<str>),
     /// A client of this protocol asks for an address, and routes before the one that it takes are for names.
     AddressForName(Protocol),
 }
@@ -133,6 +135,18 @@ impl Denials {
                 Some(skipped)
             }
         }
+    }
+
+    /// Notes a line that is logged once. Returns whether this is the first one of its sort.
+    pub(crate) fn note_once(&self, line: ClientLine) -> bool {
+        let first = Noted { logged: Instant::now(), skipped: 0 };
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        // Replaced in one step, as in `note`.
+        let is_new = !noted.contains_key(&line);
+        if is_new {
+            noted.insert(line, first);
+        }
+        is_new
     }
 }
 

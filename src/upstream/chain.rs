@@ -3,6 +3,7 @@
 mod attempt;
 mod counted;
 mod error;
+mod failed_members;
 mod journey;
 mod last_hop;
 mod passage;
@@ -18,7 +19,8 @@ use mooltiroute_hops::{Authority, Eventual, Field, Hop, Request, Reuse, Tunnel};
 use self::{attempt::FailedAttempt, travel::Arrived};
 pub(crate) use self::{
     counted::ChainAccounts,
-    error::{Cause, ChainError, FailedMembers, Stage, Step},
+    error::{Cause, ChainError, Stage, Step},
+    failed_members::{FailedMember, FailedMembers, MemberFailure},
     last_hop::{LastHop, REFUSING_MEMBER},
     passage::{Passage, TakenHop},
     spares::ChainSpares,
@@ -61,6 +63,8 @@ pub(crate) struct ChainHop {
     pub name: Arc<str>,
     /// The hop itself, shared by all chains that hold it.
     pub hop: Arc<dyn Hop>,
+    /// The words that name its URL, if it comes from the command line.
+    pub url: Option<Arc<str>>,
 }
 
 /// A connection that a chain has opened.
@@ -344,7 +348,7 @@ mod tests {
     }
 
     fn note(name: &str, address: Authority, silent: bool) -> ChainHop {
-        ChainHop { name: name.into(), hop: Arc::new(Note { address, silent }) }
+        ChainHop { name: name.into(), hop: Arc::new(Note { address, silent }), url: None }
     }
 
     #[tokio::test]

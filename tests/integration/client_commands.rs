@@ -5,7 +5,9 @@ use std::{
     str,
 };
 
-use crate::support::{Certificates, ConfigDir, Double, Program, Proxy, Step, free_port, run};
+use crate::support::{
+    Certificates, ConfigDir, Double, Program, Proxy, Step, free_port, in_runtime, run,
+};
 
 /// A configuration at a port that is known before the proxy runs.
 fn at_a_known_port(yaml: &str) -> (ConfigDir, u16) {
@@ -107,6 +109,36 @@ fn env_says_which_hosts_lose_their_bypass() {
     assert!(lost.contains("requests to .corp.example go through the proxy now"), "{lost}");
     assert!(lost.contains("`- { hosts: [\"*.corp.example\"], chain: direct }`"), "{lost}");
     assert!(!said("localhost,127.0.0.1").contains("no_proxy"));
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_the_proxy_rejects_are_named_by_their_places() {
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let auth = "server:\n  listen: 127.0.0.1:0\n  auth:\n    username: ann\n    password: ${PW_OF_TEST:-first-word}\n";
+    config.write("00-server.yaml", auth);
+    let proxy = Proxy::on(config, &[]).await;
+    let at = proxy.address().to_string();
+    let said = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        command.args(["exec", "-c", path(proxy.config()), "--", "true"]);
+        in_runtime(&mut command, proxy.config().runtime());
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stderr).to_owned()
+    };
+    assert!(!said(&[]).contains("does not accept"), "{}", said(&[]));
+    let stale = said(&[("PW_OF_TEST", "0ther-word")]);
+    assert!(
+        stale.contains("`username` as written at ") && stale.contains("00-server.yaml:4:15"),
+        "{stale}"
+    );
+    assert!(stale.contains("`password` from the variable `PW_OF_TEST`"), "{stale}");
+    assert!(!stale.contains("0ther-word") && !stale.contains("first-word"), "{stale}");
+    let url = format!("http://ann:0ther-word@{at}");
+    let stale = said(&[("HTTP_PROXY", &url)]);
+    assert!(stale.contains("`HTTP_PROXY` of this terminal has other credentials"), "{stale}");
+    assert!(!stale.contains("0ther-word"), "{stale}");
 }
 
 #[test]

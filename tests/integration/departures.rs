@@ -1,6 +1,9 @@
 //! Clients that leave before they are answered: when the proxy notices, what it says, and what a pool learns.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Notify, time::sleep};
@@ -97,6 +100,34 @@ async fn a_client_that_leaves_soon_is_noticed_and_says_nothing_of_the_member() {
         let line = proxy.event(message).await;
         assert_eq!(line.field("end"), "client left");
         assert!(line.field("reason").contains("exits.members[0]`"), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_wait_of_a_client_ends_when_it_leaves_and_not_when_that_is_noticed() {
+    for request in [CONNECT, GET, SOCKS] {
+        let hop = Double::start([Step::Listen]).await;
+        let other = Double::start([Step::Answer(ANSWER.into())]).await;
+        let proxy = pool([&hop, &other]).await;
+        let begun = Instant::now();
+        let client = asks(&proxy, request).await;
+        is_asked(&hop).await;
+        sleep(Duration::from_millis(300)).await;
+        drop(client);
+        let lasted = begun.elapsed();
+        let message = if request == GET { "request" } else { "tunnel closed" };
+        let line = proxy.event(message).await;
+        let noticed = begun.elapsed();
+        assert_eq!(line.field("end"), "client left");
+        // The proxy serves the client for a moment more, which is no part of its wait.
+        let (shown, moment) = (line.number("duration_seconds"), Duration::from_millis(1_300));
+        // A client of SOCKS leaves an answer unread, so that its end is a reset, which is noticed at once.
+        assert!(noticed > lasted + moment || request == SOCKS, "{noticed:?} {lasted:?}");
+        assert!((0.3..lasted.as_secs_f64() + 0.7).contains(&shown), "{shown}: {lasted:?}");
+        let reason = line.field("reason");
+        let waited = reason.strip_prefix("waited ").and_then(|rest| rest.split_once(" ms for "));
+        let waited: f64 = waited.expect(&reason).0.parse().unwrap();
+        assert!(waited / 1e3 <= shown + 0.01, "{reason}: {shown}");
     }
 }
 

@@ -204,10 +204,27 @@ async fn a_flag_that_wins_over_the_switch_is_named() {
         return;
     }
     let config = config();
-    let proxy = Proxy::on(config, &["--no-corporate"]).await;
-    let (code, out, error) = hop(proxy.config(), &["corporate", "off"]);
-    assert_eq!(code, Some(0), "{error}");
-    assert!(out.contains("no effect") && out.contains("--no-corporate"), "{out}");
+    let proxy = Proxy::on(config, &["--no-corporate", "--disable", "exit"]).await;
+    let switched = |arguments: &[&str]| {
+        let (code, out, error) = hop(proxy.config(), arguments);
+        assert_eq!(code, Some(0), "{error}");
+        out
+    };
+    // The files say so already, or say it now.
+    for before in ["corporate is on already in ", "corporate is on; generation "] {
+        let out = switched(&["corporate", "on"]);
+        assert!(out.contains(before), "{out}");
+        assert!(
+            out.contains("no effect yet: ") && out.contains("was started with `--no-corporate`"),
+            "{out}"
+        );
+        assert!(out.contains("`corporate` stays off; start it again without this option"), "{out}");
+        // The option means the same.
+        let out = switched(&["corporate", "off"]);
+        assert!(!out.contains("no effect"), "{out}");
+    }
+    let out = switched(&["exit", "on"]);
+    assert!(out.contains("was started with `--disable exit`, which goes before the file"), "{out}");
     let none = run(["hop", "corporate", "off", "-c", "/nonexistent"]);
     assert_eq!(none.status.code(), Some(1));
 }

@@ -1,7 +1,8 @@
 //! Hops of the command line, between real proxies.
 
 use crate::support::{
-    EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules, USERNAME, connect, exchange, ping,
+    Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules, Step, USERNAME, connect,
+    exchange, free_port, ping,
 };
 
 #[tokio::test]
@@ -53,4 +54,74 @@ async fn credentials_on_a_command_line_are_warned_of_and_never_logged() {
 
     let open = Proxy::of_hops(&[&format!("http://{}", squid.address())]).await;
     assert!(!warns(&open));
+}
+
+const CONNECT: &[u8] = b"CONNECT 127.0.0.1:20009 HTTP/1.1\r\nHost: 127.0.0.1:20009\r\n\r\n";
+
+/// Words of advice that help only with a configuration.
+const FILE_WORDS: [&str; 5] = ["`hops.", "`tls: ", "`kind: ", "`username`", "reload"];
+
+#[tokio::test]
+async fn advice_on_a_hop_of_the_command_line_names_its_url() {
+    let answer = |text: &str| Step::Answer(text.to_owned());
+    let wants = |scheme: &str| {
+        answer(&format!(
+            "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: {scheme}\r\nContent-Length: 0\r\n\r\n"
+        ))
+    };
+    // These say it before they have read anything.
+    let alert = Step::Say("\u{15}\u{3}\u{3}".to_owned());
+    let http = || Step::Say("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_owned());
+    let html = || answer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    let (plain, login) = ("http://", "http://joe:hunter2@");
+    for (scheme, end, step, expected) in [
+        (
+            plain,
+            "",
+            wants("Basic"),
+            "the URL of `--hop` has none. Write `http://USERNAME:PASSWORD@HOST:PORT` there",
+        ),
+        (login, "", wants("Basic"), "Correct the username and the password in the URL of `--hop`"),
+        (plain, "", wants("NTLM"), "Write `http://USERNAME:PASSWORD@HOST:PORT?auth=ntlm` there"),
+        (
+            login,
+            "",
+            wants("NTLM"),
+            "write `auth=ntlm` after a `?` at the end of the URL of `--hop`",
+        ),
+        (login, "?auth=[digest]", wants("NTLM"), "others after a `?`, as in `?auth=ntlm`"),
+        (plain, "", alert, "begin the URL of `--hop` with `https://`"),
+        ("https://", "", http(), "begin the URL of `--hop` with `http://`"),
+        ("socks5://", "", http(), "begin the URL of `--hop` with `http://`"),
+        (plain, "", html(), "check the address in the URL of `--hop`"),
+    ] {
+        let double = Double::start([step]).await;
+        let url = format!("{scheme}{}{end}", double.address());
+        let proxy = Proxy::of_hops(&[&url]).await;
+        let told = exchange(proxy.address(), CONNECT).await;
+        assert!(told.contains(expected), "{url}: {told}");
+        assert!(!FILE_WORDS.iter().any(|words| told.contains(words)), "{url}: {told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    // Nothing answers at these.
+    let closed = free_port();
+    for (urls, expected) in [
+        (
+            vec![format!("http://127.0.0.1:{closed}")],
+            "that the address in the URL of `--hop` is right",
+        ),
+        (
+            vec!["http://nowhere.invalid:1".to_owned()],
+            "Check the address in the URL of `--hop`, and that this machine's DNS",
+        ),
+        (
+            vec!["http://nowhere.invalid:1".to_owned(), "socks5://b.test:2".to_owned()],
+            "Check the address in the first URL of `--hop`",
+        ),
+    ] {
+        let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+        let proxy = Proxy::of_hops(&urls).await;
+        let told = exchange(proxy.address(), CONNECT).await;
+        assert!(told.contains(expected) && !told.contains("`hops."), "{told}");
+    }
 }

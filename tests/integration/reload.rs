@@ -144,6 +144,62 @@ async fn a_reload_says_new_values_and_edits_that_a_flag_overrides() {
     assert_eq!(count, 1);
 }
 
+#[tokio::test]
+async fn an_edit_that_a_later_file_overrides_is_named() {
+    const MESSAGE: &str = "an edit has no effect: a later file has this setting";
+    let first = |address: &str, is_on: bool, header: &str| {
+        format!(
+            "hops:\n  api.corp.test:\n    kind: http-connect\n    address: {address}\n    enabled: {is_on}\n\
+             chains: {{ default: [api.corp.test] }}\ntimeouts: {{ header: {header} }}\n"
+        )
+    };
+    let config = ConfigDir::new(&first("a.test:1", true, "9s"));
+    config.write("20-later.yaml", "hops:\n  api.corp.test:\n    address: b.test:2\n");
+    let proxy = Proxy::on(config, &[]).await;
+    let told =
+        |proxy: &Proxy| proxy.events().iter().filter(|event| event.message() == MESSAGE).count();
+    assert_eq!(told(&proxy), 0);
+
+    // The value has no effect, and nothing else changes.
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &first("c.test:3", true, "9s"));
+    let event = proxy.event_after(seen, MESSAGE).await;
+    assert_eq!(event.field("setting"), "hops.api.corp.test.address");
+    assert!(event.field("file").ends_with("10-test.yaml"), "{}", event.text());
+    assert!(event.field("overridden_by").ends_with("20-later.yaml:3:5"), "{}", event.text());
+    assert_eq!(event.field("level"), "INFO");
+
+    // Other edits of that file are not blamed, and names with dots are whole.
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &first("c.test:3", false, "9s"));
+    let reloaded = proxy.event_after(seen, "config reloaded").await;
+    assert_eq!(reloaded.field("changed"), "hops.api.corp.test.enabled=off");
+    assert_eq!(told(&proxy), 1);
+
+    // An edit with and without effect.
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &first("d.test:4", true, "8s"));
+    proxy.event_after(seen, MESSAGE).await;
+    let reloaded = proxy.event_after(seen, "config reloaded").await;
+    assert_eq!(reloaded.field("changed"), "hops.api.corp.test.enabled=on, timeouts.header=8s");
+    assert_eq!(told(&proxy), 2);
+
+    // A later file that takes a setting over has an effect.
+    let seen = proxy.events().len();
+    proxy.config().write("30-last.yaml", "timeouts: { header: 7s }\n");
+    let reloaded = proxy.event_after(seen, "config reloaded").await;
+    assert_eq!(reloaded.field("changed"), "timeouts.header=7s");
+    assert_eq!(told(&proxy), 2);
+
+    // A line that is taken out.
+    let seen = proxy.events().len();
+    let without = first("d.test:4", true, "8s").replace("    address: d.test:4\n", "");
+    proxy.config().write("10-test.yaml", &without);
+    let event = proxy.event_after(seen, MESSAGE).await;
+    assert_eq!(event.field("setting"), "hops.api.corp.test.address");
+    assert_eq!(told(&proxy), 3);
+}
+
 /// NTLM to an origin needs this, because the origin has authenticated the connection.
 #[tokio::test]
 async fn a_reload_that_leaves_a_chain_alone_keeps_its_upstream_connections() {

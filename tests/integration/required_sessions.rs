@@ -1,4 +1,4 @@
-//! `sessions: by-client-required`: clients that name no session are asked for it.
+//! Clients that name no session: `sessions: by-client-required` asks for one, and `sessions: by-client` leaves a note.
 
 use std::process::Stdio;
 
@@ -137,5 +137,71 @@ async fn curl_and_git_answer_the_question() {
             "{sent}"
         );
         assert!(!git.unwrap().contains(&basic("dev-73:secret")), "another session");
+    }
+}
+
+/// The request of SOCKS5 for `a.test:443` without a username.
+const SOCKS: &[u8] = b"\x05\x01\x00\x05\x01\x00\x03\x06a.test\x01\xbb";
+
+#[tokio::test]
+async fn a_client_without_a_session_is_seen_in_its_line_and_noted_once_for_each_hop() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let provider = Double::start([Step::Answer(answer.into()), Step::End]).await;
+    let hop = |sessions: &str| {
+        format!(
+            "{{ kind: webshare, address: \"{}\", username: {USERNAME}, password: {PASSWORD}, session: rotate, \
+             sessions: {sessions} }}",
+            provider.address()
+        )
+    };
+    let (own, fixed) = (hop("by-client"), hop("fixed"));
+    let proxy = Proxy::start(&format!(
+        "hops:\n  own: {own}\n  fixed: {fixed}\n  exits: {{ kind: pool, members: [own] }}\n  \
+         unnamed: {{ kind: pool, members: [{own}] }}\n  sticky: {{ kind: pool, members: [fixed], pick: sticky }}\n\
+         chains: {{ own: [own], fixed: [fixed], exits: [exits], unnamed: [unnamed], sticky: [sticky] }}\n\
+         routes:\n  - {{ hosts: [fixed.test], chain: fixed }}\n  - {{ hosts: [exits.test], chain: exits }}\n  \
+         - {{ hosts: [unnamed.test], chain: unnamed }}\n  - {{ hosts: [sticky.test], chain: sticky }}\n  \
+         - {{ chain: own }}\n"
+    ))
+    .await;
+    let get = |host: &str, fields: &str| {
+        format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n")
+    };
+    // Returns the session in the line of the request.
+    let session = async |message: &str, request: &[u8]| {
+        let seen = proxy.events().len();
+        exchange(proxy.address(), request).await;
+        let line = proxy.event_after(seen, message).await;
+        line.at("/session").map(|session| session.to_string())
+    };
+    let none = Some("\"(none)\"".to_owned());
+    for _ in 0..2 {
+        assert_eq!(session("request", get("a.test", "").as_bytes()).await, none);
+    }
+    let connect = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    assert_eq!(session("tunnel closed", connect).await, none);
+    assert_eq!(session("tunnel closed", SOCKS).await, none);
+    // A country is no session.
+    let country = get("a.test", &basic("country-us:"));
+    assert_eq!(session("request", country.as_bytes()).await, none);
+    for host in ["exits.test", "unnamed.test"] {
+        assert_eq!(session("request", get(host, "").as_bytes()).await, none, "{host}");
+    }
+    let named = get("a.test", &basic("session-alice:"));
+    assert_eq!(session("request", named.as_bytes()).await.as_deref(), Some("\"alice\""));
+    for host in ["fixed.test", "sticky.test"] {
+        assert_eq!(session("request", get(host, "").as_bytes()).await, None, "{host}");
+    }
+    let notes = proxy.events().into_iter();
+    let notes: Vec<_> =
+        notes.filter(|event| event.message() == "the client names no session").collect();
+    let hops: Vec<_> = notes.iter().map(|note| note.field("hop")).collect();
+    assert_eq!(hops, ["own", "unnamed.members[0]"]);
+    let advice = notes[0].field("advice");
+    for words in [
+        format!("`http://session-NAME:x@{}`", proxy.address()),
+        "`sessions: by-client-required`".to_owned(),
+    ] {
+        assert!(advice.contains(&words), "{words}: {advice}");
     }
 }

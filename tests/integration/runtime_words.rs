@@ -305,12 +305,18 @@ async fn the_failure_of_all_members_is_told_as_such() {
     let proxy = Proxy::start(&yaml).await;
     for request in [CONNECT, GET] {
         let told = exchange(proxy.address(), request).await;
-        let words = "Mooltiroute: all 2 members of `exits` failed; the last: the connection to hop `exits.members[";
+        let words = "Mooltiroute: all 2 members of `exits` failed (each refused the connection); the last: the \
+                     connection to hop `exits.members[";
         assert!(told.contains(words), "{told}");
         assert!(told.contains("(exits: all 2 members failed; exits.members["), "{told}");
     }
     let error = proxy.event("request failed").await.field("error");
-    assert!(error.contains("(the last of all 2 members of `exits`, which failed)"), "{error}");
+    assert!(
+        error.contains(
+            "(the last of all 2 members of `exits`, which failed: each refused the connection)"
+        ),
+        "{error}"
+    );
     // Why each is left out is in the status too.
     let pool = status(proxy.address()).await["pools"]["exits"].clone();
     for member in pool["shown"].as_array().unwrap() {
@@ -324,6 +330,86 @@ async fn the_failure_of_all_members_is_told_as_such() {
     let mixed = yaml.replace(&second.to_string(), &member.address().port().to_string());
     let proxy = Proxy::start(&mixed).await;
     drop(connect(proxy.address(), "origin.test:443").await.tunnel());
+}
+
+#[tokio::test]
+async fn members_that_failed_in_different_ways_are_all_told() {
+    let answering = async |status: &str| {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        Double::start([answer(head), Step::End]).await
+    };
+    let rejecting = answering("407 Who").await;
+    let busy = answering("429 Slow").await;
+    let closed = Double::start([Step::Hear("\r\n\r\n".into()), Step::End]).await;
+    let member =
+        |double: &Double| format!("{{ kind: http-connect, address: \"{}\" }}", double.address());
+    let secret =
+        "{ kind: http-connect, address: \"127.0.0.1:1\", username: svc, password: Hunter2x }";
+    let pool = async |members: &[String]| {
+        Proxy::start(&format!(
+            "hops:\n  exits:\n    kind: pool\n    members: [{}]\nchains: {{ default: [exits] }}\n",
+            members.join(", ")
+        ))
+        .await
+    };
+    let three = [secret.to_owned(), member(&rejecting), member(&closed)];
+    let many = [&three[..], &[member(&busy), member(&rejecting)]].concat();
+    // A 429 to a plain request may be the target's, and is passed on.
+    for (requests, members, brief, how) in [
+        (
+            &[CONNECT, GET][..],
+            &three[..],
+            "(exits: 1 refused, 1 answered 407, 1 closed)",
+            "`members[0]` refused the connection, `members[1]` answered 407, `members[2]` closed the connection",
+        ),
+        (
+            &[CONNECT],
+            &many[..],
+            "(exits: 2 answered 407, 1 refused, 1 closed, 1 answered 429)",
+            "2 answered 407, 1 refused the connection, 1 closed the connection, 1 answered 429",
+        ),
+    ] {
+        for request in requests {
+            let proxy = pool(members).await;
+            let told = exchange(proxy.address(), request).await;
+            let status = told.lines().next().unwrap().to_owned();
+            assert!(status.ends_with(brief), "{told}");
+            let phrase = status.splitn(3, ' ').nth(2).unwrap();
+            assert!(phrase.is_ascii() && phrase.len() <= 80, "{phrase}");
+            let count = members.len();
+            let words = format!("all {count} members of `exits` failed ({how}); the last: ");
+            assert!(told.contains(&words), "{told}");
+            let error = proxy.event("request failed").await.field("error");
+            let words = format!("the last of all {count} members of `exits`, which failed: {how}");
+            assert!(error.contains(&words), "{error}");
+            assert!(!told.contains("Hunter2x") && !error.contains("Hunter2x"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_whether_the_login_was_asked_for() {
+    let forbidden = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let ask = async |steps: Vec<Step>, auth: &str| {
+        let hop = Double::start(steps).await;
+        let proxy = Proxy::start(&with_login(&hop, "svc", auth)).await;
+        exchange(proxy.address(), CONNECT).await
+    };
+    // Basic alone is sent at once, so nothing says that the hop has looked at it.
+    let told = ask(vec![answer(forbidden)], "basic").await;
+    let unasked = "it answered 403 Forbidden (the request had credentials by Basic, which it had not asked for)";
+    assert!(told.contains(unasked), "{told}");
+    assert!(told.contains("It may not allow CONNECT to port 443 of `origin.test`"), "{told}");
+    assert!(!told.contains("after a login") && !told.contains("after the login"), "{told}");
+    // Beside another scheme, Basic waits for the challenge.
+    let challenge =
+        "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
+    let told = ask(vec![answer(challenge), answer(forbidden)], "[digest, basic]").await;
+    assert!(told.contains("it answered 403 Forbidden (after a login by Basic)"), "{told}");
+    // The first message of NTLM names no user.
+    let challenge = challenge.replace("Basic realm=\"a\"", "NTLM");
+    let told = ask(vec![answer(challenge), answer(forbidden)], "ntlm").await;
+    assert!(told.contains("it answered 403 Forbidden.") && !told.contains("login"), "{told}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -264,6 +264,60 @@ async fn a_file_that_is_not_read_delays_nothing() {
     });
     let reloads = status(watched.0.address()).await["reloads"].clone();
     assert_eq!(reloads["unchanged"], 0, "{reloads}");
+}
+
+/// A program that saves one file all the time must not delay the edit of another, nor have it read before it is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_saved_all_the_time_does_not_delay_the_edit_of_another() {
+    let home = Home::new();
+    let directory = home.directory("config.d", 1);
+    let noisy = directory.join("05-noise.yaml");
+    fs::write(&noisy, "timeouts: { drain: 30s }\n").unwrap();
+    let watched = Watched::start(&directory).await;
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                fs::write(home.path("noise"), "timeouts: { drain: 30s }\n").unwrap();
+                fs::rename(home.path("noise"), &noisy).unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        // Ends the thread if an assertion fails, too.
+        let _over = Over(&is_over);
+        let work = async {
+            let edited = |number| {
+                fs::write(directory.join("10.yaml"), yaml(number)).unwrap();
+                std::time::Instant::now()
+            };
+            let mut slowest = Duration::ZERO;
+            for number in 2..5 {
+                let begun = edited(number);
+                watched.in_force(number, SEEN).await;
+                slowest = slowest.max(begun.elapsed());
+            }
+            // The contract is about a second, and a busy machine may add as much again.
+            assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+            // The first part of this one is valid, and means something else.
+            let mut file = fs::File::create(directory.join("10.yaml")).unwrap();
+            file.write_all(yaml(7).as_bytes()).unwrap();
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(status(watched.0.address()).await["connections"]["limit"], limit(4));
+            file.write_all(b"log: { access: false }\n").unwrap();
+            drop(file);
+            watched.in_force(7, SEEN).await;
+        };
+        task::block_in_place(|| tokio::runtime::Handle::current().block_on(work));
+    });
+}
+
+/// Sets a flag at its end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Each file that a setting names, wherever it is, in every way in which secrets are rotated.

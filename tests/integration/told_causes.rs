@@ -63,8 +63,9 @@ async fn a_member_that_refuses_one_request_after_the_other_is_told_and_stays_in_
         let pool = status(proxy.address()).await["pools"]["exits"].clone();
         let told = &pool["shown"][0];
         assert_eq!(told["working"], true, "{told}");
-        let counts = ["failed", "refused", "refused_in_a_row"].map(|key| told[key].as_u64());
-        assert_eq!(counts, [Some(0), Some(5), Some(5)], "{told}");
+        let counts = ["reached", "failed", "refused", "refused_in_a_row"];
+        let counts = counts.map(|key| told[key].as_u64());
+        assert_eq!(counts, [Some(0), Some(0), Some(5), Some(5)], "{told}");
         assert!(told["refusal"].as_str().unwrap().contains("403 Forbidden"), "{told}");
         let text = shown(&proxy);
         assert!(text.contains("in use, refused the last 5"), "{text}");
@@ -85,8 +86,34 @@ async fn a_member_that_refuses_one_request_after_the_other_is_told_and_stays_in_
         }
         proxy.event("pool member agrees again").await;
         let pool = status(proxy.address()).await["pools"]["exits"].clone();
-        assert_eq!(pool["shown"][0]["refused_in_a_row"], 0, "{pool}");
+        let told = &pool["shown"][0];
+        assert_eq!((&told["refused_in_a_row"], &told["reached"]), (&0.into(), &1.into()), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_plain_request_that_a_member_refuses_itself_is_not_carried() {
+    let refusing = "HTTP/1.1 407 Who\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let (first, second) = (
+        Double::start([answer(refusing), Step::End]).await,
+        Double::start([answer(AGREED), Step::End]).await,
+    );
+    let member = |one: &Double| format!("{{ kind: http-connect, address: \"{}\" }}", one.address());
+    let proxy = Proxy::start(&format!(
+        "hops:\n  exits: {{ kind: pool, members: [{}, {}] }}\nchains: {{ default: [exits] }}\n",
+        member(&first),
+        member(&second)
+    ))
+    .await;
+    for _ in 0..2 {
+        let told = exchange(proxy.address(), GET).await;
+        assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    }
+    let pool = status(proxy.address()).await["pools"]["exits"].clone();
+    let counts = |index: usize| {
+        ["reached", "refused", "failed"].map(|key| pool["shown"][index][key].as_u64().unwrap())
+    };
+    assert_eq!([counts(0), counts(1)], [[0, 2, 0], [2, 0, 0]], "{pool}");
 }
 
 #[tokio::test]
@@ -416,9 +443,14 @@ async fn status_asks_before_it_shows_what_a_condition_depends_on() {
 }
 
 #[tokio::test]
-async fn a_402_and_a_name_that_does_not_resolve_get_advice_of_their_own() {
+async fn statuses_of_providers_and_a_name_that_does_not_resolve_get_advice_of_their_own() {
     for (said, words) in [
         ("HTTP/1.1 402 Payment Required\r\n\r\n", "wants to be paid"),
+        ("HTTP/1.1 509 Bandwidth Limit Exceeded\r\n\r\n", "a limit on traffic is reached"),
+        ("HTTP/1.1 511 Network Login\r\n\r\n", "The network wants a login first"),
+        ("HTTP/1.1 465 Sessions\r\n\r\n", "No standard has the status 465"),
+        ("HTTP/1.1 590 Non Success\r\n\r\n", "No standard has the status 590"),
+        ("HTTP/1.1 429 Slow\r\n\r\n", "fewer connections at once"),
         ("HTTP/1.1 502 Could not resolve host\r\n\r\n", "Check the host name first"),
         ("HTTP/1.1 503 No\r\nX-Error: no such host\r\n\r\n", "Check the host name first"),
         ("HTTP/1.1 502 Connection refused\r\n\r\n", "It could not reach the address"),
@@ -427,6 +459,29 @@ async fn a_402_and_a_name_that_does_not_resolve_get_advice_of_their_own() {
         let proxy = Proxy::start(&pool(&member)).await;
         let text = exchange(proxy.address(), CONNECT).await;
         assert!(text.contains(words), "{said}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_line_of_a_plain_request_says_that_a_refusal_may_be_the_hops() {
+    for status in [402, 403, 429, 465, 490, 502, 503, 504, 509, 511, 522, 590] {
+        let head =
+            format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let hop = Double::start([answer(&head), Step::End]).await;
+        let proxy = Proxy::start(&pool(&hop)).await;
+        let told = exchange(proxy.address(), GET).await;
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{told}");
+        let reason = proxy.event("request").await.field("reason");
+        let words = format!("the {status} is from the target or from hop `exits.members[0]`");
+        assert!(reason.contains(&words), "{reason}");
+    }
+    for status in [400, 404, 410, 500] {
+        let head =
+            format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let hop = Double::start([answer(&head), Step::End]).await;
+        let proxy = Proxy::start(&pool(&hop)).await;
+        exchange(proxy.address(), GET).await;
+        assert_eq!(proxy.event("request").await.at("/reason"), None, "{status}");
     }
 }
 

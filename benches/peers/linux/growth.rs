@@ -16,6 +16,7 @@ use super::{
     load,
     network::Network,
     process::{self, Process},
+    subject,
     suite::{self, megabytes},
     usage,
 };
@@ -167,7 +168,7 @@ impl Mooltiroute {
 
 /// Returns a command of the program whose files go to `directory`.
 fn command(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+    let mut command = Command::new(subject::program());
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
     command.env("XDG_STATE_HOME", directory).env_remove("STATE_DIRECTORY");
     command.env("XDG_RUNTIME_DIR", directory);

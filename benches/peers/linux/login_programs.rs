@@ -1,6 +1,6 @@
 //! How the programs that can log in to a hop are configured.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
 use super::{
     kerberos::{self, Kerberos},
@@ -8,6 +8,7 @@ use super::{
     peer::{Setting, Side, Sort},
     process::find,
     programs::{Known, Ours, mooltiroute, ours, write},
+    subject,
 };
 
 /// The programs in the order of the table.
@@ -22,7 +23,7 @@ pub(super) const ALL: [Known; 8] = [
         mooltiroute(setting, command, &Ours::logging_in(LoginScheme::Ntlm))
     }),
     Known {
-        find: || Kerberos::find().map(|_| PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute"))),
+        find: || Kerberos::find().map(|_| subject::program().to_owned()),
         ..ours_by("Mooltiroute (Negotiate)", LoginScheme::Negotiate, |setting, command| {
             mooltiroute(setting, command, &Ours::logging_in(LoginScheme::Negotiate))
         })

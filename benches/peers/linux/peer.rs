@@ -44,6 +44,8 @@ pub(super) enum Sort {
     Ours,
     /// Mooltiroute with spare tunnels.
     Warm,
+    /// An earlier build of Mooltiroute.
+    Before,
     /// Another proxy.
     Other,
     /// Mooltiroute with two threads.
@@ -68,7 +70,7 @@ impl Sort {
             Self::TlsListener(side) | Self::TlsHop(side) | Self::Login(_, side) => {
                 side == Side::Ours
             }
-            Self::Least | Self::Passage | Self::Other | Self::OtherSocks => false,
+            Self::Least | Self::Passage | Self::Before | Self::Other | Self::OtherSocks => false,
         }
     }
 }
@@ -120,7 +122,7 @@ impl Peer {
         let all = programs::ALL.iter().chain(&login_programs::ALL);
         let known = all.filter_map(|known| {
             let program = (known.find)();
-            if program.is_none() {
+            if program.is_none() && known.sort != Sort::Before {
                 missing.push(known.name);
             }
             let program = program?;
@@ -151,6 +153,7 @@ impl Peer {
             Sort::Passage
             | Sort::Ours
             | Sort::Warm
+            | Sort::Before
             | Sort::Other
             | Sort::OursTwo
             | Sort::TlsListener(_)
@@ -183,6 +186,7 @@ impl Peer {
             | Sort::Ours
             | Sort::OursTwo
             | Sort::Warm
+            | Sort::Before
             | Sort::Other
             | Sort::TlsListener(_)
             | Sort::TlsHop(_)

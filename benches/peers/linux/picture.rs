@@ -37,7 +37,7 @@ fn group(body: &mut String, results: &Results, figure: Figure, top: usize) -> us
     for (place, ratio) in bars {
         let peer = &results.peers[place];
         let color = match peer.sort {
-            Sort::Ours | Sort::OursTwo | Sort::OursSocks => "#1f6f5c",
+            Sort::Ours | Sort::OursTwo | Sort::OursSocks | Sort::Before => "#1f6f5c",
             Sort::Limit | Sort::Least | Sort::Passage => "#b0b0b0",
             _ => "#c98b2b",
         };

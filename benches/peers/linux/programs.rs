@@ -7,6 +7,7 @@ use super::{
     login::{LoginScheme, PASSWORD, USERNAME},
     peer::{Setting, Side, Sort},
     process::find,
+    subject,
     tls_ends::{AUTHORITY, BOTH, CERTIFICATE, KEY, NAME},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Known {
 }
 
 /// The programs that need no login, in the order of the tables.
-pub(super) const ALL: [Known; 20] = [
+pub(super) const ALL: [Known; 21] = [
     Known {
         name: "bare relay",
         sort: Sort::Limit,
@@ -59,6 +60,13 @@ pub(super) const ALL: [Known; 20] = [
     ours("Mooltiroute (2 workers)", Sort::OursTwo, 2, |setting, command| {
         mooltiroute(setting, command, &Ours { workers: 2, ..Ours::ONE })
     }),
+    Known {
+        version: Some("--version"),
+        find: || find("mooltiroute-before"),
+        ..ours("Mooltiroute (before)", Sort::Before, 2, |setting, command| {
+            mooltiroute(setting, command, &Ours::ONE)
+        })
+    },
     Known {
         name: "squid",
         sort: Sort::Other,
@@ -160,7 +168,7 @@ pub(super) const fn ours(
     hops_max: usize,
     prepare: fn(&Setting<'_>, &mut Command),
 ) -> Known {
-    let find = || Some(PathBuf::from(env!("CARGO_BIN_EXE_mooltiroute")));
+    let find = || Some(subject::program().to_owned());
     Known { name, sort, find, version: None, hops_max, prepare }
 }
 
@@ -211,9 +219,13 @@ pub(super) fn mooltiroute(setting: &Setting<'_>, command: &mut Command, ours: &O
             format!(", auth: {}, username: {USERNAME}, password: {PASSWORD}", scheme.name())
         }
     };
+    // The first builds don't know the key.
+    let workers = match ours.workers {
+        1 => String::new(),
+        count => format!(", workers: {count}"),
+    };
     let mut config = format!(
-        "server: {{ listen: {listen}, workers: {} }}\nlog: {{ level: warn, access: false }}\nhops:\n",
-        ours.workers
+        "server: {{ listen: {listen}{workers} }}\nlog: {{ level: warn, access: false }}\nhops:\n"
     );
     let mut names = Vec::new();
     for (number, hop) in setting.hops.iter().enumerate() {

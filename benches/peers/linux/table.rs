@@ -137,10 +137,12 @@ impl Table {
                 };
                 rows.push(self.row(hops, results.peers[place].name, cell, errors.to_string()));
             }
-            for sort in [Sort::Ours, Sort::Warm].into_iter().filter(|sort| self.has(*sort)) {
+            for sort in
+                [Sort::Ours, Sort::Warm, Sort::Before].into_iter().filter(|sort| self.has(*sort))
+            {
                 rows.extend(self.comparisons(results, hops, sort));
             }
-            for sort in [Sort::OursTwo, Sort::OursSocks] {
+            for sort in [Sort::OursTwo, Sort::OursSocks, Sort::Before] {
                 rows.extend(self.to_ours(results, hops, sort));
             }
             rows.extend(self.secure(results, hops));

@@ -85,6 +85,14 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// Reports that the chosen link did its part for the connection. A failure further on is not its failure.
     fn reached(&self);
 
+    /// Reports that the chosen link works and carried nothing: its answer to a plain request was a refusal, which its
+    /// [record](Self::record) has counted, or a challenge.
+    ///
+    /// Takes the place of [`reached`](Self::reached).
+    fn answered(&self) {
+        self.reached();
+    }
+
     /// Reports that the chosen link works and refused a request for the reason `why`. Returns how many
     /// requests it has refused in a row, or zero if the hop does not count them.
     ///

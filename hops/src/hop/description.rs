@@ -97,3 +97,12 @@ impl MemberStatus {
         }
     }
 }
+
+/// The meaning of one setting with the value that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingMeaning {
+    /// The key of the setting.
+    pub key: &'static str,
+    /// A clause that says what it does.
+    pub words: &'static str,
+}

@@ -232,6 +232,13 @@ impl Asker for Pac {
         }
     }
 
+    fn fetch_now(&self) -> bool {
+        match &self.source {
+            Source::File { .. } => false,
+            Source::Url { remote, .. } => remote.fetch_now(),
+        }
+    }
+
     fn prepare(&self) -> Eventual<'static, ()> {
         match &self.source {
             Source::File { .. } => Eventual::Ready(()),

@@ -20,7 +20,7 @@ use super::gateway::{GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, InvalidPreferences, InvalidSettings, Link, LoginShape, Preferences, Request,
-    Secret, Sessions, UrlKeys,
+    Secret, Sessions, SettingMeaning, UrlKeys,
     tls::{TlsClient, TlsSettings},
 };
 
@@ -180,6 +180,11 @@ impl Hop for Rotating {
             text: template.shape(&values),
         };
         written.chain(headers).map(shape).collect()
+    }
+
+    fn session_meanings(&self) -> Vec<SettingMeaning> {
+        let words = "all connections get the exit of the session with this name";
+        vec![SettingMeaning { key: "session", words }, self.provider.config.sessions.meaning()]
     }
 
     fn describe(&self) -> Description<'_> {

@@ -24,7 +24,7 @@ use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
     Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, Link, LinkSettings, LoginShape,
     OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret, Sessions,
-    Tunnel, async_trait, credentials,
+    SettingMeaning, Tunnel, async_trait, credentials,
 };
 
 /// The settings of Webshare's gateway.
@@ -86,6 +86,7 @@ struct Webshare {
     /// The parts of a username for a client's preferences; `None` if clients have no say.
     by_client: Option<ByClient>,
     requires_session: bool,
+    meanings: [SettingMeaning; 2],
 }
 
 /// The gateway with one username: one exit, or with `-rotate` a new one for each connection.
@@ -97,6 +98,7 @@ struct Exit {
     reuse: Reuse,
     pass_headers: PassHeaders,
     head_bytes_max: usize,
+    lacks_session: bool,
 }
 
 impl HopConfig for WebshareConfig {
@@ -146,6 +148,7 @@ impl HopConfig for WebshareConfig {
         let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
         let fixed_username = username_form(&wish);
         let requires_session = self.sessions.are_required();
+        let meanings = [self.session.meaning(), self.sessions.meaning()];
         let by_client = match self.sessions {
             Sessions::Fixed => None,
             Sessions::ByClient | Sessions::ByClientRequired => {
@@ -165,9 +168,17 @@ impl HopConfig for WebshareConfig {
         let pass_headers =
             pass_headers(self.protocol, self.pass_headers, self.return_headers, &[])?;
         let head_bytes_max = context.head_bytes_max();
-        let exit =
-            Arc::new(Exit { address, alternatives, login, reuse, pass_headers, head_bytes_max });
-        Ok(Arc::new(Webshare { exit, fixed_username, by_client, requires_session }))
+        let lacks_session = by_client.is_some();
+        let exit = Arc::new(Exit {
+            address,
+            alternatives,
+            login,
+            reuse,
+            pass_headers,
+            head_bytes_max,
+            lacks_session,
+        });
+        Ok(Arc::new(Webshare { exit, fixed_username, by_client, requires_session, meanings }))
     }
 }
 
@@ -206,6 +217,10 @@ impl Hop for Webshare {
         text.map(|text| LoginShape { name: "username".into(), text }).into_iter().collect()
     }
 
+    fn session_meanings(&self) -> Vec<SettingMeaning> {
+        self.meanings.to_vec()
+    }
+
     fn describe(&self) -> Description<'_> {
         let takes_preferences = self.by_client.is_some();
         let requires_session = self.requires_session;
@@ -222,7 +237,8 @@ impl Hop for Webshare {
             Some(by_client) if !request.preferences.is_empty() => by_client
                 .login(request.preferences)
                 .map(|(login, reuse)| {
-                    let exit = Exit { login, reuse, ..Exit::clone(&self.exit) };
+                    let lacks_session = request.preferences.session.is_none();
+                    let exit = Exit { login, reuse, lacks_session, ..Exit::clone(&self.exit) };
                     Chosen::new(Arc::new(exit))
                 })
                 .map_err(ChooseError::from),
@@ -267,6 +283,10 @@ impl Link for Exit {
 
     fn reuse(&self) -> Reuse {
         self.reuse
+    }
+
+    fn lacks_session(&self) -> bool {
+        self.lacks_session
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {

@@ -30,7 +30,9 @@ pub(super) struct RemoteState<V> {
     /// The pause after the next failure.
     pub(super) pause: Duration,
     pub(super) is_fetching: bool,
-    /// Whether requests wait for the fetch under way, because it is the first one in its network.
+    /// Whether an operator has asked for a fetch that has not begun yet.
+    pub(super) is_ordered: bool,
+    /// Whether requests wait for the fetch under way, because it is the first one in its network or was ordered.
     pub(super) is_awaited: bool,
     /// The network in which requests began to wait, and the time at which they stop.
     pub(super) wait: Option<(u64, Instant)>,
@@ -116,6 +118,7 @@ impl<V> Default for RemoteState<V> {
             due: None,
             pause: Duration::default(),
             is_fetching: false,
+            is_ordered: false,
             is_awaited: false,
             wait: None,
             problem: None,

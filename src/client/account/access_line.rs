@@ -52,7 +52,7 @@ pub(super) struct Failed<'a> {
 impl<'a> AccessLine<'a> {
     /// Describes `row`, whose client was sent `status`.
     pub(super) fn new(row: &'a OpenConnection, status: u16) -> Self {
-        Self { row, status, passage: row.passage(), duration: row.begun.elapsed() }
+        Self { row, status, passage: row.passage(), duration: row.lasted() }
     }
 
     /// Logs that it reached its target.
@@ -82,7 +82,7 @@ impl<'a> AccessLine<'a> {
         let Self { row, status, passage, .. } = self;
         let OpenConnection { id, peer: client, method, target, route, chain, .. } = row;
         let (protocol, hops) = (row.protocol_name(), passage.hops(chain).map(display));
-        let (session, generation) = (row.session.as_deref(), row.generation.number());
+        let (session, generation) = (self.session(), row.generation.number());
         let (duration, duration_seconds) = (self.duration, seconds(self.duration));
         let connect_seconds = passage.connect.map(seconds);
         let (chain, attempts) = (chain.name(), passage.attempts);
@@ -121,7 +121,7 @@ impl<'a> AccessLine<'a> {
         let Self { row, status, passage, .. } = self;
         let OpenConnection { id, peer: client, method, target, route, chain, .. } = row;
         let (protocol, hops) = (row.protocol_name(), passage.hops(chain).map(display));
-        let (session, generation) = (row.session.as_deref(), row.generation.number());
+        let (session, generation) = (self.session(), row.generation.number());
         let (duration, duration_seconds) = (self.duration, seconds(self.duration));
         let connect_seconds = passage.connect.map(seconds);
         let (chain, attempts) = (chain.name(), passage.attempts);
@@ -130,6 +130,12 @@ impl<'a> AccessLine<'a> {
             id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, ?duration,
             duration_seconds, connect_seconds, attempts, hop, stage, error, advice, "{FAILED}"
         );
+    }
+
+    /// Returns the session that the client named, or [`NO_SESSION`] if a hop on the way would have had use for one.
+    fn session(&self) -> Option<&str> {
+        let no_session = || self.passage.without_session.is_some().then_some(NO_SESSION);
+        self.row.session.as_deref().or_else(no_session)
     }
 
     /// Writes what was asked for and which way it went.
@@ -146,7 +152,7 @@ impl<'a> AccessLine<'a> {
         if let Some(hops) = passage.hops(&row.chain) {
             line.display("hops", &hops);
         }
-        if let Some(session) = &row.session {
+        if let Some(session) = self.session() {
             line.text("session", session);
         }
         line.number("generation", row.generation.number());
@@ -169,6 +175,8 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e6
 }
 
+/// Stands in the place of a session that the client did not name. No session can have this name.
+const NO_SESSION: &str = "(none)";
 const FAILED: &str = "request failed";
 
 #[cfg(test)]
@@ -296,7 +304,8 @@ mod tests {
             through: Box::default(),
         };
         let connect = Some(Duration::from_micros(654_321));
-        let passage = Passage { taken: Some([taken].into()), attempts: 3, connect };
+        let passage =
+            Passage { taken: Some([taken].into()), attempts: 3, connect, without_session: None };
         check(
             &AccessLine { row: hops.row(), status: 200, passage, duration },
             "  INFO tunnel closed id=1 client=127.0.0.1:5000 protocol=http method=CONNECT \

@@ -66,6 +66,8 @@ pub(crate) struct Exchange<'a, C, U> {
     head_begun: Option<Instant>,
     /// Whether the client has ended its direction behind the request.
     client_has_ended: bool,
+    /// When the client left, if that was noticed only by a quiet time after it.
+    left: Option<Instant>,
     /// Bytes of a request that the upstream no longer takes.
     discarded: usize,
     /// Since when nothing has moved, and what had moved by then; kept only while that matters.
@@ -94,8 +96,13 @@ pub(crate) enum Hearing {
     ClosedUnheard,
     /// It took the request, or nothing of it, and said nothing until the time for that was up.
     Silent,
-    /// It took the request, and said nothing for this long, after which the client left.
-    Abandoned(Duration),
+    /// It took the request and said nothing, and the client left.
+    Abandoned {
+        /// How long the client waited.
+        waited: Duration,
+        /// How long the upstream was silent. That is longer if it was not noticed at once that the client had left.
+        silent: Duration,
+    },
     /// It is a hop that wants credentials, and the next connection has better ones. The request went no further.
     Challenged,
 }
@@ -158,6 +165,7 @@ where
             over: None,
             head_begun: None,
             client_has_ended: false,
+            left: None,
             discarded: 0,
             quiet: None,
         }
@@ -176,6 +184,11 @@ where
     /// Bytes that the client took.
     pub(super) fn received(&self) -> u64 {
         self.to_client.sent()
+    }
+
+    /// When the client left, if that was noticed only by a quiet time after it.
+    pub(super) fn left(&self) -> Option<Instant> {
+        self.left
     }
 
     /// Whether the upstream has said anything.
@@ -211,7 +224,9 @@ where
             && self.hearing == Hearing::Nothing
             && let Some(over) = self.over
         {
-            self.hearing = Hearing::Abandoned(over.elapsed());
+            let silent = over.elapsed();
+            let waited = self.left.map_or(silent, |left| left.saturating_duration_since(over));
+            self.hearing = Hearing::Abandoned { waited, silent };
         }
         polled
     }

@@ -10,7 +10,7 @@ use tracing::{Level, debug, event_enabled};
 pub(crate) use self::plan::{CHALLENGES_MAX, Plan};
 use super::{ending::Ending, upstream::UpstreamEnd};
 use crate::{
-    client::reply::{Reply, with_causes},
+    client::reply::{Reply, is_registered, with_causes},
     duration,
     http::{BadResponse, HeadLimits, RequestForm, ResponseHead},
     proxy_error::ProxyError,
@@ -130,9 +130,7 @@ impl<'a> Outbound<'a> {
         if !can_go_on {
             hop.refused(self.plan.chain, &why.into());
             // Another hop would meet a refusal of the target too.
-            if is_about_hop {
-                self.plan.is_refused(error);
-            }
+            self.plan.is_refused(is_about_hop.then_some(error));
         }
         Some((ending, can_go_on))
     }
@@ -142,14 +140,15 @@ impl<'a> Outbound<'a> {
     pub(super) fn note_answer(&self, response: &ResponseHead) {
         let status = response.status();
         if let Some(hop) =
-            self.answering_hop().filter(|_| REFUSALS.contains(&status) || status == 401)
+            self.answering_hop().filter(|_| may_be_a_hops_own(status) || status == 401)
         {
             debug!(%hop, status, "answered by the hop or by the target, which the answer does not say");
         }
         let Some(hop) = self.end.hop.as_ref().filter(|hop| hop.record.is_some()) else { return };
         if status < 400 {
             hop.agreed(self.plan.chain);
-        } else if REFUSALS.contains(&status) {
+        } else if may_be_a_hops_own(status) {
+            self.plan.is_refused(None);
             let refusal = Refusal::from_http(status, response.reason(), []);
             let target = self.plan.resource.authority();
             let why = format!(
@@ -204,5 +203,11 @@ impl<'a> Outbound<'a> {
     }
 }
 
-/// The statuses by which proxies refuse requests, as targets do too.
-const REFUSALS: [u16; 7] = [402, 403, 407, 429, 502, 503, 504];
+/// Returns whether proxies refuse requests by this status, as targets may do too. Providers have statuses of their own, such
+/// as 465 or 590, and 509 for a limit on traffic.
+pub(super) fn may_be_a_hops_own(status: u16) -> bool {
+    REFUSALS.contains(&status) || (400..600).contains(&status) && !is_registered(status)
+}
+
+/// The registered statuses by which proxies refuse requests.
+const REFUSALS: [u16; 8] = [402, 403, 407, 429, 502, 503, 504, 511];

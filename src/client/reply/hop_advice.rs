@@ -8,8 +8,11 @@ use mooltiroute_hops::{
 use super::texts;
 use crate::upstream::chain::{Stage, Step};
 
-/// Returns the place of the hop's address: a key, or the line of a list.
+/// Returns the place of the hop's address: a key, the line of a list, or the URL of the command line.
 pub(super) fn address_setting(stage: &Stage) -> Option<String> {
+    if let Some(url) = &stage.url {
+        return Some(format!("the address in {url}"));
+    }
     if let Some(line) = stage.listed() {
         return Some(line);
     }
@@ -34,29 +37,61 @@ pub(super) fn other_protocol(stage: &Stage, spoken: Spoken) -> String {
                 "This port seems to speak TLS, and lists have no SOCKS5 over TLS: check {line}."
             )
         }
-        (Spoken::Tls, line) => {
-            format!("This port seems to speak TLS: {}.", write(line, "https", "tls: true"))
+        (Spoken::Tls, _) => {
+            format!("This port seems to speak TLS: {}.", write(stage, Wanted::Tls))
         }
-        (Spoken::NoTls, line) => {
-            format!("This port does not seem to speak TLS: {}.", write(line, "http", "tls: false"))
+        (Spoken::NoTls, _) => {
+            format!("This port does not seem to speak TLS: {}.", write(stage, Wanted::NoTls))
         }
-        (Spoken::Http, line) => {
-            let write = write(line, "http", http_setting(settings));
-            format!("This port seems to be an HTTP proxy: {write}.")
+        (Spoken::Http, _) => {
+            format!("This port seems to be an HTTP proxy: {}.", write(stage, Wanted::Http))
         }
-        (Spoken::Socks5, line) => {
-            let setting = format!("{}: socks5", settings.protocol_key);
-            format!("This port seems to be a SOCKS5 proxy: {}.", write(line, "socks5", &setting))
+        (Spoken::Socks5, _) => {
+            format!("This port seems to be a SOCKS5 proxy: {}.", write(stage, Wanted::Socks5))
         }
         _ => format!("Check {}.", place(stage)),
     }
 }
 
-/// Returns the setting that makes the hop an HTTP proxy, with the name that its protocol has under that key.
-fn http_setting(settings: &LinkSettings) -> &'static str {
-    match settings.protocol_key {
-        "kind" => "kind: http-connect",
-        _ => "protocol: http",
+/// The protocol that a hop should be told to speak.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Tls,
+    NoTls,
+    Http,
+    Socks5,
+}
+
+impl Wanted {
+    /// Returns the key and the value that ask a hop with these settings for it.
+    fn setting(self, settings: &LinkSettings) -> (&'static str, &'static str) {
+        match self {
+            Self::Tls => ("tls", "true"),
+            Self::NoTls => ("tls", "false"),
+            // The name of the protocol depends on the key.
+            Self::Http if settings.protocol_key == "kind" => ("kind", "http-connect"),
+            Self::Http => (settings.protocol_key, "http"),
+            Self::Socks5 => (settings.protocol_key, "socks5"),
+        }
+    }
+
+    /// Returns the scheme that asks for it, in a line of a list or in a URL.
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Tls => "https",
+            Self::NoTls | Self::Http => "http",
+            Self::Socks5 => "socks5",
+        }
+    }
+
+    /// Returns the part after the `?` of `--hop` that asks for it, if the scheme of the URL does not say it.
+    fn after_question_mark(self, settings: &LinkSettings) -> Option<String> {
+        let is_scheme = match self {
+            Self::Tls | Self::NoTls => !settings.is_socks && settings.protocol_key == "kind",
+            Self::Http | Self::Socks5 => settings.protocol_key == "kind",
+        };
+        let (key, value) = self.setting(settings);
+        (!is_scheme).then(|| format!("{key}={value}"))
     }
 }
 
@@ -64,7 +99,7 @@ fn http_setting(settings: &LinkSettings) -> &'static str {
 pub(crate) fn silent_protocol(stage: &Stage) -> Option<String> {
     // An HTTP proxy waits for the rest of a line that never comes.
     (stage.settings.is_socks && stage.step == Step::Extend).then(|| {
-        let write = write(stage.listed(), "http", http_setting(&stage.settings));
+        let write = write(stage, Wanted::Http);
         format!("This port may not speak SOCKS5: an HTTP proxy would wait for more. Then {write}.")
     })
 }
@@ -74,25 +109,33 @@ pub(super) fn silent(stage: &Stage) -> String {
     let guess = silent_protocol(stage).map_or_else(String::new, |guess| format!("{guess} "));
     format!(
         "It accepted the connection and says nothing. {guess}Try again; if it persists, check whether the hop is \
-         overloaded, or raise `timeouts.handshake`."
+         overloaded, or raise `timeouts.handshake`{}.",
+        needs_file(stage)
     )
 }
 
 /// Advice for a hop that says nothing to the beginning of TLS.
 pub(super) fn silent_at_tls(stage: &Stage) -> String {
-    let write = write(stage.listed(), "http", "tls: false");
+    let write = write(stage, Wanted::NoTls);
     format!(
         "It accepted the connection and says nothing. This port may not speak TLS: then {write}. Otherwise check that it \
-         is up, or raise `timeouts.connect`."
+         is up, or raise `timeouts.connect`{}.",
+        needs_file(stage)
     )
 }
 
 /// Advice for a hop that closed the connection instead of answering.
 pub(super) fn hung_up(stage: &Stage) -> String {
     let tls = match (stage.listed(), stage.settings.has_tls_key) {
-        (Some(_), _) => ", whether this port speaks TLS (`https://` before the address) or not",
-        (None, true) => ", whether this port speaks TLS (`tls: true`) or not (`tls: false`)",
-        (None, false) => "",
+        (Some(_), _) => {
+            ", whether this port speaks TLS (`https://` before the address) or not".to_owned()
+        }
+        (None, true) => format!(
+            ", whether this port speaks TLS (`{}`) or not (`{}`)",
+            written(stage, Wanted::Tls),
+            written(stage, Wanted::NoTls)
+        ),
+        (None, false) => String::new(),
     };
     // Many proxies have no answer for a stop that they can't reach.
     let unreached = match (next_address(stage), stage.step) {
@@ -123,8 +166,8 @@ pub(super) fn cut_plain_request(stage: &Stage) -> String {
     };
     let tls = match (stage.listed(), settings.has_tls_key) {
         (None, false) => String::new(),
-        (line, _) => {
-            let write = write(line, "https", "tls: true");
+        _ => {
+            let write = write(stage, Wanted::Tls);
             format!(" Or this port may speak TLS: then {write}.")
         }
     };
@@ -146,6 +189,24 @@ pub(super) fn redirected(stage: &Stage, refusal: &Refusal) -> String {
     )
 }
 
+/// Advice for a hop that asks for a login to the network (RFC 6585 §6), as its gate does.
+pub(super) fn gate_of_network(stage: &Stage) -> String {
+    format!(
+        "The network wants a login first: open any `http://` page in a browser without this proxy, and log in. If no login \
+         page comes, check that {} is that of an HTTP proxy.",
+        place(stage)
+    )
+}
+
+/// Advice for a hop that answers a status that no standard has.
+pub(super) fn own_status(stage: &Stage, status: u16) -> String {
+    let hop = stage.hop_name().unwrap_or_default();
+    format!(
+        "No standard has the status {status}, so look for it in the documentation of the provider of `{hop}`: it may be about \
+         the account, the session or the target."
+    )
+}
+
 /// Returns the scheme and the host of a URL. The rest may have a token in it.
 fn origin_of(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
@@ -157,11 +218,16 @@ fn origin_of(url: &str) -> Option<String> {
 pub(super) fn not_a_proxy(stage: &Stage) -> String {
     let sort = if stage.settings.is_socks { "a SOCKS5" } else { "an HTTP" };
     let tls = match (stage.listed(), stage.settings.has_tls_key) {
-        (Some(_), _) => ", and whether it wants TLS (`https://` before the address)",
-        (None, true) => ", and whether it wants TLS (`tls: true`)",
-        (None, false) => "",
+        (Some(_), _) => ", and whether it wants TLS (`https://` before the address)".to_owned(),
+        (None, true) => format!(", and whether it wants TLS (`{}`)", written(stage, Wanted::Tls)),
+        (None, false) => String::new(),
     };
     format!("Check that {} is that of {sort} proxy{tls}.", place(stage))
+}
+
+/// Advice for a hop that answers with more than the head of any proxy.
+pub(super) fn large_head(stage: &Stage) -> String {
+    format!("No proxy sends that much. Check that {} is that of an HTTP proxy.", place(stage))
 }
 
 /// Advice for a hop whose certificate is not accepted.
@@ -207,15 +273,19 @@ pub(super) fn certificate(stage: &Stage, rejected: &RejectedCertificate) -> Stri
         }
         _ => String::new(),
     };
-    let remedy = match stage.listed() {
-        // A line of a list has no such settings.
-        Some(line) => {
+    let remedy = match (stage.listed(), &stage.url) {
+        // A line of a list has no such settings, and neither has a URL.
+        (_, Some(url)) => format!(
+            "write {url} as a configuration (`mooltiroute check --hop URL > config.yaml`), {remedy} in its hop, and run with `-c \
+             config.yaml`"
+        ),
+        (Some(line), None) => {
             format!(
                 "write this proxy as a hop of its own, {remedy}, and take {line} out; another pool may have that hop and this \
                  pool as `members`"
             )
         }
-        None => remedy,
+        (None, None) => remedy,
     };
     format!("If it belongs to your company, {remedy}.{intermediates}")
 }
@@ -234,7 +304,7 @@ fn file_of(given: &GivenAuthorities) -> String {
 
 /// Advice for a hop with which TLS failed.
 pub(super) fn tls_failed(stage: &Stage) -> String {
-    let write = write(stage.listed(), "http", "tls: false");
+    let write = write(stage, Wanted::NoTls);
     format!("Check whether it speaks TLS at all; if not, {write}.")
 }
 
@@ -248,6 +318,9 @@ pub(super) fn needs_another_scheme(http: &HttpRefusal) -> bool {
 pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
     let has_some = stage.settings.has_credentials;
     let other = refusal.http.as_ref().filter(|http| needs_another_scheme(http));
+    if let Some(url) = &stage.url {
+        return credentials_of_url(url, stage, other);
+    }
     match (other, stage.listed(), has_some) {
         // Usual in companies: the proxy wants NTLM, Negotiate or Digest, and the hop may only use Basic.
         (Some(http), None, true) => format!(
@@ -282,6 +355,42 @@ pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
                                 client needs none."
             .to_owned(),
     }
+}
+
+/// Advice for a hop of the command line that wants other credentials than those in `url`. `other` offers other schemes than
+/// Basic.
+fn credentials_of_url(url: &str, stage: &Stage, other: Option<&HttpRefusal>) -> String {
+    let scheme = if stage.settings.is_socks { "socks5" } else { "http" };
+    match (other, stage.settings.has_credentials) {
+        (Some(http), true) => format!(
+            "It offers only {}, and this hop may only use Basic. For {}, write `auth={}` after a `?` at the end of {url}. \
+             Otherwise ask its administrator for Basic.",
+            http.schemes.join(", "),
+            known_schemes(http),
+            known_scheme(http)
+        ),
+        (Some(http), false) => format!(
+            "It offers only {}, and {url} has no credentials. Write `http://USERNAME:PASSWORD@HOST:PORT?auth={}` there; the \
+             client needs none.",
+            http.schemes.join(", "),
+            known_scheme(http)
+        ),
+        (None, true) => format!(
+            "It does not accept these credentials. Correct the username and the password in {url}; the client needs none. \
+             {ENCODED}"
+        ),
+        (None, false) => format!(
+            "It wants credentials, and {url} has none. Write `{scheme}://USERNAME:PASSWORD@HOST:PORT` there; the client needs \
+             none. {ENCODED}"
+        ),
+    }
+}
+
+/// Says where the settings of a hop of the command line are written, which the advice of its kind calls by their keys.
+pub(super) fn settings_of_url(url: &str) -> String {
+    format!(
+        "The hop's settings are in {url}: username and password before the `@`, others after a `?`, as in `?auth=ntlm`."
+    )
 }
 
 /// Returns the schemes on offer that `auth` can list, for a sentence.
@@ -349,6 +458,11 @@ fn lower_first(sentence: &str) -> String {
 fn next_address(stage: &Stage) -> Option<String> {
     let Stage { next, stop, .. } = stage;
     let next = next.as_ref()?;
+    if stage.url.is_some() {
+        return Some(format!(
+            "`{stop}` is the address of the next hop, `{next}`: check the URL of that hop, and that this one may reach it."
+        ));
+    }
     Some(format!(
         "`{stop}` is the address of the next hop, `{next}`: check `hops.{next}`, and that this hop may reach it."
     ))
@@ -358,13 +472,38 @@ fn place(stage: &Stage) -> String {
     address_setting(stage).unwrap_or_else(|| "the address".to_owned())
 }
 
-/// Returns what to write: in a line of a list the scheme before the address, or else `setting` of the hop.
-fn write(line: Option<String>, scheme: &str, setting: &str) -> String {
-    match line {
-        Some(line) => format!("begin {line} with `{scheme}://`"),
-        None => format!("write `{setting}` for this hop"),
+/// Returns what to write: a setting of the hop, the scheme before the address in a line of a list, or a part of the URL.
+fn write(stage: &Stage, wanted: Wanted) -> String {
+    match (&stage.url, stage.listed()) {
+        (Some(url), _) => match wanted.after_question_mark(&stage.settings) {
+            Some(part) => format!("write `{part}` after a `?` at the end of {url}"),
+            None => format!("begin {url} with `{}://`", wanted.scheme()),
+        },
+        (None, Some(line)) => format!("begin {line} with `{}://`", wanted.scheme()),
+        (None, None) => format!("write `{}` for this hop", written(stage, wanted)),
     }
 }
+
+/// Returns the setting of the hop, or the part of its URL, that asks for `wanted`.
+fn written(stage: &Stage, wanted: Wanted) -> String {
+    let (key, value) = wanted.setting(&stage.settings);
+    match (&stage.url, wanted.after_question_mark(&stage.settings)) {
+        (None, _) => format!("{key}: {value}"),
+        (Some(_), Some(part)) => format!("?{part}"),
+        (Some(_), None) => format!("{}://", wanted.scheme()),
+    }
+}
+
+/// Completes advice about a setting that no option of the command line has.
+pub(super) fn needs_file(stage: &Stage) -> &'static str {
+    match stage.url {
+        Some(_) => " in a configuration, which `mooltiroute check --hop URL > config.yaml` writes",
+        None => "",
+    }
+}
+
+/// Many passwords have such a character.
+const ENCODED: &str = "Write `%40`, `%3A`, `%2F`, `%3F`, `%23` and `%25` for `@`, `:`, `/`, `?`, `#` and `%` in them.";
 
 /// The schemes that `auth` can list beside Basic.
 const SCHEMES: [&str; 3] = ["Negotiate", "NTLM", "Digest"];

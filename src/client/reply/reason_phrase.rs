@@ -64,8 +64,13 @@ impl Summary<'_> {
         };
         let (mut forms, mut of_members) = (Vec::new(), String::new());
         if let Some(failed) = failed_members {
+            // The last member's words say nothing of the others if those failed in other ways.
+            if let Some(brief) = failed.failures_in_brief() {
+                return Summary { failed_members: None, name: &failed.hop, cause: &brief, ..self }
+                    .within(room);
+            }
             forms.push(format!("{}: {} failed; {name}: {cause}", failed.hop, failed.in_words()));
-            of_members = format!("last of {} to fail, ", failed.count);
+            of_members = format!("last of {} to fail, ", failed.members.len());
         }
         forms.push(format!("{of_members}{name}: {cause}{off}"));
         let fits = |form: &&String| form.chars().count() <= room;
@@ -97,7 +102,13 @@ const NAME_MIN: usize = 16;
 const REASON_PHRASE_MAX: usize = 80;
 const ELLIPSIS: &str = "...";
 
-/// Returns the reason phrase that the status has in RFC 9110 §15 (429: RFC 6585 §4; 508: RFC 5842 §7.2).
+/// Returns whether an error's status is in the registry of RFC 9110 §16.2, so that its meaning does not depend on the
+/// server. 418 is reserved there.
+pub(crate) fn is_registered(status: u16) -> bool {
+    matches!(status, 400..=418 | 421..=426 | 428 | 429 | 431 | 451 | 500..=508 | 510 | 511)
+}
+
+/// Returns the reason phrase that the status has in RFC 9110 §15 (429, 511: RFC 6585; 508: RFC 5842 §7.2).
 pub(super) fn standard_phrase(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
@@ -117,6 +128,7 @@ pub(super) fn standard_phrase(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         508 => "Loop Detected",
+        511 => "Network Authentication Required",
         _ => "Error",
     }
 }
@@ -124,6 +136,7 @@ pub(super) fn standard_phrase(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::chain::{FailedMember, MemberFailure};
 
     #[track_caller]
     fn check(status: u16, summary: &str, expected: &str) {
@@ -151,7 +164,12 @@ mod tests {
 
     #[test]
     fn a_summary_that_is_too_long_keeps_the_cause() {
-        let failed = FailedMembers { hop: "exits".into(), count: 3, are_all: true };
+        let member = |failure| FailedMember { name: "members[0]".into(), failure };
+        let of = |failures: [MemberFailure; 3]| {
+            let members = failures.into_iter().map(member).collect();
+            FailedMembers { hop: "exits".into(), members, are_all: true }
+        };
+        let failed = of([MemberFailure::Answered(407); 3]);
         let summary = |failed_members, name, off: &[&str], room| {
             let off: Vec<Arc<str>> = off.iter().map(|&name| name.into()).collect();
             let cause = "407, credentials rejected";
@@ -166,6 +184,12 @@ mod tests {
             summary(Some(&failed), name, &[], 66),
             "last of 3 to fail, exits.members[2]: 407, credentials rejected"
         );
+        let mixed = of([
+            MemberFailure::ConnectionRefused,
+            MemberFailure::Answered(407),
+            MemberFailure::ConnectionRefused,
+        ]);
+        assert_eq!(summary(Some(&mixed), name, &[], 66), "exits: 2 refused, 1 answered 407");
         let cause = "407, offers NTLM, Negotiate, Digest and Other";
         let parts = Summary { failed_members: Some(&failed), name, cause, switched_off: &[] };
         assert_eq!(parts.within(66), format!("{name}: {cause}"));

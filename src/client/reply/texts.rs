@@ -78,8 +78,6 @@ pub(super) const SILENT_TARGET: &str = "It accepted the connection and says noth
 // Failures of a hop.
 pub(super) const KEEPS_CLOSING: &str =
     "It closes the connection after each step of its authentication. Look at its log.";
-pub(super) const LARGE_HEAD: &str =
-    "No proxy sends that much. Check that `address` is that of an HTTP proxy.";
 pub(super) const CHECK_SETTINGS: &str = "Check the settings of this hop.";
 
 // Failures of TLS with the target.
@@ -92,6 +90,8 @@ pub(super) const TARGET_TLS: &str = "Check that it speaks TLS at this port; if i
 // Refusals of a hop.
 pub(super) const QUOTA: &str = "Look at this hop's account and credentials.";
 pub(super) const PAYMENT: &str = "Its provider wants to be paid: the account has no traffic left, or an invoice is open. Look at the account there.";
+pub(super) const TRAFFIC: &str = "It says that a limit on traffic is reached: the account may have no traffic left, or may use too much of it at \
+                                  once. Look at the account at its provider.";
 pub(super) const BUSY: &str = "It asks for fewer connections at once.";
 pub(super) const HOP_FAULT: &str = "It has a fault of its own; try again later.";
 pub(super) const FORBIDDEN: &str = "It lets no client go there; route this host another way.";
@@ -297,11 +297,11 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         (Step::Extend, _) => format!("{subject}, failed"),
         _ => format!("{subject} failed"),
     };
-    // Only the last member has words here. Without the number, its advice would hide that the others failed too.
-    let others = error
-        .failed_members
-        .as_ref()
-        .map(|failed| format!("{} of `{}` failed; the last: ", failed.in_words(), failed.hop));
+    // The rest is about the last member. Alone, its advice would hide that the others failed too, perhaps in other ways.
+    let others = error.failed_members.as_ref().map(|failed| {
+        let (number, how) = (failed.in_words(), failed.failures());
+        format!("{number} of `{}` failed ({how}); the last: ", failed.hop)
+    });
     let others = others.unwrap_or_default();
     let mut text = format!("Mooltiroute: {others}{failed}: {details}. {advice}");
     text.push_str(&missing_hops(error));
@@ -330,10 +330,11 @@ pub(super) fn bad_response(
 /// Advice about an answer that can't be passed on. It came from the hop of `stage`, or from the origin if there is none.
 pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'static, str> {
     match (error, stage) {
-        (ProxyError::HttpResponseTimeout, Some(_)) => {
-            "The hop, or the server behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`."
-                .into()
-        }
+        (ProxyError::HttpResponseTimeout, Some(stage)) => format!(
+            "The hop, or the server behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`{}.",
+            hop_advice::needs_file(stage)
+        )
+        .into(),
         (ProxyError::HttpResponseTimeout, None) => {
             "Check the server; if it needs longer, raise `timeouts.response`.".into()
         }
@@ -398,7 +399,7 @@ pub(super) fn expired_certificate(owner: &str) -> String {
     )
 }
 
-/// Advice about a hop that refused a request after it had accepted a login, or had got one.
+/// Advice about a hop that refused a request with the login for which it had asked.
 pub(super) fn refused_after_login(stage: &Stage) -> String {
     let hop = stage.hop_name().unwrap_or_default();
     let stop = &stage.stop;
@@ -410,21 +411,41 @@ pub(super) fn refused_after_login(stage: &Stage) -> String {
     )
 }
 
-/// Says how long credentials are held back, and what ends that.
-pub(super) fn held_back(wait: Duration) -> String {
-    let later = if wait > SHORT_HOLD { "" } else { AFTER_ANOTHER };
+/// Advice about a hop that refused a request with credentials for which it had not asked.
+pub(super) fn refused_with_credentials(stage: &Stage) -> String {
+    let hop = stage.hop_name().unwrap_or_default();
+    let stop = &stage.stop;
     format!(
-        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest{later}. An \
-         edit of the hop or `mooltiroute reload` ends the wait at once; if they come from variables, a restart does.",
+        "It may not allow CONNECT to port {} of `{}`: many proxies allow 443 only. Or the account may be locked, or not \
+         allowed to use `{hop}`: nothing says that it has looked at the credentials. Ask its administrator.",
+        stop.port(),
+        stop.host()
+    )
+}
+
+/// Says how long credentials are held back, and what ends that.
+pub(super) fn held_back(wait: Duration, is_of_url: bool) -> String {
+    let later = if wait > SHORT_HOLD { "" } else { AFTER_ANOTHER };
+    let end = match is_of_url {
+        true => "A start with another URL ends the wait at once.",
+        false => {
+            "An edit of the hop or `mooltiroute reload` ends the wait at once; if they come from variables, a restart does."
+        }
+    };
+    format!(
+        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest{later}. {end}",
         duration::in_words(duration::whole_seconds(wait))
     )
 }
 
 /// Says how long a ticket that was refused is held back, and what ends that.
-pub(super) fn ticket_held_back(wait: Duration) -> String {
+pub(super) fn ticket_held_back(wait: Duration, is_of_url: bool) -> String {
+    let end = match is_of_url {
+        true => "Another ticket or a restart",
+        false => "Another ticket, an edit of the hop or `mooltiroute reload`",
+    };
     format!(
-        "Mooltiroute sends this ticket again in {} at the earliest. Another ticket, an edit of the hop or `mooltiroute reload` \
-         ends the wait at once.",
+        "Mooltiroute sends this ticket again in {} at the earliest. {end} ends the wait at once.",
         duration::in_words(duration::whole_seconds(wait))
     )
 }
@@ -440,7 +461,7 @@ const SHORT_HOLD: Duration = Duration::from_secs(300);
 const AFTER_ANOTHER: &str = ", and waits longer after another rejection, up to 35 min";
 
 pub(super) fn slow_to_connect(stage: &Stage) -> String {
-    format!("{} Or raise `timeouts.connect`.", is_it_up(stage))
+    format!("{} Or raise `timeouts.connect`{}.", is_it_up(stage), hop_advice::needs_file(stage))
 }
 
 pub(super) fn is_it_up(stage: &Stage) -> Cow<'static, str> {

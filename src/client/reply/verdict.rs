@@ -7,7 +7,11 @@ use mooltiroute_hops::{
     tls::RejectionReason,
 };
 
-use super::{hop_advice, reason_phrase::standard_phrase, texts};
+use super::{
+    hop_advice,
+    reason_phrase::{is_registered, standard_phrase},
+    texts,
+};
 use crate::{
     proxy_error::ProxyError,
     system::open_files,
@@ -159,7 +163,7 @@ fn hop_failed(stage: &Stage, error: &HopError) -> FailureVerdict {
         return FailureVerdict::new(ProxyError::HttpProtocol, why.clone(), texts::CHECK_SETTINGS);
     }
     if let HopError::NoCredentials(missing) = error {
-        return no_credentials(missing);
+        return no_credentials(stage, missing);
     }
     if let HopError::NoChoice(reason) = error {
         let NoChoice { summary, advice, .. } = &**reason;
@@ -199,7 +203,7 @@ fn hop_failed(stage: &Stage, error: &HopError) -> FailureVerdict {
         HopError::HeadTooLarge { .. } => (
             ProxyError::HttpResponseHeaderSectionSize,
             "answer head too large",
-            texts::LARGE_HEAD.into(),
+            hop_advice::large_head(stage).into(),
         ),
         HopError::Certificate(rejected) => (
             ProxyError::TlsCertificate,
@@ -233,20 +237,31 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    fn of_logon(wait: Duration) -> Self {
-        Self { text: texts::held_back(wait), of_probe: texts::PROBE_IS_A_LOGON }
+    fn of_logon(wait: Duration, is_of_url: bool) -> Self {
+        Self { text: texts::held_back(wait, is_of_url), of_probe: texts::PROBE_IS_A_LOGON }
     }
 
-    fn of_ticket(wait: Duration) -> Self {
-        Self { text: texts::ticket_held_back(wait), of_probe: texts::PROBE_SENDS_THE_TICKET }
+    fn of_ticket(wait: Duration, is_of_url: bool) -> Self {
+        Self {
+            text: texts::ticket_held_back(wait, is_of_url),
+            of_probe: texts::PROBE_SENDS_THE_TICKET,
+        }
     }
 }
 
-fn no_credentials(missing: &MissingCredentials) -> FailureVerdict {
+/// Adds to the advice of a kind, which names keys, where these are in a URL of the command line.
+fn with_settings_of_url(stage: &Stage, advice: String) -> String {
+    match &stage.url {
+        Some(url) => format!("{advice} {}", hop_advice::settings_of_url(url)),
+        None => advice,
+    }
+}
+
+fn no_credentials(stage: &Stage, missing: &MissingCredentials) -> FailureVerdict {
     let summary = missing.summary.clone();
-    let advice = missing.advice.clone();
+    let advice = with_settings_of_url(stage, missing.advice.clone());
     let mut verdict = FailureVerdict::new(ProxyError::ProxyConfiguration, summary, advice);
-    verdict.hold = missing.retry_after.map(Hold::of_logon);
+    verdict.hold = missing.retry_after.map(|wait| Hold::of_logon(wait, stage.url.is_some()));
     // A server of credentials that is silent makes the client wait as a silent hop does.
     if missing.is_timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();
@@ -287,7 +302,9 @@ fn target_failed(error: &HopError) -> FailureVerdict {
 fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     // 508 is the answer of a proxy such as this one to a request that comes back to it. That says
     // more than the meaning which a kind gives to the status.
-    let is_loop = refusal.http.as_ref().is_some_and(|http| http.status == 508);
+    let status = refusal.http.as_ref().map(|http| http.status);
+    let is_loop = status == Some(508);
+    let own_status = status.filter(|status| *status >= 400 && !is_registered(*status));
     let stage = &chain.stage;
     let (error, advice): (_, Cow<'static, str>) = match refusal.meaning {
         _ if is_loop => (ProxyError::ProxyLoopDetected, texts::LOOP_THROUGH_HOPS.into()),
@@ -297,10 +314,14 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         }
         Meaning::Quota => (ProxyError::ProxyConfiguration, texts::QUOTA.into()),
         Meaning::Forbidden => (ProxyError::HttpRequestDenied, texts::FORBIDDEN.into()),
-        Meaning::Policy if refusal.login.is_some() => {
-            (ProxyError::HttpProtocol, texts::refused_after_login(stage).into())
+        Meaning::Policy => {
+            let advice = match refusal.login {
+                Some(login) if login.was_asked_for => texts::refused_after_login(stage),
+                Some(_) => texts::refused_with_credentials(stage),
+                None => texts::refused_port(chain),
+            };
+            (ProxyError::HttpProtocol, advice.into())
         }
-        Meaning::Policy => (ProxyError::HttpProtocol, texts::refused_port(chain).into()),
         Meaning::Busy => (ProxyError::ConnectionLimitReached, texts::BUSY.into()),
         Meaning::UnknownName => (ProxyError::Dns, hop_advice::unknown_name(stage).into()),
         Meaning::Fault => (ProxyError::ProxyInternal, texts::HOP_FAULT.into()),
@@ -317,12 +338,25 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
             (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
         }
         // Providers send it when the traffic of an account is used up or not paid for.
-        Meaning::Unclear if refusal.http.as_ref().is_some_and(|http| http.status == 402) => {
+        Meaning::Unclear if status == Some(402) => {
             (ProxyError::ProxyConfiguration, texts::PAYMENT.into())
         }
         Meaning::Unsupported => (ProxyError::HttpProtocol, texts::UNSUPPORTED.into()),
         _ if refusal.http.as_ref().is_some_and(|http| (300..400).contains(&http.status)) => {
             (ProxyError::HttpProtocol, hop_advice::redirected(stage, refusal).into())
+        }
+        // What Apache and many providers send when an account has used up its traffic.
+        _ if status == Some(509) => (ProxyError::ProxyConfiguration, texts::TRAFFIC.into()),
+        // The gate of a network says so (RFC 6585 §6).
+        _ if status == Some(511) => {
+            (ProxyError::HttpProtocol, hop_advice::gate_of_network(stage).into())
+        }
+        _ if own_status.is_some() => {
+            let error = match is_server_error(refusal) {
+                true => ProxyError::DestinationUnavailable,
+                false => ProxyError::HttpProtocol,
+            };
+            (error, hop_advice::own_status(stage, own_status.unwrap_or_default()).into())
         }
         // The answer of a server that does not know the method (RFC 9110 §15.6.2).
         _ if refusal.http.as_ref().is_some_and(|http| http.status == 501) => {
@@ -334,10 +368,16 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         _ => (ProxyError::HttpProtocol, hop_advice::perhaps_a_web_server(stage).into()),
     };
     // The advice of a kind knows the provider, so it takes the place of the general one.
-    let advice = refusal.advice.clone().map_or(advice, Cow::Owned);
+    let advice = match (&refusal.advice, refusal.meaning) {
+        (Some(of_kind), Meaning::Credentials) => {
+            with_settings_of_url(stage, of_kind.clone()).into()
+        }
+        (Some(of_kind), _) => of_kind.clone().into(),
+        (None, _) => advice,
+    };
     let mut verdict = FailureVerdict::new(error, refusal_summary(stage, refusal), advice);
     let hold = if refusal.is_of_ticket { Hold::of_ticket } else { Hold::of_logon };
-    verdict.hold = refusal.held_back.map(hold);
+    verdict.hold = refusal.held_back.map(|wait| hold(wait, stage.url.is_some()));
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {
         verdict.status = ProxyError::ConnectionTimeout.status();

@@ -103,6 +103,7 @@ mod tests {
             list: None,
             next: None,
             is_login: false,
+            url: None,
         };
         let error = ChainError {
             chain: "default".into(),

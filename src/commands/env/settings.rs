@@ -9,7 +9,7 @@ use std::{
 
 use mooltiroute_hops::{Preferences, Registry};
 
-use super::bypass::no_proxy;
+use super::{auth_origins::AuthOrigins, bypass::no_proxy};
 use crate::{
     cli::ProxyChoice,
     commands::{complain, running, status},
@@ -33,6 +33,8 @@ pub(in crate::commands) struct ClientSettings {
     /// The facts of the listener's certificate that clients check, if it speaks TLS.
     tls: Option<ClientChecks>,
     auth: Option<Auth>,
+    /// The places that these credentials come from.
+    auth_origins: AuthOrigins,
     /// The reasons why `server.auth` is not known, though clients need it.
     unknown_auth: Option<String>,
     no_proxy: Vec<String>,
@@ -63,6 +65,16 @@ pub(in crate::commands) struct ClientUser {
 /// careful programs ignore it, and for a CGI program it would not be ours.
 pub(in crate::commands) const VARIABLES: [&str; 7] =
     ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+
+/// Variables with URLs of proxies that some programs read, and that these commands leave alone.
+const OTHER_VARIABLES: [&str; 6] = [
+    "HTTP_PROXY",
+    "npm_config_proxy",
+    "npm_config_https_proxy",
+    "PIP_PROXY",
+    "ftp_proxy",
+    "FTP_PROXY",
+];
 
 /// Variables that make programs use the others, with their values.
 ///
@@ -146,10 +158,11 @@ impl ClientSettings {
         listening: Vec<SocketAddr>,
         wanted: &[SocketAddr],
     ) -> Result<Self, String> {
-        let ClientView { config, auth_problems } = view;
+        let ClientView { config, auth_problems, auth_places } = view;
         let unknown_auth =
             (!auth_problems.0.is_empty()).then(|| format!("{auth_problems}\n{SET_VARIABLE}"));
-        Ok(Self { unknown_auth, ..Self::of_config(config, listening, wanted)? })
+        let auth_origins = AuthOrigins::new(&config.server.credentials, auth_places);
+        Ok(Self { unknown_auth, auth_origins, ..Self::of_config(config, listening, wanted)? })
     }
 
     /// Returns the settings that a proxy has in force whose files are invalid now, as `problems` says.
@@ -183,6 +196,7 @@ impl ClientSettings {
             address,
             tls: None,
             auth: None,
+            auth_origins: AuthOrigins::default(),
             unknown_auth: facts.needs_credentials.then(|| FILES_INVALID.to_owned()),
             no_proxy,
             takes_preferences,
@@ -279,6 +293,7 @@ impl ClientSettings {
             address,
             tls,
             auth,
+            auth_origins: AuthOrigins::default(),
             unknown_auth: None,
             no_proxy,
             takes_preferences,
@@ -323,10 +338,53 @@ impl ClientSettings {
         status::rejects(address, auth).then(|| {
             format!(
                 "the proxy at {address} does not accept the username and the password of `server.auth` as this command finds \
-                 them. If they come from variables, set these in this terminal as for the proxy; if the configuration has \
-                 changed, run `mooltiroute reload`"
+                 them{}",
+                self.auth_origins
             )
         })
+    }
+
+    /// Returns a note on variables that this command leaves alone, and that have other credentials for the proxy. Programs that
+    /// read them are refused.
+    pub(in crate::commands) fn note_on_stale_variables(
+        &self,
+        environment: &Environment,
+    ) -> Option<String> {
+        let is_stale = |name: &&&str| {
+            let value = environment.variable(name);
+            value.is_some_and(|value| self.has_other_credentials(&value.to_string_lossy()))
+        };
+        let stale: Vec<_> =
+            OTHER_VARIABLES.iter().filter(is_stale).map(|name| format!("`{name}`")).collect();
+        let (has, them) = match stale.len() {
+            0 => return None,
+            1 => ("has", "it"),
+            _ => ("have", "them"),
+        };
+        Some(format!(
+            "{} of this terminal {has} other credentials for the proxy at {} than `server.auth`, so programs that read {them} are \
+             refused; unset {them}",
+            stale.join(" and "),
+            self.address
+        ))
+    }
+
+    /// Returns whether `url` leads to this proxy with credentials that are not those of `server.auth`.
+    fn has_other_credentials(&self, url: &str) -> bool {
+        let Some(auth) = &self.auth else { return false };
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let Some((login, place)) = rest.rsplit_once('@') else { return false };
+        let place = place.split('/').next().unwrap_or_default();
+        // Other names are not looked up: this command should wait for no DNS.
+        let place = place.replacen("localhost:", "127.0.0.1:", 1);
+        let leads_here = place.parse().is_ok_and(|address| leads_to(address, self.address));
+        let (username, password) = login.split_once(':').unwrap_or((login, ""));
+        // The name of a session may follow the username.
+        let username = username.split_once('+').map_or(username, |(username, _)| username);
+        let is_it = |text: &str, known: &str| text == known || text == encoded(known);
+        let is_ours =
+            is_it(username, auth.username.expose()) && is_it(password, auth.password.expose());
+        leads_here && !is_ours
     }
 
     /// Returns the hosts of `listed`, a value of `no_proxy`, that these settings send through the proxy.
@@ -495,6 +553,7 @@ mod tests {
             address: "127.0.0.1:8888".parse().unwrap(),
             tls: None,
             auth,
+            auth_origins: AuthOrigins::default(),
             unknown_auth: None,
             no_proxy: vec!["localhost".into(), "127.0.0.0/8".into()],
             takes_preferences: true,
@@ -523,6 +582,33 @@ mod tests {
             url(Some(auth()), user(Some("session-a"), true)),
             "http://d%40v+session-a:p%3Aw%2F@127.0.0.1:8888"
         );
+    }
+
+    #[test]
+    fn a_variable_with_other_credentials_for_this_proxy_is_named_without_them() {
+        let note = |value: &'static str, has_auth: bool| {
+            let auth = Auth { username: Secret::new("dev"), password: Secret::new("p@w") };
+            let environment =
+                Environment::new(move |name| (name == "HTTP_PROXY").then(|| value.into()), "");
+            settings(has_auth.then_some(auth)).note_on_stale_variables(&environment)
+        };
+        let stale = note("http://dev:0ld-one@127.0.0.1:8888/", true).unwrap();
+        assert!(
+            stale.starts_with("`HTTP_PROXY` of this terminal has other credentials"),
+            "{stale}"
+        );
+        assert!(!stale.contains("0ld-one"), "{stale}");
+        assert!(note("dev:0ld@localhost:8888", true).is_some());
+        for fine in [
+            "http://dev:p%40w@127.0.0.1:8888",
+            "http://dev+session-a:p%40w@127.0.0.1:8888",
+            "http://127.0.0.1:8888",
+            "http://joe:other@elsewhere.test:8888",
+            "http://dev:0ld@127.0.0.1:8889",
+        ] {
+            assert_eq!(note(fine, true), None, "{fine}");
+        }
+        assert_eq!(note("http://dev:0ld@127.0.0.1:8888", false), None);
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub(super) struct ExplainedStep<'a> {
     /// The parts of the login that depend on the client, without secrets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     login: BTreeMap<String, String>,
+    /// The meanings of the settings about sessions.
+    #[serde(skip)]
+    sessions: Vec<String>,
 }
 
 impl ExplainedStep<'_> {
@@ -216,6 +219,7 @@ impl<'a> ExplainedWay<'a> {
                     describe::credentials(&hop.credentials)
                 ),
                 login: login(hop, preferences),
+                sessions: describe::sessions(hop),
             });
         }
         // A hop that forwards the request connects to the target itself, so the target is no step of ours
@@ -233,6 +237,7 @@ impl<'a> ExplainedWay<'a> {
                 credentials: Vec::new(),
                 words: String::new(),
                 login: BTreeMap::new(),
+                sessions: Vec::new(),
             });
         }
         let lists = hops.iter().filter_map(|hop| {
@@ -290,7 +295,7 @@ impl<'a> ExplainedWay<'a> {
         let is_direct = if *direct { ", which goes direct" } else { "" };
         writeln!(out, "\nchain {name}{is_direct}")?;
         for (position, step) in steps.iter().enumerate() {
-            let ExplainedStep { hop, kind, address, request, words, login, .. } = step;
+            let ExplainedStep { hop, kind, address, request, words, login, sessions, .. } = step;
             match (hop, kind) {
                 (Some(hop), Some(kind)) => {
                     // A list that is not fetched has no address yet.
@@ -304,6 +309,7 @@ impl<'a> ExplainedWay<'a> {
             for (name, text) in login {
                 writeln!(out, "     with the {name} `{text}`")?;
             }
+            sessions.iter().try_for_each(|words| writeln!(out, "     {words}"))?;
         }
         if !switched_off.is_empty() {
             writeln!(out, "  switched off: {}", switched_off.join(", "))?;

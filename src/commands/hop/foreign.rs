@@ -78,7 +78,13 @@ impl<'a> ForeignProxy<'a> {
         ))
     }
 
-    fn status(&self) -> Option<Value> {
+    /// Returns words that name the proxy.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Returns its status, unless it has ended.
+    pub(super) fn status(&self) -> Option<Value> {
         status::over_tcp(self.choice, self.environment).filter(|told| told["pid"] == self.pid)
     }
 }

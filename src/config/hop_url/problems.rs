@@ -18,8 +18,6 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
     if section != "hops" {
         return problem;
     }
-    // Each hop has one line with its name, and those lines alone are indented by two.
-    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
     let position = text.lines().take(place.line).filter(is_name).count().saturating_sub(1);
     let key = match below.first() {
         Some(Key::Name(key)) => Some(key.as_str()),
@@ -46,6 +44,21 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
         _ => example,
     };
     Problem::new(&mooltiroute_hops::KeyPath::default(), code, message).with_help(help)
+}
+
+/// Names the URL that the hop `name` comes from. `text` is the configuration that the URLs mean.
+pub(crate) fn url_in_words(name: &str, text: &str) -> String {
+    let mut names = text.lines().take_while(|line| !line.starts_with("chains:")).filter(is_name);
+    let is_this = |line: &str| line.trim().strip_suffix(':') == Some(name);
+    match (names.clone().count(), names.position(is_this)) {
+        (2.., Some(position)) => format!("{} of `--hop`", ordinal(position)),
+        _ => "the URL of `--hop`".to_owned(),
+    }
+}
+
+/// Each hop has one line with its name, and those lines alone are indented by two.
+fn is_name(line: &&str) -> bool {
+    line.starts_with("  ") && !line.starts_with("   ")
 }
 
 /// The part of a URL that a setting is written in.
@@ -153,6 +166,20 @@ mod tests {
         check(&["socks5://a:99999"], "write `socks5://HOST:PORT`");
         check(&["pac://proxy:80?url=http://a/p.pac"], "name it with `-c FILE`");
         check(&["pool://?members=[hunter2]"], "name it with `-c FILE`");
+    }
+
+    #[test]
+    fn a_hop_knows_its_url() {
+        let words = |urls: &[&str]| -> Vec<String> {
+            let urls: Vec<_> = urls.iter().map(|url| HopUrl::new(url)).collect();
+            let UrlChain { yaml, .. } = UrlChain::new(&urls, &kinds::builtin()).unwrap();
+            let names = ["http-connect", "http-connect-2", "socks5"];
+            names.iter().map(|name| super::url_in_words(name, &yaml)).collect()
+        };
+        assert_eq!(words(&["http://a:1"])[0], "the URL of `--hop`");
+        let words = words(&["http://a:1", "socks5://b:2", "https://c:3"]);
+        let ordinals = ["the first URL", "the third URL", "the second URL"];
+        assert_eq!(words, ordinals.map(|url| format!("{url} of `--hop`")));
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl Found {
         self.problems.is_empty()
     }
 
+    /// Returns the number of problems, those too that were only counted.
+    pub(crate) fn count(&self) -> usize {
+        self.problems.len() + self.more
+    }
+
     /// Returns the collected problems in the order of the files, and a last one that tells how many more there are.
     pub(crate) fn into_problems(mut self) -> Problems {
         sort_by_place(&mut self.problems);

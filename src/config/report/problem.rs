@@ -1,6 +1,6 @@
 //! One problem of a configuration, and how it is shown.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use mooltiroute_hops::{Key, KeyPath};
 
@@ -109,10 +109,27 @@ impl Problem {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        if !self.path.keys().is_empty() {
-            write!(f, "{}: ", self.path)?;
+        let path = self.path_beside_message();
+        if !path.keys().is_empty() {
+            write!(f, "{path}: ")?;
         }
         Ok(())
+    }
+
+    /// Returns the path without its last key if the message begins with that.
+    fn path_beside_message(&self) -> Cow<'_, KeyPath> {
+        match self.path.keys().split_last() {
+            Some((Key::Name(last), above))
+                if self
+                    .message
+                    .strip_prefix('`')
+                    .and_then(|rest| rest.strip_prefix(&**last))
+                    .is_some_and(|rest| rest.starts_with("` ")) =>
+            {
+                Cow::Owned(above.to_vec().into())
+            }
+            _ => Cow::Borrowed(&self.path),
+        }
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, colours: &Colours) -> fmt::Result {

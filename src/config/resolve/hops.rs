@@ -253,6 +253,7 @@ impl Resolver<'_> {
             rotate_after: None,
             fingerprint: 0,
             has_all_members_off: false,
+            url: None,
             hop: None,
         };
         let Some(mut settings) = self.tree.settings_without(&path, &COMMON_KEYS) else {

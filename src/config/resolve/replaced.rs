@@ -11,7 +11,9 @@ impl Resolver<'_> {
     /// Returns the values of earlier files that later ones replace, each with both places. That is how a directory of files
     /// is meant to be used, and it also happens to two hops that got one name by mistake.
     pub(super) fn replaced(&self) -> Vec<Problem> {
-        let mut replaced: Vec<KeyPath> = self.tree.replaced().to_vec();
+        let differ = self.tree.replaced().iter().filter(|replaced| replaced.differs);
+        let mut replaced: Vec<KeyPath> =
+            differ.map(|replaced| replaced.path.clone()).take(LISTED_MAX).collect();
         replaced.sort();
         // A third file may replace the value of the second.
         replaced.dedup();
@@ -26,8 +28,9 @@ impl Resolver<'_> {
     /// Warns of a hop whose address one file replaces while another one has its credentials. These then go to a server that
     /// they were not written for.
     pub(super) fn warn_of_mixed_hops(&mut self) {
+        let differ = self.tree.replaced().iter().filter(|replaced| replaced.differs);
         let addresses: Vec<KeyPath> =
-            self.tree.replaced().iter().filter(is_address).cloned().collect();
+            differ.map(|replaced| &replaced.path).filter(is_address).cloned().collect();
         for address in addresses {
             let (Some(place), Some(hop)) =
                 (self.tree.place(&address, Part::Value), above(&address))
@@ -66,3 +69,6 @@ fn above(path: &KeyPath) -> Option<KeyPath> {
     let (_, above) = path.keys().split_last()?;
     Some(above.to_vec().into())
 }
+
+/// More replaced values than this are not listed.
+const LISTED_MAX: usize = 100;

@@ -20,7 +20,7 @@ use crate::config::{
         excerpt::SourceLine,
         fault::YamlFault,
         foreign::ForeignFormat,
-        indentation::{Outdented, outdented},
+        indentation::{Misplaced, MisplacedInWords, misplaced, shown},
         spans::{self, Content, Node, Span, YamlError},
         syntax::{self, SyntaxFault},
     },
@@ -66,7 +66,11 @@ impl File {
                 return Err(foreign.into());
             }
             let mut found = Found::default();
-            for fault in faults {
+            let is_indentation = file.explains_repeated(&faults);
+            if is_indentation {
+                found.extend(file.misplaced().iter().map(|misplaced| file.indented(misplaced)));
+            }
+            for fault in faults.into_iter().filter(|_| !is_indentation) {
                 if !found.skips() {
                     found.push(file.problem(fault));
                 }
@@ -148,9 +152,30 @@ impl File {
         Some(Problem { excerpt: None, ..problem })
     }
 
-    /// Returns the keys that are indented like the key they belong to.
-    pub(crate) fn outdented(&self) -> Vec<Outdented> {
-        self.root.as_deref().map(outdented).unwrap_or_default()
+    /// Returns the keys that are indented too little or too much.
+    pub(crate) fn misplaced(&self) -> Vec<Misplaced> {
+        self.root.as_deref().map(misplaced).unwrap_or_default()
+    }
+
+    /// Returns whether `faults` are only keys that appear twice because they are indented like the keys they belong to, as the
+    /// keys of two hops.
+    fn explains_repeated(&self, faults: &[YamlError]) -> bool {
+        let misplaced = self.misplaced();
+        let is_explained = |fault: &YamlError| {
+            let line = fault.at.start.0;
+            matches!(fault.fault, YamlFault::DuplicateKey(_))
+                && misplaced.iter().any(|one| (one.lines.0..=one.lines.1).contains(&line))
+        };
+        faults.iter().all(is_explained)
+    }
+
+    /// Builds the problem for `misplaced`.
+    fn indented(&self, misplaced: &Misplaced) -> Problem {
+        let MisplacedInWords { at, message, help } = misplaced.in_words();
+        let name = at.last_name().unwrap_or_default();
+        let problem = Problem::new(&at, "indentation", format!("`{}` {message}", shown(name)));
+        let (place, excerpt) = self.locate(&at, Part::Key).unzip();
+        Problem { place, excerpt: excerpt.flatten(), help: Some(help), ..problem }
     }
 
     /// Returns the character that has taken the value of the key at `path` away: `#` begins a comment, `!` a tag and `&` an

@@ -3,9 +3,10 @@
 mod advice;
 mod indented;
 mod report;
+mod split_items;
 mod variables;
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use mooltiroute_hops::{Key, KeyPath, Settings, name_of_value};
 use serde_yaml::{Mapping, Value};
@@ -35,8 +36,20 @@ pub(crate) struct Tree {
     overridden: HashMap<KeyPath, &'static str>,
     /// The values in the files that these override, if any.
     beneath: Vec<(KeyPath, &'static str, Value)>,
-    /// The first values of earlier files that later ones have replaced by others.
-    replaced: Vec<KeyPath>,
+    /// The first values of earlier files that later ones have replaced.
+    replaced: Vec<ReplacedValue>,
+    /// The keys that are not where they belong: the paths at which they are now, and those at which they are written.
+    moved: Vec<(KeyPath, KeyPath)>,
+}
+
+/// A value of one file that a later file has replaced.
+pub(crate) struct ReplacedValue {
+    pub(crate) path: KeyPath,
+    /// The earlier file.
+    pub(crate) file: Arc<str>,
+    pub(crate) value: Value,
+    /// Whether the later value is another one.
+    pub(crate) differs: bool,
 }
 
 impl Tree {
@@ -66,7 +79,9 @@ impl Tree {
         (tree, problems)
     }
 
+    /// Merges the sections of the last file into those of the files before it.
     fn merge(&mut self, sections: Mapping) {
+        let known = self.replaced.len();
         for (name, section) in sections {
             // A section whose lines are all comments must not erase the one of an earlier file.
             let is_known = name.as_str().is_some_and(|name| raw::SECTIONS.contains(&name));
@@ -74,6 +89,14 @@ impl Tree {
                 let path = key_path(&KeyPath::default(), &name);
                 let old = self.root.entry(name).or_insert(Value::Null);
                 merge(old, section, &path, &mut self.replaced);
+            }
+        }
+        let earlier = self.files.split_last().map_or(&[][..], |(_, earlier)| earlier);
+        for replaced in &mut self.replaced[known..] {
+            let depth = Some(replaced.path.keys().len());
+            let file = earlier.iter().rev().find(|file| file.depth(&replaced.path) == depth);
+            if let Some(file) = file {
+                replaced.file = Arc::clone(file.name());
             }
         }
     }
@@ -182,8 +205,8 @@ impl Tree {
         &self.beneath
     }
 
-    /// Returns the first values of earlier files that later ones have replaced.
-    pub(crate) fn replaced(&self) -> &[KeyPath] {
+    /// Returns the first values of earlier files that later ones have replaced, perhaps by equal ones.
+    pub(crate) fn replaced(&self) -> &[ReplacedValue] {
         &self.replaced
     }
 
@@ -209,6 +232,10 @@ impl Drop for Tree {
         for section in std::mem::take(&mut self.root).into_values() {
             drop(settings(section));
         }
+        for ReplacedValue { value, .. } in std::mem::take(&mut self.replaced) {
+            // Only a mapping becomes settings, which wipe what they hold.
+            drop(settings(Value::Mapping(Mapping::from_iter([(Value::Null, value)]))));
+        }
     }
 }
 
@@ -223,8 +250,8 @@ fn settings(value: Value) -> Option<Settings> {
     serde_yaml::from_value(value).ok()
 }
 
-/// Merges mappings key by key. Any other value replaces the old one, and its `path` is added to `replaced` if it differs.
-fn merge(old: &mut Value, new: Value, path: &KeyPath, replaced: &mut Vec<KeyPath>) {
+/// Merges mappings key by key. Any other value replaces the old one, which is added to `replaced`.
+fn merge(old: &mut Value, new: Value, path: &KeyPath, replaced: &mut Vec<ReplacedValue>) {
     match (old, new) {
         (Value::Mapping(old), Value::Mapping(new)) => {
             for (key, value) in new {
@@ -238,10 +265,12 @@ fn merge(old: &mut Value, new: Value, path: &KeyPath, replaced: &mut Vec<KeyPath
             }
         }
         (old, new) => {
-            if !old.is_null() && *old != new && replaced.len() < REPLACED_MAX {
-                replaced.push(path.clone());
+            let differs = *old != new;
+            let value = std::mem::replace(old, new);
+            if !value.is_null() && replaced.len() < REPLACED_MAX {
+                let (path, file) = (path.clone(), Arc::default());
+                replaced.push(ReplacedValue { path, file, value, differs });
             }
-            *old = new;
         }
     }
 }
@@ -264,5 +293,5 @@ fn count(value: &Value) -> usize {
 /// Keys and values of all files together, with their aliases expanded.
 const NODES_MAX: usize = 80_000;
 
-/// More replaced values than this are not listed.
-const REPLACED_MAX: usize = 100;
+/// More replaced values than this are not kept.
+const REPLACED_MAX: usize = 1000;

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
     Watch,
+    burst::Burst,
     survey::{Survey, lock},
     tick::Tick,
     unfinished::Unfinished,
@@ -40,6 +41,13 @@ impl Watch {
     /// The other two may err (a network file system may never tell of the close), so a missing close counts for half a minute,
     /// and a missing content for a few seconds. A file that is still empty then is in [`emptied`](Self::emptied).
     pub(crate) async fn complete(&mut self) {
+        self.burst = Burst::begin();
+        self.complete_again().await;
+    }
+
+    /// Waits as [`complete`](Self::complete) does, after the files have changed once more while they were read. The wait for
+    /// quiet is that of the first time, so that a program that saves all the time can't prolong it.
+    pub(crate) async fn complete_again(&mut self) {
         // It waits for writers without limit, so it always returns `Ok`.
         let _ = self.complete_within(WaitLimits::OF_AN_EDIT).await;
     }
@@ -50,6 +58,7 @@ impl Watch {
     /// # Errors
     /// The file that is still being written.
     pub(crate) async fn complete_soon(&mut self) -> Result<(), Unfinished> {
+        self.burst = Burst::begin();
         self.complete_within(WaitLimits::OF_AN_ORDER).await
     }
 
@@ -108,13 +117,16 @@ impl Watch {
         }
     }
 
-    /// Waits until no event comes for a moment, or until the wait has taken too long.
+    /// Waits until no event comes for a moment, but not far beyond the end of the [burst](Burst).
     async fn quiet(&mut self) {
-        // The inner limit begins again with each event, the outer one does not.
-        let deadline = Instant::now() + WAIT_MAX;
-        while let Ok(Ok(Some(tick))) = timeout_at(deadline, timeout(QUIET, self.ticks.recv())).await
-        {
-            self.note(tick);
+        // After the end of the burst there is still one moment, in which most programs are done with a save.
+        let moment = Instant::now() + QUIET;
+        loop {
+            let end = self.burst.end().max(moment).min(Instant::now() + QUIET);
+            match timeout_at(end, self.ticks.recv()).await {
+                Ok(Some(tick)) => self.note(tick),
+                Ok(None) | Err(_) => return,
+            }
         }
     }
 
@@ -125,6 +137,7 @@ impl Watch {
     }
 
     pub(super) fn note(&mut self, tick: Tick) {
+        self.burst.note(&tick);
         if !cfg!(target_os = "linux") {
             // No event would tell of the close.
             return;
@@ -172,8 +185,6 @@ pub(super) const QUIET: Duration =
 /// How long the files must look the same if no event tells of a closed file.
 const QUIET_BETWEEN_LOOKS: Duration =
     Duration::from_millis(if cfg!(target_os = "linux") { 500 } else { 120 });
-/// The longest wait for quiet, so that a program that saves all the time does not delay every edit.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the watcher waits for a writer that it can't see, and before the log names one that it can see.
 pub(super) const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long the watcher waits for the content of a file that was emptied. A program that empties a file and writes it later

@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{OpenConnection, lock};
+use crate::shorten::shortened;
 
 /// A request or tunnel that failed. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl RecentFailures {
             target: row.target.to_string(),
             chain: row.chain.name().to_string(),
             status,
-            text: text.chars().take(TEXT_MAX).collect(),
+            text: shortened(text, TEXT_MAX),
         };
         let mut failures = lock(&self.0);
         failures.truncate(FAILURES_MAX - 1);
@@ -55,4 +56,4 @@ impl RecentFailures {
 /// How many failures are kept.
 const FAILURES_MAX: usize = 20;
 /// How many characters of a paragraph are kept.
-const TEXT_MAX: usize = 1000;
+const TEXT_MAX: usize = 2000;

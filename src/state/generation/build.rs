@@ -98,7 +98,8 @@ impl Generation {
         let chains = chains.into_iter().map(|chain| {
             let chain_hop = |index: usize| {
                 let hop = hops.get(index)?;
-                Some(ChainHop { name: Arc::clone(&hop.name), hop: Arc::clone(hop.hop.as_ref()?) })
+                let (name, url) = (Arc::clone(&hop.name), hop.url.clone());
+                Some(ChainHop { name, hop: Arc::clone(hop.hop.as_ref()?), url })
             };
             let of_chain = chain.hops.iter().filter_map(|index| hops.get(*index));
             let rotate_after = of_chain.filter_map(|hop| hop.rotate_after).min();

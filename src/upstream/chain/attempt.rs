@@ -236,10 +236,14 @@ impl Chain {
         let is_logged = event_enabled!(Level::DEBUG);
         let work = poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(done.map_err(Into::into)),
-            Poll::Pending if trace.is_abandoned() => {
-                Poll::Ready(Err(Cause::ClientLeft(begun.elapsed())))
-            }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => match trace.abandoned() {
+                // The client left a moment before that was noticed, perhaps in an earlier step.
+                Some(left) => {
+                    let waited = left.saturating_duration_since(begun);
+                    Poll::Ready(Err(Cause::ClientLeft(waited)))
+                }
+                None => Poll::Pending,
+            },
         });
         let mut cause = match time::timeout_at(begun + timeout, work).await {
             Ok(Ok(done)) => {
@@ -267,7 +271,7 @@ impl Chain {
         if is_logged {
             self.log_step(&error.stage, begun, Some(&error));
         }
-        Err(FailedAttempt { index: at.0, error, again, asked: Instant::now() })
+        Err(FailedAttempt { index: at.0, error, again, asked: begun })
     }
 
     /// Logs a step that has ended, so that the debug log explains a failure.

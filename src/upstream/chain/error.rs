@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use mooltiroute_hops::{Authority, ChooseError, HopError, InvalidPreferences, LinkSettings, tls};
 use thiserror::Error;
 
-use super::{ChainHop, Passage};
+use super::{ChainHop, FailedMembers, Passage};
 use crate::{
     duration::{in_words, whole_milliseconds},
     upstream::dial::DialError,
@@ -32,29 +32,11 @@ pub struct ChainError {
     pub switched_off: Arc<[Arc<str>]>,
 }
 
-/// Members of one hop that failed for the same connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedMembers {
-    /// The name of the hop.
-    pub hop: Arc<str>,
-    /// The number of them.
-    pub count: usize,
-    /// Whether the hop has no others.
-    pub are_all: bool,
-}
-
-impl FailedMembers {
-    /// Returns the number of them in words, such as `all 3 members`.
-    pub fn in_words(&self) -> String {
-        let Self { count, are_all, .. } = self;
-        format!("{}{count} members", if *are_all { "all " } else { "" })
-    }
-}
-
 /// Completes the text of an error of the last member that was tried.
 fn after_others(failed: Option<&FailedMembers>) -> String {
     failed.map_or_else(String::new, |failed| {
-        format!(" (the last of {} of `{}`, which failed)", failed.in_words(), failed.hop)
+        let (number, how) = (failed.in_words(), failed.failures());
+        format!(" (the last of {number} of `{}`, which failed: {how})", failed.hop)
     })
 }
 
@@ -81,6 +63,8 @@ pub struct Stage {
     pub next: Option<Arc<str>>,
     /// Whether the hop had to be logged in to first, before it could be asked.
     pub is_login: bool,
+    /// The words that name the hop's URL, if it comes from the command line.
+    pub url: Option<Arc<str>>,
 }
 
 /// A step at a stop.
@@ -111,7 +95,7 @@ pub enum Cause {
     /// The step took longer than this, as the setting of this name has it.
     #[error("no answer within {time} (`{setting}`)", time = in_words(whole_milliseconds(*.0)), setting = .1)]
     Timeout(Duration, &'static str),
-    /// The client left after the step had taken this long.
+    /// The client left when the step had taken this long.
     #[error("no answer for {}, after which the client left", in_words(whole_milliseconds(*.0)))]
     ClientLeft(Duration),
 }
@@ -134,6 +118,7 @@ impl Stage {
         stop: Authority,
     ) -> Self {
         let list = member.as_ref().and_then(|_| hop?.hop.list());
+        let url = hop.and_then(|hop| hop.url.clone());
         let hop = hop.map(|hop| Arc::clone(&hop.name));
         let settings = LinkSettings::default();
         let through = Vec::new();
@@ -148,6 +133,7 @@ impl Stage {
             list,
             next: None,
             is_login: false,
+            url,
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use self::detour::addresses;
-use super::{Chain, ChainError, LastHop, Stage, Step, TakenHop};
+use super::{Chain, ChainError, FailedMember, LastHop, Stage, Step, TakenHop};
 use crate::{error::with_causes, upstream::warm::Path};
 
 /// The hops that one connection takes, and the address at which it reaches each of them.
@@ -22,8 +22,8 @@ pub(super) struct Journey<'a> {
     left_out: Vec<LeftOutHop>,
     /// How many more times a hop may have a new connection.
     agains_left: usize,
-    /// For each position in the chain, the number of members that failed there.
-    failed_members: Vec<(usize, usize)>,
+    /// The members that failed, each with the position of its hop in the chain.
+    failed_members: Vec<(usize, FailedMember)>,
     /// The time by which a hop that asked for a new connection must have done its part.
     deadline: Option<Instant>,
 }
@@ -34,7 +34,7 @@ pub(super) struct PausedJourney {
     hops: Vec<ChosenHop>,
     left_out: Vec<LeftOutHop>,
     agains_left: usize,
-    failed_members: Vec<(usize, usize)>,
+    failed_members: Vec<(usize, FailedMember)>,
 }
 
 /// One hop of a journey, as chosen for its request.
@@ -130,6 +130,17 @@ impl<'a> Journey<'a> {
         if taken.is_empty() { Arc::default() } else { taken.into() }
     }
 
+    /// Returns the name of a hop that would give the client an exit of its own, if the client named a session.
+    pub(super) fn without_session(&self) -> Option<Arc<str>> {
+        let hop = self.hops.iter().find(|hop| hop.link.lacks_session())?;
+        let name = &self.chain.hops.get(hop.position)?.name;
+        Some(match (hop.through().pop(), hop.member()) {
+            (Some(own), _) => own,
+            (None, Some(member)) => format!("{name}.{member}").into(),
+            (None, None) => Arc::clone(name),
+        })
+    }
+
     /// Returns the path that a spare tunnel for this journey must have taken.
     pub(super) fn path(&self) -> Path {
         let identity = |hop: &ChosenHop| hop.selection.as_ref().map(|one| one.identity());
@@ -185,10 +196,13 @@ impl<'a> Journey<'a> {
         PausedJourney { hops, left_out, agains_left, failed_members }
     }
 
-    /// Reports that the last hop, at which the journey paused, answered its request.
-    pub(super) fn last_answered(&self) {
-        if let Some(last) = self.hops.last() {
-            self.reached(last);
+    /// Reports that the last hop, at which the journey paused, answered its request. `is_carried` says whether that was
+    /// neither a refusal nor a challenge.
+    pub(super) fn last_answered(&self, is_carried: bool) {
+        match self.hops.last() {
+            Some(last) if is_carried => self.reached(last),
+            Some(last) => self.answered(last),
+            None => {}
         }
     }
 
@@ -201,6 +215,11 @@ impl<'a> Journey<'a> {
     /// Reports that a hop did its part. Logs it if connections left its member out until now.
     fn reached(&self, hop: &ChosenHop) {
         self.note_return(hop, ChosenHop::reached);
+    }
+
+    /// Reports that a hop works, though it carried nothing.
+    fn answered(&self, hop: &ChosenHop) {
+        self.note_return(hop, ChosenHop::answered);
     }
 
     /// Reports that the hop at `index` works, and refused to connect to the next stop.
@@ -298,6 +317,12 @@ impl ChosenHop {
     fn reached(&self) {
         if let Some(selection) = &self.selection {
             selection.reached();
+        }
+    }
+
+    fn answered(&self) {
+        if let Some(selection) = &self.selection {
+            selection.answered();
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Passage {
     pub attempts: u32,
     /// The time until the connection was open; `None` if this request did not open one.
     pub connect: Option<Duration>,
+    /// The hop that would have given the client an exit of its own, if the client had named a session.
+    pub without_session: Option<Arc<str>>,
 }
 
 /// The choice of a hop with several members or addresses, for one connection.
@@ -40,7 +42,8 @@ pub(crate) struct HopsTaken<'a> {
 impl Passage {
     /// Returns the passage of another request over the same connection.
     pub(crate) fn again(&self) -> Self {
-        Self { taken: self.taken.clone(), ..Self::default() }
+        let (taken, without_session) = (self.taken.clone(), self.without_session.clone());
+        Self { taken, without_session, ..Self::default() }
     }
 
     /// Shows the hops of `chain` as this passage used them. Returns `None` for a chain without hops, and if no connection

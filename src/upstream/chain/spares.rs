@@ -43,7 +43,7 @@ impl Chain {
         // The hops did their part, and hear so as they do for the connection of a client.
         journey.arrive_at_hop();
         // It was dialled and entered, and nothing was asked of it.
-        journey.last_answered();
+        journey.last_answered(true);
         Ok((path, tunnel))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mooltiroute_hops::ObserveRounds;
+use tokio::time::Instant;
 
 use super::{ChainError, Stage, TakenHop};
 
@@ -31,10 +32,10 @@ pub(crate) trait Trace {
     /// A step failed. If there is a detour, the connection begins again.
     fn failed(&self, _error: &ChainError) {}
 
-    /// Returns whether nobody waits for the connection any more. Asked each time the task runs, so that the task has to be
-    /// woken when it becomes true.
-    fn is_abandoned(&self) -> bool {
-        false
+    /// Returns when the client left, if nobody waits for the connection any more. Asked each time the task runs, so that
+    /// the task has to be woken when that is noticed.
+    fn abandoned(&self) -> Option<Instant> {
+        None
     }
 }
 
@@ -81,7 +82,7 @@ impl<T: Trace> Trace for Option<T> {
         }
     }
 
-    fn is_abandoned(&self) -> bool {
-        self.as_ref().is_some_and(Trace::is_abandoned)
+    fn abandoned(&self) -> Option<Instant> {
+        self.as_ref()?.abandoned()
     }
 }

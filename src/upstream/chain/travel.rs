@@ -62,7 +62,9 @@ impl Arrived<'_> {
     fn connected(self, begun: Instant) -> (Connected, Option<Unproved>) {
         let Self { tunnel, fields, journey, taken, is_at_hop, attempts } = self;
         let reuse = journey.reuse();
-        let passage = Passage { taken: Some(taken), attempts, connect: Some(begun.elapsed()) };
+        let without_session = journey.without_session();
+        let connect = Some(begun.elapsed());
+        let passage = Passage { taken: Some(taken), attempts, connect, without_session };
         let (last, unproved) = if is_at_hop {
             let last = journey.arrive_at_hop();
             // A hop that nothing chose has nobody to report to.
@@ -81,14 +83,15 @@ impl Unproved {
         self.journey.last_selection().is_some_and(|selection| selection.is_silent())
     }
 
-    /// Whether the hop failed a client that left after it had `waited` this long for an answer.
-    pub(crate) fn has_failed_after(&self, waited: Duration) -> bool {
-        waited >= SILENCE_MIN && self.is_silent()
+    /// Whether the hop failed a client that left, if nothing came from it for as long as `silent`.
+    pub(crate) fn has_failed_after(&self, silent: Duration) -> bool {
+        silent >= SILENCE_MIN && self.is_silent()
     }
 
-    /// Reports that the hop, which is the last one of `chain`, answered.
-    pub(crate) fn proved(self, chain: &Chain) {
-        self.journey.resume(chain).last_answered();
+    /// Reports that the hop, which is the last one of `chain`, answered. `is_carried` says whether that was neither a refusal
+    /// nor a challenge.
+    pub(crate) fn proved(self, chain: &Chain, is_carried: bool) {
+        self.journey.resume(chain).last_answered(is_carried);
     }
 
     /// Reports that the hop, which is the last one of `chain`, failed with `error`, and that no other hop is to be tried.
@@ -110,7 +113,7 @@ impl Chain {
     ) -> Result<Connected, ChainError> {
         let (connected, unproved) = self.open(request, destination, trace).await?;
         if let Some(unproved) = unproved {
-            unproved.proved(self);
+            unproved.proved(self, true);
         }
         Ok(connected)
     }
@@ -207,7 +210,7 @@ impl Chain {
                     }
                     trace.failed(&failed.error);
                     if attempts > DETOURS_MAX {
-                        return Err(failed.error);
+                        return Err(journey.end(failed));
                     }
                     journey.detour(failed).await?;
                 }

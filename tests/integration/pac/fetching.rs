@@ -22,6 +22,14 @@ fn serving(script: &str) -> [Step; 2] {
     [Step::Answer(head + script), Step::End]
 }
 
+/// Returns a step whose answer has another tag.
+fn retagged(step: Step) -> Step {
+    match step {
+        Step::Answer(answer) => Step::Answer(answer.replace("\"one\"", "\"two\"")),
+        step => step,
+    }
+}
+
 fn answering(answer: &str) -> [Step; 2] {
     [Step::Answer(answer.to_owned()), Step::End]
 }
@@ -253,6 +261,43 @@ async fn an_edit_keeps_the_last_good_file_unless_that_would_come_another_way() {
     edit(elsewhere.replace("chains: {", "chains: { way: [],")).await;
     let refused = way(&proxy, "www.test:443").await;
     assert!(refused.starts_with("HTTP/1.1 502") && refused.contains("500 Oops"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_reload_by_an_operator_fetches_the_file_and_the_next_request_follows_it() {
+    let to = |proxy: &str| returning(&format!("'PROXY {proxy}'"));
+    let server = server(&to("proxy1.corp.example")).await;
+    let (_corporate, _other, proxy) = with_url(&server, "").await;
+    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+    // The server knows an answer by this tag, so the new file has another one.
+    let serving = |proxy: &str| serving(&to(proxy)).map(retagged);
+    server.becomes(serving("x:9999"));
+    let reload = proxy.command(&["reload"]);
+    let told = String::from_utf8_lossy(&reload.stdout).into_owned();
+    assert!(told.contains("note: the PAC file of `office` is fetched now"), "{told}");
+    assert_eq!(way(&proxy, "www.test:443").await, "other");
+    // An edit that changes something else is no reason not to fetch it.
+    server.becomes(answering("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"));
+    proxy.config().write("20-more.yaml", "limits: { connections: 1234 }\n");
+    let reload = proxy.command(&["reload"]);
+    assert_eq!(reload.status.code(), Some(0), "{reload:?}");
+    // The last good file stays in use, and the outcome is told.
+    assert_eq!(way(&proxy, "www.test:443").await, "other");
+    let state = pac_file(&proxy).await;
+    assert!(state["problem"].as_str().is_some_and(|why| why.contains("500 Oops")), "{state}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_to_reload_fetches_the_file_and_ends_no_wait_of_a_fetch_before_it() {
+    let to = |proxy: &str| returning(&format!("'PROXY {proxy}'"));
+    let server = server(&to("proxy1.corp.example")).await;
+    let (_corporate, _other, mut proxy) = with_url(&server, "").await;
+    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
+    server.becomes(serving(&to("x:9999")).map(retagged));
+    proxy.signal(rustix::process::Signal::HUP);
+    comes(&proxy, "other").await;
+    assert_eq!(server.record().now().len(), 2);
 }
 
 /// A network that changes: the file is asked for again with its tag, and answers of the old network are forgotten.

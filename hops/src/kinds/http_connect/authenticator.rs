@@ -23,7 +23,7 @@ use crate::{
         digest::{DigestCredentials, DigestSession},
     },
     exchange::{Answer, Exchange},
-    refusal::RequestSecrets,
+    refusal::{RequestSecrets, SentLogin},
 };
 
 /// The schemes of a hop and what its connections learned about the proxy.
@@ -241,7 +241,7 @@ impl Authenticator {
                 let mut secrets = RequestSecrets::of(&fields);
                 secrets.extend(&self.secrets);
                 let mut refusal = exchange.refusal(answer, &secrets).await;
-                refusal.login = attempt.scheme().map(AuthScheme::name);
+                refusal.login = self.login_of(&attempt);
                 Err(refusal.into())
             }
             RoundsEnd::Closes | RoundsEnd::Ready(..) => Ok(Outcome::Closes),
@@ -302,6 +302,13 @@ impl Authenticator {
         // providers like them.
         let stay = || Field::new("Proxy-Connection", Secret::new("keep-alive"));
         self.takes_rounds().then(stay).into_iter().chain(attempt.field()).collect()
+    }
+
+    /// Returns the login that `attempt` was. The first message of NTLM is none: it names no user.
+    fn login_of(&self, attempt: &Attempt) -> Option<SentLogin> {
+        let scheme = attempt.scheme().filter(|_| attempt.is_last())?.name();
+        // Basic alone is sent at once. Any other scheme waits for a challenge, though perhaps for one to another request.
+        Some(SentLogin { scheme, was_asked_for: self.takes_rounds() })
     }
 
     /// Records that the proxy accepted the credentials, if there are any in `attempt`.

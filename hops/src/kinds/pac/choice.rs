@@ -212,6 +212,15 @@ impl Selection for Way {
         }
     }
 
+    fn answered(&self) {
+        if let Some(inner) = &self.inner {
+            inner.answered();
+        }
+        if let Some(taken) = self.taken.filter(|_| self.settle()) {
+            self.choosing.pac.health.reached(taken);
+        }
+    }
+
     fn refused(&self, why: &Arc<str>) -> u64 {
         let of_inner = self.inner.as_ref().map(|inner| inner.refused(why));
         if self.settle()

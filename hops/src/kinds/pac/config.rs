@@ -24,7 +24,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct PacConfig {
     /// The address of the PAC file, `http://` or `https://`. It is fetched when a request needs it, and again after ten
-    /// minutes and after a change of the network.
+    /// minutes, after a change of the network and by `mooltiroute reload`.
     url: Option<RemoteUrl>,
     /// A PAC file on this machine, instead of `url`. It is watched.
     file: Option<PathBuf>,

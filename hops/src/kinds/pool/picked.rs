@@ -143,6 +143,16 @@ impl Selection for Picked {
         }
     }
 
+    fn answered(&self) {
+        if let Some(inner) = &self.inner {
+            inner.answered();
+        }
+        if self.settle() {
+            self.roster.health.reached(self.taken);
+            self.picked().counts.answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn refused(&self, why: &Arc<str>) -> u64 {
         let of_inner = self.inner.as_ref().map(|inner| inner.refused(why));
         if self.settle() {

@@ -167,10 +167,7 @@ impl Asker for RemoteList {
     }
 
     fn fetch_now(&self) -> bool {
-        self.shared().remote.ask_again();
-        // This begins the fetch, and what it finds is not needed here.
-        self.ready();
-        self.shared().services.present().is_some()
+        self.shared().remote.fetch_now()
     }
 
     fn saved_name(&self) -> Option<String> {

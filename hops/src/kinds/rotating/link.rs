@@ -15,6 +15,7 @@ pub(super) struct ProviderSession {
     provider: Arc<Provider>,
     login: GatewayLogin,
     reuse: Reuse,
+    lacks_session: bool,
 }
 
 /// The parts that all sessions share.
@@ -60,7 +61,8 @@ impl ProviderSession {
         // A provider may choose the exit once for a connection. Without a session each request is to get a new exit,
         // so no connection is used again.
         let reuse = if values.session.is_some() { Reuse::SameClient } else { Reuse::Never };
-        Ok(Self { login, reuse, provider })
+        let lacks_session = config.sessions.are_by_client() && chosen.is_none();
+        Ok(Self { login, reuse, lacks_session, provider })
     }
 }
 
@@ -104,6 +106,10 @@ impl Link for ProviderSession {
 
     fn reuse(&self) -> Reuse {
         self.reuse
+    }
+
+    fn lacks_session(&self) -> bool {
+        self.lacks_session
     }
 
     fn refuses(&self, refusal: &Refusal) -> bool {

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-use crate::{Country, InvalidSetting, Secret};
+use crate::{Country, InvalidSetting, Secret, SettingMeaning};
 
 /// The choice of the exit of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,18 @@ pub(super) enum Session {
     Rotate,
     /// One exit per number.
     Number(u64),
+}
+
+impl Session {
+    /// Returns what the key `session` does with this value.
+    pub(super) fn meaning(self) -> SettingMeaning {
+        let words = match self {
+            Self::AsWritten => "the username says which exit is used",
+            Self::Rotate => "each connection gets another exit",
+            Self::Number(_) => "all connections get the same exit",
+        };
+        SettingMeaning { key: "session", words }
+    }
 }
 
 /// The wishes beside the account: `{username}[-{cc}]*[-city_{name}][-{session}|-rotate]`.

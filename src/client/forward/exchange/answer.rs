@@ -146,11 +146,12 @@ where
             }
             return Some(refused);
         }
+        // Before the hop is proved, since a refusal is no connection that it carried.
+        self.outbound.note_answer(&head);
         self.outbound.plan.is_proved();
         if let Some(logon) = &self.logon {
             logon.accepted();
         }
-        self.outbound.note_answer(&head);
         match head.status() {
             101 => return self.switch(&head),
             // A client must not be asked for credentials that it does not have. Browsers would ask

@@ -123,7 +123,10 @@ where
             (Wait::Client, _) => Some(Ending::ClientStalled),
             // The client has its answer. That the rest of its request does not come is no failure.
             (Wait::Movement, Answer::Done { .. }) => Some(self.whole(false, true)),
-            (Wait::Movement, _) => Some(self.client_left()),
+            (Wait::Movement, _) => {
+                self.left = self.quiet.map(|(since, _)| since);
+                Some(self.client_left())
+            }
         }
     }
 }

@@ -51,6 +51,8 @@ struct Probation {
     replaced: Option<(Unproved, ChainError, PlainOutcome)>,
     /// The refusal of the hop, or of a target that imitates one.
     refusal: Option<ChainError>,
+    /// Whether the answer of the hop is a refusal, its own or that of the target.
+    has_refused: bool,
     /// The number of hops that closed the connection or refused, and were replaced.
     repeats: usize,
 }
@@ -110,14 +112,17 @@ impl<'a> Plan<'a> {
 
     /// Notes that the last hop answered, so that it works.
     pub(crate) fn is_proved(&self) {
-        if let Some(hop) = self.probation().hop.take() {
-            hop.proved(self.chain);
+        let mut probation = self.probation();
+        if let Some(hop) = probation.hop.take() {
+            hop.proved(self.chain, !probation.has_refused);
         }
     }
 
-    /// Notes that the last hop refused the request with `error`, for a reason of its own, and that it is not asked again.
-    pub(crate) fn is_refused(&self, error: ChainError) {
-        self.probation().refusal = Some(error);
+    /// Notes that the answer of the last hop is a refusal, and that the hop is not asked again. `own` is the error if the
+    /// refusal is for a reason of the hop's own.
+    pub(crate) fn is_refused(&self, own: Option<ChainError>) {
+        let mut probation = self.probation();
+        (probation.has_refused, probation.refusal) = (true, own);
     }
 
     /// Reports how the last hop did, after an exchange over `upstream` that ended with `hearing`. Returns whether the
@@ -142,7 +147,8 @@ impl<'a> Plan<'a> {
             Hearing::Something | Hearing::Challenged => {
                 let refusal = probation.refusal.take().filter(|_| may_repeat);
                 let Some(error) = refusal else {
-                    unproved.proved(self.chain);
+                    let has_refused = probation.has_refused || hearing == Hearing::Challenged;
+                    unproved.proved(self.chain, !has_refused);
                     return false;
                 };
                 debug!(error = with_causes(&error), "{AGAIN}");
@@ -153,8 +159,10 @@ impl<'a> Plan<'a> {
             Hearing::ClosedUnheard => (unheard(HopError::Closed.into()), may_repeat),
             // A target that is slow is no fault of a hop that answers others meanwhile.
             Hearing::Silent if !unproved.is_silent() => return false,
-            Hearing::Abandoned(waited) if !unproved.has_failed_after(waited) => return false,
-            Hearing::Abandoned(waited) => (unheard(Cause::ClientLeft(waited)), false),
+            Hearing::Abandoned { silent, .. } if !unproved.has_failed_after(silent) => {
+                return false;
+            }
+            Hearing::Abandoned { waited, .. } => (unheard(Cause::ClientLeft(waited)), false),
             Hearing::Silent => {
                 let timeout = self.generation.timeouts.response.unwrap_or_default();
                 (unheard(Cause::Timeout(timeout, "timeouts.response")), false)
@@ -199,7 +207,8 @@ impl<'a> Plan<'a> {
             Some(failed) => self.chain.open_instead(failed, &request, end, trace).await?,
             None => self.chain.open(&request, end, trace).await?,
         };
-        self.probation().hop = unproved;
+        let mut probation = self.probation();
+        (probation.hop, probation.has_refused) = (unproved, false);
         Ok(Upstream::of(connected, self))
     }
 

@@ -10,7 +10,7 @@ mod swallowed;
 mod values;
 
 use mooltiroute_hops::{Fault, Key, KeyPath};
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use crate::config::{
     raw,
@@ -33,6 +33,7 @@ use crate::config::{
 impl Tree {
     /// Returns what is odd about the way the value at `path` is written.
     pub(super) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
+        let path = &*self.written(path);
         self.file_of(path).and_then(|file| file.oddity(path))
     }
 
@@ -265,6 +266,12 @@ impl Tree {
         if has("kind") || (has("address") && has("username")) {
             return Some(format!("indent `{shown}:` and its lines below `hops:`"));
         }
+        let is_section = |key: &Value| key.as_str().is_some_and(|key| raw::SECTIONS.contains(&key));
+        let holds_sections =
+            |mapping: &Mapping| !mapping.is_empty() && mapping.keys().all(is_section);
+        if value.as_mapping().is_some_and(holds_sections) {
+            return Some(format!("remove `{shown}:`, and begin the sections in the first column"));
+        }
         let hops = self.names(&KeyPath::of(["hops"])).unwrap_or_default();
         let names_a_hop =
             |item: &Value| item.as_str().is_some_and(|item| hops.iter().any(|hop| hop == item));
@@ -365,7 +372,8 @@ impl Tree {
 
     /// Returns whether a variable has a part in the value at `path`, or an alias shares it.
     pub(in crate::config) fn is_from_elsewhere(&self, path: &KeyPath) -> bool {
-        let is_shared = self.file_of(path).is_some_and(|file| file.shares(path));
+        let written = &*self.written(path);
+        let is_shared = self.file_of(written).is_some_and(|file| file.shares(written));
         is_shared || self.variables.contains_key(path)
     }
 

@@ -24,6 +24,7 @@ impl Tree {
 
     /// Returns whether the text at `path` could be the end of a secret.
     pub(super) fn hides(&self, path: &KeyPath) -> bool {
+        let path = &*self.written(path);
         self.file_of(path).is_some_and(|file| file.hides(path))
     }
 
@@ -48,6 +49,7 @@ impl Tree {
             Some(Key::Index(_)) => "this entry".to_owned(),
         };
         let problem = Problem::new(path, code, sentence(&subject, message));
+        let path = &*self.written(path);
         match self.file_of(path).and_then(|file| file.locate(path, part)) {
             Some((place, excerpt)) => {
                 // If two files have the key, the mistake may be just that, so the first one is shown too.
@@ -68,6 +70,7 @@ impl Tree {
 
     /// Returns the place of `path`, or of what is nearest above it.
     pub(in crate::config) fn place(&self, path: &KeyPath, part: Part) -> Option<Place> {
+        let path = &*self.written(path);
         self.file_of(path)?.place(path, part)
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct FailedAttempt {
     pub error: ChainError,
     /// The link to go on with after the chain has dialled again.
     pub again: Option<Arc<dyn Link>>,
-    /// When the hop was asked.
+    /// When the step began, or the hop was asked.
     pub asked: Instant,
 }
 

@@ -10,7 +10,8 @@ use super::{ChosenHop, Journey, LeftOutHop};
 use crate::{
     error::with_causes,
     upstream::chain::{
-        Cause, ChainError, ChainHop, FailedAttempt, FailedMembers, Step, travel::SILENCE_MIN,
+        Cause, ChainError, ChainHop, FailedAttempt, FailedMember, FailedMembers, MemberFailure,
+        Step, travel::SILENCE_MIN,
     },
 };
 
@@ -63,12 +64,12 @@ impl<'a> Journey<'a> {
         self.chain.remember(hop.position, None);
         self.log_failure(&hop, &error);
         let (name, position) = (hop.member(), hop.position);
+        self.note_failure(&hop, failed == index, &error);
         // Reports the failure and asks for another member in one call, so neither can be forgotten.
         let why = with_causes(&error.cause);
         match hop.instead(&why).wait().await {
             Some(other) => {
                 debug!(failed = name, other = other.member(), "another member is tried");
-                self.count_failure(position);
                 self.take(position, failed, other);
                 Ok(())
             }
@@ -87,15 +88,19 @@ impl<'a> Journey<'a> {
 
     /// Looks for another last hop after the last one took a request and refused it, with `error`. It stays in use: the target
     /// may have imitated the refusal.
-    pub(crate) async fn last_refused(&mut self, error: ChainError) -> Result<(), ChainError> {
+    pub(crate) async fn last_refused(&mut self, mut error: ChainError) -> Result<(), ChainError> {
         let Some(last) = self.hops.pop() else { return Err(error) };
-        self.reached(&last);
+        self.answered(&last);
         let (position, name) = (last.position, last.member());
+        self.note_failure(&last, true, &error);
         let other = match last.selection {
             Some(selection) => selection.another().wait().await,
             None => None,
         };
-        let Some(other) = other else { return Err(error) };
+        let Some(other) = other else {
+            error.failed_members = self.failed_members(position);
+            return Err(error);
+        };
         debug!(refusing = name, other = other.member(), "another member is tried");
         self.take(position, self.hops.len(), other);
         Ok(())
@@ -111,14 +116,12 @@ impl<'a> Journey<'a> {
     /// Ends the journey, since its client left during the attempt that `failed`. The hop that was waited for has failed if
     /// it was silent for long enough, and answered no other connection meanwhile.
     pub(crate) fn abandon(mut self, failed: FailedAttempt) -> ChainError {
-        let FailedAttempt { index, error, .. } = failed;
+        let FailedAttempt { index, error, asked, .. } = failed;
         self.reached_before(index.min(self.hops.len()), None);
         let is_silent =
             |hop: &ChosenHop| hop.selection.as_ref().is_some_and(|selection| selection.is_silent());
-        if let Cause::ClientLeft(waited) = error.cause
-            && waited >= SILENCE_MIN
-            && self.hops.get(index).is_some_and(is_silent)
-        {
+        // The hop went on being silent until it was noticed that the client had left.
+        if asked.elapsed() >= SILENCE_MIN && self.hops.get(index).is_some_and(is_silent) {
             let hop = self.hops.remove(index);
             self.log_failure(&hop, &error);
             drop(hop.instead(&with_causes(&error.cause)));
@@ -134,22 +137,36 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// Counts a member that failed and has another one in its place.
-    fn count_failure(&mut self, position: usize) {
-        match self.failed_members.iter_mut().find(|(at, _)| *at == position) {
-            Some((_, count)) => *count += 1,
-            None => self.failed_members.push((position, 1)),
+    /// Gives up after the attempt that `failed`, though there may be other ways, and returns its error.
+    pub(crate) fn end(mut self, failed: FailedAttempt) -> ChainError {
+        let FailedAttempt { index, mut error, .. } = failed;
+        if let Some(failed) = self.failed_hop(index, &error) {
+            let hop = self.hops.remove(failed);
+            self.note_failure(&hop, failed == index, &error);
+            error.failed_members = self.failed_members(hop.position);
+        }
+        error
+    }
+
+    /// Notes how `hop` failed. If it is not the hop that met the `error`, the hop before could not reach it.
+    fn note_failure(&mut self, hop: &ChosenHop, is_its_own: bool, error: &ChainError) {
+        if let Some(name) = hop.member() {
+            let failure = match is_its_own {
+                true => MemberFailure::from(&error.cause),
+                false => MemberFailure::NotReached,
+            };
+            self.failed_members.push((hop.position, FailedMember { name, failure }));
         }
     }
 
-    /// Describes the members that failed at `position`, the last one included. Returns `None` if that was the only one.
+    /// Describes the members that failed at `position`. Returns `None` if there was only one.
     pub(super) fn failed_members(&self, position: usize) -> Option<FailedMembers> {
-        let (_, before) = self.failed_members.iter().find(|(at, _)| *at == position)?;
-        let ChainHop { name, hop } = self.chain.hops.get(position)?;
-        let count = before + 1;
+        let failed = self.failed_members.iter().filter(|(at, _)| *at == position);
+        let members: Vec<_> = failed.map(|(_, member)| member.clone()).collect();
+        let ChainHop { name, hop, .. } = self.chain.hops.get(position)?;
         // A member may be a pool itself, whose members are counted here one by one.
-        let are_all = count >= hop.members().len();
-        Some(FailedMembers { hop: Arc::clone(name), count, are_all })
+        let are_all = members.len() >= hop.members().len();
+        (members.len() > 1).then(|| FailedMembers { hop: Arc::clone(name), members, are_all })
     }
 
     /// Lets a hop that was left out choose again, if the target was dialled without any hop and could not be reached.

@@ -8,6 +8,7 @@ use crate::config::yaml::tree::Tree;
 impl Tree {
     /// Says why the key at `path` has no value although something is written after it.
     pub(in crate::config::yaml::tree) fn swallowed(&self, path: &KeyPath) -> Option<&'static str> {
+        let path = &*self.written(path);
         Some(match self.file_of(path)?.swallowed(path)? {
             '#' => "`#` begins a comment; write the value in quotes",
             '!' => "`!` begins a YAML tag; a text that begins with it is written in single quotes",
