@@ -5,9 +5,7 @@ use std::{
     str,
 };
 
-use crate::support::{
-    Certificates, ConfigDir, Double, Program, Proxy, Step, free_port, in_runtime, run,
-};
+use crate::support::{Certificates, ConfigDir, Double, Program, Proxy, Step, free_port, run};
 
 /// A configuration at a port that is known before the proxy runs.
 fn at_a_known_port(yaml: &str) -> (ConfigDir, u16) {
@@ -122,7 +120,7 @@ async fn credentials_that_the_proxy_rejects_are_named_by_their_places() {
     let said = |variables: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
         command.args(["exec", "-c", path(proxy.config()), "--", "true"]);
-        in_runtime(&mut command, proxy.config().runtime());
+        crate::support::in_runtime(&mut command, proxy.config().runtime());
         let output = command.envs(variables.iter().copied()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         text(&output.stderr).to_owned()

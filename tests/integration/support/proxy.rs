@@ -39,7 +39,6 @@ impl Event {
     }
 
     /// The value at a JSON pointer.
-    #[cfg(target_os = "linux")]
     pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer)
     }
