@@ -24,7 +24,7 @@ fn every_valid_configuration_says_what_it_means() {
 
 #[test]
 fn every_invalid_configuration_says_what_is_wrong() {
-    compare("invalid", Verdict::Invalid, 356);
+    compare("invalid", Verdict::Invalid, 358);
 }
 
 fn compare(folder: &str, verdict: Verdict, count: usize) {
@@ -61,6 +61,7 @@ fn answer(folder: &Path, path: &Path) -> (Verdict, String) {
             "PORT" => Some("3128".into()),
             "EMPTY" => Some("".into()),
             "QUOTED" => Some("\"joe\"".into()),
+            "PAIR" => Some(format!("joe:{CANARY}").into()),
             "RETURN" => Some(format!("{CANARY}\r").into()),
             _ => None,
         },

@@ -13,24 +13,34 @@ use crate::{BuildContext, InvalidSetting, Secret};
 /// Names `username` or `password`: RFC 7617 §2 has no colon in the former and no control character in either.
 pub fn basic(username: &Secret, password: &Secret) -> Result<Secret, InvalidSetting> {
     for (key, secret) in [("username", username), ("password", password)] {
-        if secret.expose().chars().any(char::is_control) {
-            return Err(InvalidSetting::new(
-                key,
-                "has a control character, such as a line end; remove it",
-            ));
+        if let Some(fault) = control_character(secret) {
+            return Err(InvalidSetting::new(key, fault));
         }
     }
     // The proxy splits at the first colon, so a part of the username would become a part of the password.
     if username.expose().contains(':') {
         return Err(InvalidSetting::new(
             "username",
-            "has a `:`, which Basic credentials can't carry",
+            "has a `:`, which Basic credentials can't carry; if the password follows it, write that as the password",
         ));
     }
     // Both steps on the way to the field hold the password, so both are wiped.
     let plain = Zeroizing::new(format!("{}:{}", username.expose(), password.expose()));
     let encoded = Zeroizing::new(STANDARD.encode(plain.as_bytes()));
     Ok(Secret::new(format!("Basic {}", encoded.as_str())))
+}
+
+/// Returns a clause about the control characters in `credential`, if it has any.
+pub(crate) fn control_character(credential: &Secret) -> Option<&'static str> {
+    let text = credential.expose();
+    let is_at_end = text.trim_end_matches(['\r', '\n']).chars().all(|char| !char.is_control());
+    match text.chars().any(char::is_control) {
+        false => None,
+        true if is_at_end => Some(
+            "ends with a line end, which a file with the line ends of Windows leaves there; remove it",
+        ),
+        true => Some("has a control character, such as a line end; remove it"),
+    }
 }
 
 /// The password of the setting `password`, or the content of the file of `password_file`, without a line end after it.

@@ -450,7 +450,12 @@ async fn statuses_of_providers_and_a_name_that_does_not_resolve_get_advice_of_th
         ("HTTP/1.1 511 Network Login\r\n\r\n", "The network wants a login first"),
         ("HTTP/1.1 465 Sessions\r\n\r\n", "No standard has the status 465"),
         ("HTTP/1.1 590 Non Success\r\n\r\n", "No standard has the status 590"),
-        ("HTTP/1.1 429 Slow\r\n\r\n", "fewer connections at once"),
+        ("HTTP/1.1 429 Slow\r\n\r\n", "send fewer, or more slowly"),
+        ("HTTP/1.1 429 Slow\r\nRetry-After: 30\r\n\r\n", "It says that 30 s have to pass first."),
+        (
+            "HTTP/1.1 403 No\r\nContent-Type: text/plain\r\nContent-Length: 23\r\n\r\nIP is not whitelisted.\n",
+            "If its words don't tell what to do: `exits.members[0]` refuses CONNECT",
+        ),
         ("HTTP/1.1 502 Could not resolve host\r\n\r\n", "Check the host name first"),
         ("HTTP/1.1 503 No\r\nX-Error: no such host\r\n\r\n", "Check the host name first"),
         ("HTTP/1.1 502 Connection refused\r\n\r\n", "It could not reach the address"),

@@ -240,7 +240,11 @@ mod tests {
     };
 
     fn build(yaml: &str) -> Result<Arc<dyn Hop>, String> {
-        let text = format!("{{address: 'gate.example:7777', user: joe, pass: word, {yaml}}}");
+        build_as("user: joe, pass: word", yaml)
+    }
+
+    fn build_as(login: &str, yaml: &str) -> Result<Arc<dyn Hop>, String> {
+        let text = format!("{{address: 'gate.example:7777', {login}, {yaml}}}");
         let settings: Settings = serde_yaml::from_str(&text).unwrap();
         let config =
             settings.read::<RotatingConfig>().map_err(|invalid| invalid[0].path().to_string())?;
@@ -321,6 +325,16 @@ mod tests {
         assert_eq!(fails("protocol: socks5, password: '[{session}]'"), "password");
         let long = "u".repeat(300);
         assert_eq!(fails(&format!("protocol: socks5, username: '{long}'")), "username");
+    }
+
+    #[test]
+    fn a_fault_of_the_account_is_not_one_of_the_template() {
+        let fails = |login, yaml| build_as(login, yaml).map(|_| ()).unwrap_err();
+        let (colon, line_end) = ("user: 'joe:word', pass: word", "user: joe, pass: \"word\\r\"");
+        for template in ["", "username: '{user}-x', password: '{pass}-x'"] {
+            assert_eq!(fails(colon, template), "user");
+            assert_eq!(fails(line_end, template), "pass");
+        }
     }
 
     #[test]

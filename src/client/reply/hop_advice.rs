@@ -449,7 +449,7 @@ fn look_at_log(stage: &Stage) -> String {
 }
 
 /// Makes a sentence the end of another one.
-fn lower_first(sentence: &str) -> String {
+pub(super) fn lower_first(sentence: &str) -> String {
     let mut rest = sentence.chars();
     rest.next().map_or_else(String::new, |first| first.to_lowercase().chain(rest).collect())
 }

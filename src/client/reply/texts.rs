@@ -7,9 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mooltiroute_hops::{Authority, InvalidPreferences};
+use mooltiroute_hops::{Authority, InvalidPreferences, Refusal};
 
-use super::hop_advice::{self, address_setting};
+use super::hop_advice::{self, address_setting, lower_first};
 use crate::{
     client::ask::no_say,
     duration,
@@ -92,7 +92,6 @@ pub(super) const QUOTA: &str = "Look at this hop's account and credentials.";
 pub(super) const PAYMENT: &str = "Its provider wants to be paid: the account has no traffic left, or an invoice is open. Look at the account there.";
 pub(super) const TRAFFIC: &str = "It says that a limit on traffic is reached: the account may have no traffic left, or may use too much of it at \
                                   once. Look at the account at its provider.";
-pub(super) const BUSY: &str = "It asks for fewer connections at once.";
 pub(super) const HOP_FAULT: &str = "It has a fault of its own; try again later.";
 pub(super) const FORBIDDEN: &str = "It lets no client go there; route this host another way.";
 pub(super) const UNSUPPORTED: &str =
@@ -397,6 +396,27 @@ pub(super) fn expired_certificate(owner: &str) -> String {
     format!(
         "The administrator of {owner} must renew it. If the date seems right, check the clock of this machine: it says {now}."
     )
+}
+
+/// Advice about a hop that wants fewer connections, or fewer requests in a given time (429, RFC 6585 §4).
+pub(super) fn busy(refusal: &Refusal) -> String {
+    let wait = refusal.retry_after.map_or_else(String::new, |wait| {
+        format!(" It says that {} have to pass first.", duration::in_words(wait))
+    });
+    match refusal.http.as_ref().map(|http| http.status) {
+        Some(429) => format!(
+            "It limits how many requests it takes at once, or in a given time: send fewer, or more slowly.{wait}"
+        ),
+        _ => format!("It asks for fewer connections at once.{wait}"),
+    }
+}
+
+/// Makes `advice` follow the words of the hop itself, which may tell what to do.
+pub(super) fn after_own_words(refusal: &Refusal, advice: &str) -> String {
+    match refusal.page {
+        Some(_) => format!("If its words don't tell what to do: {}", lower_first(advice)),
+        None => advice.to_owned(),
+    }
 }
 
 /// Advice about a hop that refused a request with the login for which it had asked.

@@ -320,9 +320,9 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
                 Some(_) => texts::refused_with_credentials(stage),
                 None => texts::refused_port(chain),
             };
-            (ProxyError::HttpProtocol, advice.into())
+            (ProxyError::HttpProtocol, texts::after_own_words(refusal, &advice).into())
         }
-        Meaning::Busy => (ProxyError::ConnectionLimitReached, texts::BUSY.into()),
+        Meaning::Busy => (ProxyError::ConnectionLimitReached, texts::busy(refusal).into()),
         Meaning::UnknownName => (ProxyError::Dns, hop_advice::unknown_name(stage).into()),
         Meaning::Fault => (ProxyError::ProxyInternal, texts::HOP_FAULT.into()),
         Meaning::TargetRefused => {
@@ -365,7 +365,10 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         _ if is_server_error(refusal) => {
             (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
         }
-        _ => (ProxyError::HttpProtocol, hop_advice::perhaps_a_web_server(stage).into()),
+        _ => {
+            let advice = hop_advice::perhaps_a_web_server(stage);
+            (ProxyError::HttpProtocol, texts::after_own_words(refusal, &advice).into())
+        }
     };
     // The advice of a kind knows the provider, so it takes the place of the general one.
     let advice = match (&refusal.advice, refusal.meaning) {

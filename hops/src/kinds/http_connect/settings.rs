@@ -151,9 +151,8 @@ impl Written<'_> {
         let username = self.username.clone().unwrap_or_else(|| Secret::new(""));
         let password = self.password.clone().unwrap_or_else(|| Secret::new(""));
         // The username may go into a header field or a Kerberos name. A line end in it could add a field of its own.
-        if username.expose().chars().any(char::is_control) {
-            let message = "has a control character, such as a line end; remove it";
-            return invalid("username", message);
+        if let Some(fault) = credentials::control_character(&username) {
+            return invalid("username", fault);
         }
         match scheme {
             Scheme::Ntlm => {

@@ -2,7 +2,7 @@
 
 use super::{PORTS_MAX, RotatingConfig, template::Placeholder};
 use crate::{
-    BuildContext, Country, InvalidSetting, kinds::gateway::GatewayProtocol, socks::UserPassword,
+    BuildContext, Country, Fault, InvalidSetting, credentials, kinds::gateway::GatewayProtocol,
 };
 
 impl RotatingConfig {
@@ -143,18 +143,28 @@ impl RotatingConfig {
         }
     }
 
-    /// Moves a problem of SOCKS5 credentials to the setting that they come from, if there is no template.
+    /// Moves a problem of the credentials to the setting that it comes from.
     pub(super) fn at_origin(&self, invalid: InvalidSetting) -> InvalidSetting {
-        // Without a template the credential is `user` or `pass` itself, and `username` is a key that the operator did
-        // not write.
-        let origin = match invalid.path().to_string().as_str() {
-            "username" if self.username.is_none() => "user",
-            "password" if self.password.is_none() => "pass",
+        let path = invalid.path().to_string();
+        let (key, value, template) = match path.as_str() {
+            "username" => ("user", &self.user, &self.username),
+            "password" => ("pass", &self.pass, &self.password),
             _ => return invalid,
         };
-        match self.protocol {
-            GatewayProtocol::Http => invalid,
-            GatewayProtocol::Socks5 => InvalidSetting::new(origin, UserPassword::LENGTHS),
+        // Without a template the credential is the value itself, under a key that the operator did write. A template is
+        // not to blame for what any template would get.
+        let has_fault = match self.protocol {
+            GatewayProtocol::Socks5 => false,
+            GatewayProtocol::Http => {
+                credentials::control_character(value).is_some()
+                    || (key == "user" && value.expose().contains(':'))
+            }
+        };
+        match invalid.fault() {
+            Fault::Other(message) if template.is_none() || has_fault => {
+                InvalidSetting::new(key, message.clone())
+            }
+            _ => invalid,
         }
     }
 }

@@ -169,7 +169,9 @@ impl Tree {
         };
         // A near name is more likely than any other advice.
         let problem = self.problem(&path, part, code, message);
-        let problem = Problem { details: invalid.details().to_vec(), ..problem };
+        let of_variables = (part == Part::Value).then(|| self.variables(&path)).and_then(origin);
+        let details = invalid.details().iter().cloned().chain(of_variables).collect();
+        let problem = Problem { details, ..problem };
         match (suggestion, invalid.help()) {
             // The kind knows more than what is written tells.
             (None, Some(help)) => problem.with_help(help),
@@ -252,6 +254,16 @@ impl Tree {
             }
             Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
+    }
+}
+
+/// Says that a value comes from `variables`, if there are any. The line that is shown has only their names.
+fn origin(variables: &[String]) -> Option<String> {
+    let names: Vec<_> = variables.iter().map(|name| format!("`{name}`")).collect();
+    match names.len() {
+        0 => None,
+        1 => Some(format!("the value comes from the variable {}", names.concat())),
+        _ => Some(format!("the value comes from the variables {}", names.join(" and "))),
     }
 }
 
