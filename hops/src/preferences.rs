@@ -119,7 +119,10 @@ pub enum InvalidPreferences {
     #[error("a preference is written `session-NAME` or `country-CC`, with a comma between two")]
     Unknown,
     /// The session's name is empty, too long, or has other characters.
-    #[error("a session's name has letters, digits, `-`, `_` and `.`, and at most 64 of them")]
+    #[error(
+        "a session's name has letters, digits, `-`, `_` and `.`, and at most 64 of them; a comma is between a session and a \
+         country"
+    )]
     Session,
     /// The country is no code of two letters.
     #[error(

@@ -79,14 +79,15 @@ fn admit_given(given: Option<&[u8]>, auth: Option<&Auth>) -> Option<Admitted> {
     };
     let given = given?;
     // Compared as they are first, since the username or the password of `server.auth` may have a
-    // `+` of its own. What follows the last `+` of the username may then state preferences.
+    // `+` of its own. What follows a `+` behind the username may then state preferences.
     if matches(given, auth) {
         return Some(Admitted::default());
     }
     let (username, password) = split(given)?;
-    let plus = username.iter().rposition(|byte| *byte == b'+')?;
-    let bare = Zeroizing::new([&username[..plus], b":", password].concat());
-    matches(&bare, auth).then(|| Admitted::stating(preferences(&username[plus + 1..])))
+    let (bare, rest) = username.split_at_checked(auth.username.expose().len())?;
+    let stated = rest.strip_prefix(b"+")?;
+    let bare = Zeroizing::new([bare, b":", password].concat());
+    matches(&bare, auth).then(|| Admitted::stating(preferences(stated)))
 }
 
 impl Admitted {
@@ -162,6 +163,9 @@ mod tests {
         check_preferences(":x", None, None);
         check_preferences("dev:p:w", Some(&auth()), None);
         check_preferences("dev+session-alice:p:w", Some(&auth()), Some("session-alice"));
+        // Not understood, but no fault of the credentials.
+        let separators = "session-alice+country-us";
+        check_preferences(&format!("dev+{separators}:p:w"), Some(&auth()), Some(separators));
         check_preferences("dev+:p:w", Some(&auth()), None);
         let plus = Auth { username: Secret::new("a+b"), ..auth() };
         check_preferences("a+b:p:w", Some(&plus), None);

@@ -12,7 +12,7 @@ use crate::{
         auth::Admitted,
         connection::Client,
         departure::{Interruption, unless_left},
-        reply::{Reply, silent_protocol, with_causes},
+        reply::{Reply, waited, with_causes},
         tunnel::{OpenTunnel, Opening},
     },
     config::Protocol,
@@ -118,10 +118,9 @@ pub(crate) async fn open<P: TunnelProtocol>(
             connected.tunnel
         }
         Ok(Err(error)) => {
-            if let Some(reason) = error.wait_in_words() {
+            if let Some(reason) = waited(&error) {
                 account.row().set_passage(error.passage());
-                let guess = silent_protocol(&error.stage).map(|guess| format!("{reason}. {guess}"));
-                left(&account, Some(&guess.unwrap_or(reason)));
+                left(&account, Some(&reason));
                 return None;
             }
             let reply = Reply::unreachable(&error);

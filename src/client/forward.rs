@@ -31,7 +31,7 @@ use crate::{
         auth::Admitted,
         connection::Client,
         departure::{Interruption, unless_left},
-        reply::{Reply, with_causes},
+        reply::{Reply, waited, with_causes},
         tunnel::Opening,
     },
     config::Protocol,
@@ -212,7 +212,7 @@ impl Forwarder<'_> {
                     challenges += 1;
                 }
                 Ok(Err(error)) => {
-                    if let Some(reason) = error.wait_in_words() {
+                    if let Some(reason) = waited(&error) {
                         account.row().set_passage(error.passage());
                         passed.reason = Some(reason);
                         return Interruption::ClientLeft.into();

@@ -10,7 +10,7 @@ mod texts;
 mod verdict;
 
 pub(crate) use self::{
-    hop_advice::silent_protocol,
+    hop_advice::waited,
     message::Reply,
     reason_phrase::is_registered,
     texts::{with_address, with_addresses},

@@ -87,10 +87,12 @@ mod unix {
         if limit.is_some_and(|limit| limit < needed) {
             let limit = limit.unwrap_or_default();
             let fitting = limit.saturating_sub(OTHERS) / PER_CLIENT;
-            let advice = format!(
-                "raise the limit to {needed} (`ulimit -Hn {needed}`, or `LimitNOFILE={needed}` for systemd), or lower \
-                 `limits.connections` to {fitting}"
+            let mut advice = format!(
+                "raise the limit to {needed} (`ulimit -Hn {needed}`, or `LimitNOFILE={needed}` for systemd)"
             );
+            if fitting > 0 {
+                advice += &format!(", or lower `limits.connections` to {fitting}");
+            }
             // Most machines never have that many clients, and nothing is wrong there: further ones would wait.
             if fitting < MANY_CLIENTS {
                 warn!(

@@ -192,6 +192,61 @@ async fn a_plain_request_that_every_member_hangs_up_on_fails_with_the_last_of_th
     assert_eq!(member.record().now().len(), 2);
 }
 
+#[tokio::test]
+async fn a_tunnel_that_a_member_answers_with_500_is_tried_through_another_and_leaves_none_out() {
+    let failing = "HTTP/1.1 500 Unable to connect\r\nContent-Length: 0\r\n\r\n";
+    let first = Double::start([Step::Answer(failing.into())]).await;
+    let second = Double::start([Step::Answer(failing.into())]).await;
+    let config = two_members([&first, &second].map(|one| one.address().port()));
+    let proxy = Proxy::start(&config).await;
+    let connect = b"CONNECT nosuch.test:443 HTTP/1.1\r\nHost: nosuch.test:443\r\n\r\n";
+    for _ in 0..3 {
+        let answer = exchange(proxy.address(), connect).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 502 ") && answer.contains("all 2 members"),
+            "{answer}"
+        );
+    }
+    assert_eq!([&first, &second].map(|one| one.record().now().len()), [3, 3]);
+    let pool = status(proxy.address()).await["pools"]["exits"].clone();
+    for index in [0, 1] {
+        let member = &pool["shown"][index];
+        assert_eq!([&member["failed"], &member["refused"]], [0, 3], "{member}");
+        assert_eq!(member["working"], true, "{member}");
+    }
+    // A member that works serves what a broken one can't.
+    second.becomes([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into()), Step::End]);
+    for _ in 0..2 {
+        let answer = exchange(proxy.address(), connect).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_speaks_another_protocol_is_passed_over_and_carries_nothing() {
+    let socks = [Step::Hear("\r\n\r\n".into()), Step::Say("\x05\u{7f}".into()), Step::End];
+    let first = Double::start(socks).await;
+    let second = Double::start([Step::Answer(ANSWER.into())]).await;
+    let config = two_members([&first, &second].map(|one| one.address().port()));
+    let proxy = Proxy::start(&config).await;
+    for _ in 0..3 {
+        let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    // A request that must not be repeated is not, and learns the reason.
+    let mut answer = exchange(proxy.address(), plain("POST").as_bytes()).await;
+    if answer.starts_with("HTTP/1.1 200 ") {
+        answer = exchange(proxy.address(), plain("POST").as_bytes()).await;
+    }
+    assert!(answer.contains("seems to be a SOCKS5 proxy"), "{answer}");
+    let member = status(proxy.address()).await["pools"]["exits"]["shown"][0].clone();
+    let asked = first.record().now().len();
+    assert_eq!(member["refused"], asked, "{member}");
+    // A target could make a careless hop pass on such bytes, so it is not left out.
+    assert_eq!([&member["reached"], &member["failed"]], [0, 0], "{member}");
+    assert_eq!(member["working"], true, "{member}");
+}
+
 #[test]
 fn check_shows_the_age_and_the_budget_of_a_pool_and_warns_of_the_same_exit() {
     let told = |pick: &str| {

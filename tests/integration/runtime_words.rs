@@ -678,7 +678,7 @@ async fn a_hop_that_cuts_a_plain_request_may_speak_tls() {
     );
     let told = exchange(Proxy::start(&yaml).await.address(), GET).await;
     assert!(
-        told.contains("this port may speak TLS: then write `tls: true` for this hop"),
+        told.contains("This port may speak TLS: then write `tls: true` for this hop"),
         "{told}"
     );
 }

@@ -364,7 +364,7 @@ fn check_says_what_is_wrong_with_a_certificate_and_what_to_do() {
         (&swapped, &key, "tls.cert", "`key` belongs to certificate 2"),
         (&swapped, &key, "tls.cert", "write the server's certificate first"),
         (&key, &key, "tls.cert", "is a private key; expected a certificate"),
-        (&key, &good, "tls.cert", "`cert` names a private key, and `key` a certificate"),
+        (&key, &good, "tls: ", "`cert` names a private key, and `key` a certificate"),
         (&good, &good, "tls.key", "is a certificate; expected a private key"),
     ] {
         let (said, is_valid) = check(cert, key);

@@ -85,7 +85,13 @@ impl FromStr for RemoteUrl {
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let no_url = "is not a URL; write one such as `http://HOST/PATH`";
-        let (scheme, rest) = text.split_once("://").ok_or(no_url)?;
+        let (scheme, rest) = match text.split_once("://") {
+            Some(parts) => parts,
+            None if text.starts_with(['/', '.', '~']) || text.ends_with(".pac") => {
+                return Err("is the path of a file; write it as `file`, in place of `url`");
+            }
+            None => return Err(no_url),
+        };
         let (is_tls, port) = match &*scheme.to_ascii_lowercase() {
             "http" => (false, HTTP),
             "https" => (true, HTTPS),

@@ -87,14 +87,17 @@ impl<'a> Outbound<'a> {
     /// Ends the exchange because of an answer that is not HTTP and begins with `seen`.
     ///
     /// If a hop sent it, its first bytes may show which protocol the hop speaks instead. A member of a pool stays in use
-    /// all the same, since a careless hop may pass on what a target sent.
+    /// all the same, since a careless hop may pass on what a target sent: that counts as a refusal.
     pub(super) fn not_http(&self, error: &BadResponse, seen: &[u8]) -> Ending {
         let spoken = Spoken::from_answer(seen).filter(|spoken| *spoken != Spoken::Http);
         let (Some(hop), Some(spoken)) = (&self.end.hop, spoken) else {
             return self.bad_answer(error.proxy_error(), error.to_string());
         };
         let error = self.plan.chain.misunderstood(hop, self.plan.resource.authority(), spoken);
-        Ending::BadAnswer(Box::new(Reply::unreachable(&error)), with_causes(&error))
+        let ending = Ending::BadAnswer(Box::new(Reply::unreachable(&error)), with_causes(&error));
+        hop.refused(self.plan.chain, &with_causes(&error.cause).into());
+        self.plan.is_misunderstood(error);
+        ending
     }
 
     /// Ends the exchange if `response` is an answer of the hop itself, and not of the target. If it is a challenge, the

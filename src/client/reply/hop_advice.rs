@@ -6,7 +6,7 @@ use mooltiroute_hops::{
 };
 
 use super::texts;
-use crate::upstream::chain::{Stage, Step};
+use crate::upstream::chain::{ChainError, Stage, Step};
 
 /// Returns the place of the hop's address: a key, the line of a list, or the URL of the command line.
 pub(super) fn address_setting(stage: &Stage) -> Option<String> {
@@ -95,8 +95,18 @@ impl Wanted {
     }
 }
 
+/// Returns what a client waited for that left during `error`, with the protocol that the silent hop may speak in place of
+/// its own. Returns `None` if no client left.
+pub(crate) fn waited(error: &ChainError) -> Option<String> {
+    let waited = error.wait_in_words()?;
+    Some(match silent_protocol(&error.stage) {
+        Some(guess) => format!("{waited}. {guess}"),
+        None => waited,
+    })
+}
+
 /// Returns the protocol that a silent hop may speak in place of its own, with what to write then.
-pub(crate) fn silent_protocol(stage: &Stage) -> Option<String> {
+fn silent_protocol(stage: &Stage) -> Option<String> {
     // An HTTP proxy waits for the rest of a line that never comes.
     (stage.settings.is_socks && stage.step == Step::Extend).then(|| {
         let write = write(stage, Wanted::Http);
@@ -126,17 +136,7 @@ pub(super) fn silent_at_tls(stage: &Stage) -> String {
 
 /// Advice for a hop that closed the connection instead of answering.
 pub(super) fn hung_up(stage: &Stage) -> String {
-    let tls = match (stage.listed(), stage.settings.has_tls_key) {
-        (Some(_), _) => {
-            ", whether this port speaks TLS (`https://` before the address) or not".to_owned()
-        }
-        (None, true) => format!(
-            ", whether this port speaks TLS (`{}`) or not (`{}`)",
-            written(stage, Wanted::Tls),
-            written(stage, Wanted::NoTls)
-        ),
-        (None, false) => String::new(),
-    };
+    let tls = perhaps_tls(stage);
     // Many proxies have no answer for a stop that they can't reach.
     let unreached = match (next_address(stage), stage.step) {
         (Some(check), _) => {
@@ -148,14 +148,23 @@ pub(super) fn hung_up(stage: &Stage) -> String {
         (None, _) => String::new(),
     };
     format!(
-        "It hung up instead of answering.{unreached} If it never answers, check {}{tls}, and look at its log.",
+        "It hung up instead of answering.{tls}{unreached} If it never answers, check {}, and look at its log.",
         place(stage)
     )
 }
 
+/// Says what to write if the hop hung up because its port speaks TLS.
+fn perhaps_tls(stage: &Stage) -> String {
+    let can_be_said = stage.listed().is_some() || stage.settings.has_tls_key;
+    match can_be_said && !stage.is_secure {
+        true => format!(" This port may speak TLS: then {}.", write(stage, Wanted::Tls)),
+        false => String::new(),
+    }
+}
+
 /// Advice for a hop that closed the connection instead of answering a plain request.
 pub(super) fn cut_plain_request(stage: &Stage) -> String {
-    let Stage { stop, settings, .. } = stage;
+    let stop = &stage.stop;
     // TLS servers close a connection on which they read a request that is not TLS.
     let https = match stop.port() {
         80 => String::new(),
@@ -164,16 +173,10 @@ pub(super) fn cut_plain_request(stage: &Stage) -> String {
         }
         port => format!(" If `{stop}` speaks TLS at port {port}, write `https://` in the URL."),
     };
-    let tls = match (stage.listed(), settings.has_tls_key) {
-        (None, false) => String::new(),
-        _ => {
-            let write = write(stage, Wanted::Tls);
-            format!(" Or this port may speak TLS: then {write}.")
-        }
-    };
+    let tls = perhaps_tls(stage);
     format!(
-        "It hung up instead of answering. It may have passed on a failure of `{stop}`.{https} If it never answers, check {}, \
-         and look at its log.{tls}",
+        "It hung up instead of answering.{tls} Or it may have passed on a failure of `{stop}`.{https} If it never answers, check {}, \
+         and look at its log.",
         place(stage)
     )
 }

@@ -100,6 +100,7 @@ mod tests {
             stop: stop.parse().unwrap(),
             protocol: None,
             settings: LinkSettings::default(),
+            is_secure: false,
             list: None,
             next: None,
             is_login: false,

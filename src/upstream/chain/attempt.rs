@@ -295,7 +295,9 @@ impl Chain {
         let settings = hop.map(|hop| hop.link.settings()).unwrap_or_default();
         let next = hop.filter(|_| step == Step::Extend).and_then(|hop| self.next_at(hop, stop));
         let through = hop.map(ChosenHop::through).unwrap_or_default();
-        Stage { protocol, settings, next, through, ..stage }
+        let asked = hop.filter(|_| step == Step::Extend);
+        let is_secure = asked.is_some_and(|hop| hop.link.tls().is_some());
+        Stage { protocol, settings, is_secure, next, through, ..stage }
     }
 
     /// Returns the name of the hop behind `hop`, if `stop` is its address.

@@ -57,6 +57,8 @@ pub struct Stage {
     pub protocol: Option<&'static str>,
     /// The settings of the hop that advice may be about.
     pub settings: LinkSettings,
+    /// Whether TLS with the hop is in place, so that its port surely speaks it.
+    pub is_secure: bool,
     /// The list that the member comes from, if it does.
     pub list: Option<String>,
     /// The next hop of the chain, if the step was to reach that.
@@ -130,6 +132,7 @@ impl Stage {
             stop,
             protocol: None,
             settings,
+            is_secure: false,
             list,
             next: None,
             is_login: false,

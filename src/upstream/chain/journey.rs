@@ -326,6 +326,11 @@ impl ChosenHop {
         }
     }
 
+    /// Chooses another link after one that works and refused. Returns `None` if there is no other one.
+    fn another(self) -> Eventual<'static, Option<Chosen>> {
+        self.selection.map_or(Eventual::Ready(None), |selection| selection.another())
+    }
+
     /// Reports that the link failed, for the reason `why`, and chooses another one. Returns `None` if all were tried.
     fn instead(self, why: &str) -> Eventual<'static, Option<Chosen>> {
         match self.selection {

@@ -142,7 +142,12 @@ impl Chain {
     pub(crate) fn last_stage(&self, last: &LastHop, target: &Authority) -> Stage {
         let named = self.hops.get(last.position);
         let stage = Stage::new(named, last.member.clone(), Step::Extend, target.clone());
-        Stage { settings: last.link.settings(), through: last.through.clone(), ..stage }
+        Stage {
+            settings: last.link.settings(),
+            is_secure: last.link.tls().is_some(),
+            through: last.through.clone(),
+            ..stage
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) enum PlainOutcome {
     Failed,
     /// It refused, or the target imitated that.
     Refused,
+    /// It answered in another protocol than its own, or passed on what the target had sent.
+    Misunderstood,
 }
 
 impl Arrived<'_> {
@@ -154,7 +156,8 @@ impl Chain {
         trace.failed(&error);
         match outcome {
             PlainOutcome::Failed => journey.last_failed(error).await?,
-            PlainOutcome::Refused => journey.last_refused(error).await?,
+            PlainOutcome::Refused => journey.last_refused(error, true).await?,
+            PlainOutcome::Misunderstood => journey.last_refused(error, false).await?,
         }
         let request = request.begun_at(begun);
         let arrived = self.go_on(journey, attempts, &request, destination, trace).await?;

@@ -51,6 +51,8 @@ struct Probation {
     replaced: Option<(Unproved, ChainError, PlainOutcome)>,
     /// The refusal of the hop, or of a target that imitates one.
     refusal: Option<ChainError>,
+    /// Whether the answer is in another protocol. It then does not show that the hop works.
+    is_misunderstood: bool,
     /// Whether the answer of the hop is a refusal, its own or that of the target.
     has_refused: bool,
     /// The number of hops that closed the connection or refused, and were replaced.
@@ -125,6 +127,12 @@ impl<'a> Plan<'a> {
         (probation.has_refused, probation.refusal) = (true, own);
     }
 
+    /// Notes that the answer of the last hop is in another protocol, as `error` says.
+    pub(crate) fn is_misunderstood(&self, error: ChainError) {
+        let mut probation = self.probation();
+        (probation.is_misunderstood, probation.refusal) = (true, Some(error));
+    }
+
     /// Reports how the last hop did, after an exchange over `upstream` that ended with `hearing`. Returns whether the
     /// request is to be sent through another hop.
     ///
@@ -132,7 +140,8 @@ impl<'a> Plan<'a> {
     /// only a few times: a request that makes each hop close must not take all of them out of use (RFC 9110 §9.2.2). A
     /// hop that was silent has used up the time of the client. Any answer shows that the hop works, a 407 too: the target
     /// can imitate it, and must not be able to take hops out of use. So a hop that refuses is passed over for this request
-    /// only, within the same bounds.
+    /// only, within the same bounds. An answer in another protocol shows nothing: a careless hop may pass on what a target
+    /// sent, and a hop that speaks another protocol works for nobody.
     pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
         let mut probation = self.probation();
         let Some(unproved) = probation.hop.take() else { return false };
@@ -147,13 +156,20 @@ impl<'a> Plan<'a> {
             Hearing::Something | Hearing::Challenged => {
                 let refusal = probation.refusal.take().filter(|_| may_repeat);
                 let Some(error) = refusal else {
+                    if probation.is_misunderstood {
+                        return false;
+                    }
                     let has_refused = probation.has_refused || hearing == Hearing::Challenged;
                     unproved.proved(self.chain, !has_refused);
                     return false;
                 };
                 debug!(error = with_causes(&error), "{AGAIN}");
                 probation.repeats += 1;
-                probation.replaced = Some((unproved, error, PlainOutcome::Refused));
+                let outcome = match probation.is_misunderstood {
+                    true => PlainOutcome::Misunderstood,
+                    false => PlainOutcome::Refused,
+                };
+                probation.replaced = Some((unproved, error, outcome));
                 return true;
             }
             Hearing::ClosedUnheard => (unheard(HopError::Closed.into()), may_repeat),
@@ -208,7 +224,8 @@ impl<'a> Plan<'a> {
             None => self.chain.open(&request, end, trace).await?,
         };
         let mut probation = self.probation();
-        (probation.hop, probation.has_refused) = (unproved, false);
+        probation.hop = unproved;
+        (probation.has_refused, probation.is_misunderstood) = (false, false);
         Ok(Upstream::of(connected, self))
     }
 

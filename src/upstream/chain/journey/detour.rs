@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Authority, HopError, Link, Party};
+use mooltiroute_hops::{Authority, HopError, Link, Meaning, Party};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -59,15 +59,24 @@ impl<'a> Journey<'a> {
             return self.try_without_leaving_out(error).await;
         };
         self.reached_before(failed, refusing);
+        let is_doubtful = may_be_about_next(&error);
+        if is_doubtful {
+            self.refused(failed, &error);
+        }
         let hop = self.hops.remove(failed);
         // The address may be what failed, so the next connection begins with the first one again.
         self.chain.remember(hop.position, None);
-        self.log_failure(&hop, &error);
         let (name, position) = (hop.member(), hop.position);
         self.note_failure(&hop, failed == index, &error);
-        // Reports the failure and asks for another member in one call, so neither can be forgotten.
-        let why = with_causes(&error.cause);
-        match hop.instead(&why).wait().await {
+        let other = match is_doubtful {
+            true => hop.another(),
+            false => {
+                self.log_failure(&hop, &error);
+                // Reports the failure and asks for another member in one call, so neither can be forgotten.
+                hop.instead(&with_causes(&error.cause))
+            }
+        };
+        match other.wait().await {
             Some(other) => {
                 debug!(failed = name, other = other.member(), "another member is tried");
                 self.take(position, failed, other);
@@ -87,17 +96,19 @@ impl<'a> Journey<'a> {
     }
 
     /// Looks for another last hop after the last one took a request and refused it, with `error`. It stays in use: the target
-    /// may have imitated the refusal.
-    pub(crate) async fn last_refused(&mut self, mut error: ChainError) -> Result<(), ChainError> {
+    /// may have imitated the refusal. `works` says whether the answer shows that the hop works.
+    pub(crate) async fn last_refused(
+        &mut self,
+        mut error: ChainError,
+        works: bool,
+    ) -> Result<(), ChainError> {
         let Some(last) = self.hops.pop() else { return Err(error) };
-        self.answered(&last);
+        if works {
+            self.answered(&last);
+        }
         let (position, name) = (last.position, last.member());
         self.note_failure(&last, true, &error);
-        let other = match last.selection {
-            Some(selection) => selection.another().wait().await,
-            None => None,
-        };
-        let Some(other) = other else {
+        let Some(other) = last.another().wait().await else {
             error.failed_members = self.failed_members(position);
             return Err(error);
         };
@@ -246,6 +257,19 @@ impl<'a> Journey<'a> {
 fn is_about_next(error: &ChainError) -> bool {
     error.stage.step == Step::Extend
         && matches!(&error.cause, Cause::Hop(HopError::Refused(refusal)) if refusal.about == Party::Next)
+}
+
+/// Returns whether a hop that was asked for the next stop has failed in words that it may use for a stop which it can't reach.
+///
+/// Tinyproxy answers 500 for each name that does not exist. To leave such members out would leave none for the next request.
+/// But others may reach the stop, since a broken proxy answers 500 too.
+fn may_be_about_next(error: &ChainError) -> bool {
+    let Cause::Hop(HopError::Refused(refusal)) = &error.cause else { return false };
+    let status = refusal.http.as_ref().map_or(0, |http| http.status);
+    let is_open = refusal.meaning == Meaning::Unclear && refusal.about == Party::Hop;
+    // These say what is wrong, and that is not the stop.
+    let is_clear = matches!(status, 501 | 505 | 508 | 509 | 511);
+    error.stage.step == Step::Extend && is_open && status >= 500 && !is_clear
 }
 
 pub(super) fn addresses(link: &dyn Link) -> impl Iterator<Item = &Authority> {

@@ -354,6 +354,8 @@ const NO_COMMAND: &str = "no command is run: write its output into a file and `p
                           `password: \"${NAME}\"`";
 const NO_COMMAND_FOR_PASS: &str =
     "no command is run: put its output into a variable, and write `pass: \"${NAME}\"`";
+const NO_FILE_FOR_PASS: &str = "this kind reads no file: write `pass: \"${NAME}\"`, and start the program with the variable, as in \
+                                `NAME=\"$(cat FILE)\" mooltiroute run`";
 const A_VARIABLE: &str = "write `password: \"${NAME}\"`, with the name of the variable";
 
 /// Words for the addresses of clients that may use a proxy.

@@ -1,8 +1,8 @@
 //! Keys that are written in a hop and belong elsewhere, and the keys of other programs below those of a hop.
 
 use super::{
-    A_VARIABLE, COMMANDS, HEALTH_CHECKS, NO_COMMAND, NO_COMMAND_FOR_PASS, OtherKeys, RETRIES,
-    VARIABLES, keys,
+    A_VARIABLE, COMMANDS, HEALTH_CHECKS, NO_COMMAND, NO_COMMAND_FOR_PASS, NO_FILE_FOR_PASS,
+    OtherKeys, RETRIES, VARIABLES, keys,
 };
 
 /// Returns the keys of other programs below `key` of a hop.
@@ -19,9 +19,10 @@ pub(super) fn below(key: &str) -> &'static [OtherKeys] {
 pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
 
 /// Keys of a hop that belong below another one, or to another kind.
-pub(super) const HOP: [OtherKeys; 31] = [
+pub(super) const HOP: [OtherKeys; 32] = [
     keys(COMMANDS, NO_COMMAND).beside("password_file"),
     keys(COMMANDS, NO_COMMAND_FOR_PASS).beside("pass"),
+    keys(&["password_file", "pass_file", "passwd_file", "secret_file"], NO_FILE_FOR_PASS).beside("pass"),
     keys(VARIABLES, A_VARIABLE).beside("password_file"),
     keys(VARIABLES, "write `pass: \"${NAME}\"`, with the name of the variable").beside("pass"),
     keys(
