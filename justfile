@@ -21,6 +21,10 @@ test *ARGS:
 ci:
     .ci/run
 
+# Build for Windows and run its tests under Wine. Needs mingw's gcc, Wine and Rust's target x86_64-pc-windows-gnu.
+wine *ARGS:
+    .ci/wine {{ARGS}}
+
 # Update the golden files and the generated tables in docs/. Read the diff afterwards.
 golden:
     MOOLTIROUTE_EXPECT=write cargo test --test configs --test documents

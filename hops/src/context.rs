@@ -222,10 +222,14 @@ impl<'a> BuildContext<'a> {
         // The file is named before it is read: if it is missing, creating it has to lead to a reload too.
         self.named.borrow_mut().insert(path.clone());
         // Opening a pipe without a writer would never return.
-        let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
+        let metadata = fs::metadata(&path).map_err(|error| {
             // One wording on every system.
-            io::ErrorKind::NotFound => io::Error::new(error.kind(), "there is no such file"),
-            _ => error,
+            let is_missing = error.kind() == io::ErrorKind::NotFound || is_impossible_name(&error);
+            if is_missing {
+                io::Error::new(io::ErrorKind::NotFound, "there is no such file")
+            } else {
+                error
+            }
         })?;
         if !metadata.is_file() {
             let is_directory = metadata.is_dir();
@@ -283,6 +287,12 @@ const BYTES_MAX: u64 = 4 << 20;
 
 /// More than a password has, so that it is not copied while the buffer grows.
 const BYTES_EXPECTED: usize = 4 << 10;
+
+/// Returns whether Windows says that no file can have this name, for instance a name of several lines.
+fn is_impossible_name(error: &io::Error) -> bool {
+    const ERROR_INVALID_NAME: i32 = 123;
+    cfg!(windows) && error.raw_os_error() == Some(ERROR_INVALID_NAME)
+}
 
 #[cfg(test)]
 mod tests {

@@ -31,15 +31,9 @@ logged() {
   fail "the log never says: $1"
 }
 
-# Wine before 8.9 lacks bcryptprimitives.dll, which gives Rust's standard library random numbers. Build a substitute.
-if [ ! -e /usr/lib/x86_64-linux-gnu/wine/x86_64-windows/bcryptprimitives.dll ]; then
-  printf '%s\n' '#include <windows.h>' '#include <ntsecapi.h>' \
-    '__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) { return RtlGenRandom(data, size); }' \
-    >"$scratch/random.c"
-  x86_64-w64-mingw32-gcc -shared -O2 -o "$scratch/bcryptprimitives.dll" "$scratch/random.c" -ladvapi32
-  cp "$program" "$scratch/mooltiroute.exe"
-  program=$scratch/mooltiroute.exe
-fi
+cp "$program" "$scratch/mooltiroute.exe"
+program=$scratch/mooltiroute.exe
+"$(dirname "$0")/wine-random.sh" "$scratch"
 
 port=$(free_port) origin=$(free_port)
 mkdir "$scratch/site" "$scratch/config.d"

@@ -140,6 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[cfg_attr(windows, ignore = "Wine ends a connection before it can be reset")]
     async fn a_reset_is_a_departure_whatever_came_before() {
         for early in [&b""[..], b"early"] {
             let (mut client, mut far) = client().await;

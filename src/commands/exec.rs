@@ -65,8 +65,10 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
     match execute(command) {
         Ok(status) => status,
         Err(error) => {
-            let status =
-                if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+            // Windows tells a missing file from a name that no file can have.
+            let is_missing = error.kind() == io::ErrorKind::NotFound
+                || cfg!(windows) && error.raw_os_error() == Some(ERROR_INVALID_NAME);
+            let status = if is_missing { NOT_FOUND } else { NOT_EXECUTABLE };
             match first_of_several_words(program, arguments) {
                 Some(word) => complain(&format_args!(
                     "`{word} …` can't be run: it is one word with spaces in it. Leave out the quotes, as in \
@@ -183,6 +185,8 @@ fn execute(mut command: process::Command) -> io::Result<ExitCode> {
 
 /// The exit status of shells for a command that does not exist.
 const NOT_FOUND: u8 = 127;
+/// The number of Windows for a name that no file can have.
+const ERROR_INVALID_NAME: i32 = 123;
 /// The exit status of shells for a command that exists and can't be executed.
 const NOT_EXECUTABLE: u8 = 126;
 const NO_SAY: &str = "no hop in force lets its clients choose a session or a country; hops of `kind: webshare` and `kind: rotating` do \

@@ -24,7 +24,7 @@ use self::environment_file::EnvironmentFile;
 use super::{Verdict, complain};
 use crate::{
     cli::{self, ServiceAction},
-    config::{Environment, Loader, Overrides, Problems, Source},
+    config::{Environment, Loader, Overrides, Problems, Source, source::without_links},
 };
 
 /// The program that the service manager runs, and its configuration.
@@ -235,7 +235,7 @@ fn install(manager: &dyn Manager, source: &Source, prints: bool) -> Result<Strin
     let executable = env::current_exe().map_err(ServiceError::Executable)?;
     let config = match source {
         // A service has another working directory.
-        Source::Path(path) => Some(fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
+        Source::Path(path) => Some(without_links(path).unwrap_or_else(|_| path.clone())),
         Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
     };
     let (path, content) = (manager.path()?, manager.content(&Program { executable, config })?);
@@ -490,7 +490,9 @@ mod tests {
     fn commands(manager: &dyn Manager) -> (Vec<String>, Vec<String>) {
         let definition = manager.path().unwrap();
         let install = manager.end().into_iter().chain(manager.start(&definition));
-        let texts = |commands: Vec<Command>| commands.iter().map(shown).collect::<Vec<_>>();
+        // Windows, which can show the commands of other systems too, has other separators in paths.
+        let text = |command: &Command| shown(command).replace('\\', "/");
+        let texts = |commands: Vec<Command>| commands.iter().map(text).collect::<Vec<_>>();
         (texts(install.collect()), texts(manager.stop()))
     }
 
@@ -518,8 +520,10 @@ mod tests {
     }
 
     /// A manager that ends its service in the background: the `runs` file is gone at the third look.
+    #[cfg(unix)]
     struct Slow(PathBuf);
 
+    #[cfg(unix)]
     impl Slow {
         fn shell(&self, script: &str) -> Command {
             let mut shell = command("sh", &["-c", script]);
@@ -528,6 +532,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     impl Manager for Slow {
         fn path(&self) -> Result<PathBuf, ServiceError> {
             Ok(self.0.join("definition"))

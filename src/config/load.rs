@@ -1,6 +1,10 @@
 //! Loads files into a configuration, at the start and for each reload.
 
-use std::{hash::RandomState, path::PathBuf, sync::Arc};
+use std::{
+    hash::RandomState,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use mooltiroute_hops::{Key, KeyPath, Registry};
 
@@ -11,7 +15,7 @@ use crate::config::{
     hop_url::{in_terms_of_urls, url_in_words},
     report::{first_problems::Found, suggest::nearest},
     resolve::Resolver,
-    source::{KeptTexts, Text},
+    source::{KeptTexts, Text, without_links},
     yaml::{file::Part, tree::Tree},
 };
 use crate::network::Network;
@@ -166,7 +170,7 @@ impl Loader {
         // A file of the configuration may be a link, and the edit names what it leads to. If two links lead
         // to one file, the edit is in both.
         let is_edited = |text: &&mut Text| {
-            std::fs::canonicalize(&*text.name).is_ok_and(|path| path == edit.path)
+            without_links(Path::new(&*text.name)).is_ok_and(|path| path == edit.path)
         };
         let mut edited = texts.iter_mut().filter(is_edited).peekable();
         if edited.peek().is_none() {

@@ -229,7 +229,7 @@ impl Source {
     /// Returns the places in which a configuration is looked for, if none is named.
     fn places(environment: &Environment) -> Vec<PathBuf> {
         let user = environment.user_directories().into_iter();
-        let user = user.map(|user| user.join("mooltiroute/config.d"));
+        let user = user.map(|user| user.join("mooltiroute").join("config.d"));
         let system = cfg!(unix).then(|| PathBuf::from("/etc/mooltiroute/config.d"));
         let local = ["config.d", "config.yaml"].map(|name| environment.directory.join(name));
         local.into_iter().chain(user).chain(system).collect()
@@ -474,9 +474,27 @@ fn nothing_to_read(path: &Path) -> String {
     }
 }
 
-/// Returns whether the configuration at `path` has `file`, whose path has no links.
+/// Returns the absolute path of `path` without links, in the form that people write.
+///
+/// # Errors
+/// There is no such file.
+pub(crate) fn without_links(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize().map(|path| if cfg!(windows) { without_marker(path) } else { path })
+}
+
+/// Takes the `\\?\` off a path of Windows that begins with a drive. The system puts it before paths without links, and many
+/// programs don't accept it.
+fn without_marker(path: PathBuf) -> PathBuf {
+    let plain = path.to_str().and_then(|text| text.strip_prefix(r"\\?\"));
+    match plain {
+        Some(plain) if plain.as_bytes().get(1) == Some(&b':') => plain.into(),
+        _ => path,
+    }
+}
+
+/// Returns whether the configuration at `path` has `file`, whose path comes from [`without_links`].
 pub(crate) fn is_read_from(path: &Path, file: &Path) -> bool {
-    let leads_there = |read: &PathBuf| read.canonicalize().is_ok_and(|read| read == file);
+    let leads_there = |read: &PathBuf| without_links(read).is_ok_and(|read| read == file);
     files(path).is_ok_and(|files| files.iter().any(leads_there))
 }
 
@@ -566,6 +584,21 @@ mod tests {
         assert_eq!(found, [PathBuf::from("/elsewhere")]);
     }
 
+    #[test]
+    fn a_path_of_windows_is_shown_as_people_write_it() {
+        for (path, shown) in [
+            (r"\\?\C:\a\b.yaml", r"C:\a\b.yaml"),
+            (r"\\?\UNC\server\share\b.yaml", r"\\?\UNC\server\share\b.yaml"),
+            (r"C:\a", r"C:\a"),
+            (r"\\?\", r"\\?\"),
+        ] {
+            assert_eq!(without_marker(path.into()), Path::new(shown));
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let found = without_links(directory.path()).unwrap();
+        assert!(found.is_absolute() && !found.to_str().unwrap().contains('?'), "{found:?}");
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_file_is_shown_below_the_path_that_was_written() {
@@ -599,21 +632,26 @@ mod tests {
 
     #[test]
     fn the_directory_of_a_service_comes_before_that_of_the_user() {
-        let of = |names: &'static [(&str, &str)]| {
-            let value = |name: &str| names.iter().find(|(known, _)| *known == name);
-            let find = move |name: &str| value(name).map(|(_, value)| (*value).into());
+        // An absolute path has a drive on Windows, and `;` separates several.
+        let (root, and) = if cfg!(windows) { ("C:", ';') } else { ("", ':') };
+        let of = |values: &[(&str, &str)]| {
+            let value =
+                |(name, below): &(&str, &str)| ((*name).to_owned(), format!("{root}{below}"));
+            let values: Vec<_> = values.iter().map(value).collect();
+            let find = move |name: &str| {
+                let value = values.iter().find(|(known, _)| *known == name);
+                value.map(|(_, value)| value.into())
+            };
             Environment::new(find, Path::new("")).state_directory()
         };
+        let at = |below: &str| Some(PathBuf::from(format!("{root}{below}")));
         assert_eq!(of(&[]), None);
-        assert_eq!(
-            of(&[("XDG_STATE_HOME", "/home/a/state")]),
-            Some("/home/a/state/mooltiroute".into())
-        );
+        assert_eq!(of(&[("XDG_STATE_HOME", "/home/a/state")]), at("/home/a/state/mooltiroute"));
         assert_eq!(
             of(&[("HOME", "/home/a"), ("XDG_STATE_HOME", "b")]),
-            Some("/home/a/.local/state/mooltiroute".into())
+            at("/home/a/.local/state/mooltiroute")
         );
-        let service = &[("STATE_DIRECTORY", "/var/lib/m:/var/lib/n"), ("XDG_STATE_HOME", "/s")];
-        assert_eq!(of(service), Some("/var/lib/m".into()));
+        let both = format!("/var/lib/m{and}{root}/var/lib/n");
+        assert_eq!(of(&[("STATE_DIRECTORY", &both), ("XDG_STATE_HOME", "/s")]), at("/var/lib/m"));
     }
 }

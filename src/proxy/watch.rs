@@ -257,8 +257,11 @@ mod tests {
         })
         .await;
         check(&mut watch, || fs::remove_file(&file).unwrap()).await;
-        check(&mut watch, || fs::remove_dir(&root).unwrap()).await;
-        check(&mut watch, || fs::create_dir(&root).unwrap()).await;
+        // On Windows, a directory that is watched may stay until its watch ends.
+        if !cfg!(windows) {
+            check(&mut watch, || fs::remove_dir(&root).unwrap()).await;
+            check(&mut watch, || fs::create_dir(&root).unwrap()).await;
+        }
         check(&mut watch, || fs::write(&file, "c").unwrap()).await;
     }
 

@@ -1,15 +1,18 @@
 //! Bytes that one side of a tunnel delivered reach the other side, however the connection ends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
-    time::sleep,
 };
 
-use crate::support::{
-    Certificates, Proxy, exchange, fill, first_difference, head, pause, status, within,
+use crate::support::{Certificates, Proxy, exchange, fill, first_difference, head, within};
+#[cfg(target_os = "linux")]
+use {
+    crate::support::{pause, status},
+    std::time::Duration,
+    tokio::time::sleep,
 };
 
 #[cfg(target_os = "linux")]
@@ -139,8 +142,10 @@ async fn metrics(proxy: &Proxy) -> String {
 }
 
 /// Proxies in a row. Each has the next one as its hop; the first one is the client's.
+#[cfg(target_os = "linux")]
 struct Chain(Vec<Proxy>);
 
+#[cfg(target_os = "linux")]
 impl Chain {
     async fn start(hops: usize) -> Self {
         let mut proxies = vec![Proxy::start("chains: { default: [] }").await];
@@ -177,6 +182,7 @@ async fn slow_connection(proxy: SocketAddr) -> TcpStream {
 }
 
 /// Reads everything, and then the reset.
+#[cfg(target_os = "linux")]
 async fn read_until_reset(socket: &mut TcpStream, hops: usize) {
     let mut came = Vec::new();
     let read = within("the reset", socket.read_to_end(&mut came)).await;

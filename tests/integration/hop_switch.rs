@@ -1,6 +1,6 @@
 //! `mooltiroute hop`: switches a hop by editing one word of its file.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -136,7 +136,10 @@ fn an_edit_that_would_be_invalid_or_change_more_is_not_made() {
 #[cfg(unix)]
 #[test]
 fn links_are_followed_and_permissions_kept() {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    use std::{
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+        path::Path,
+    };
 
     let config = config();
     let (link, file) = (config.path().join("20-hops.yaml"), config.runtime().join("real"));
@@ -157,6 +160,9 @@ fn links_are_followed_and_permissions_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_running_proxy_has_the_last_word() {
+    if !crate::support::finds_proxies_or_skip() {
+        return;
+    }
     let config = ConfigDir::new("chains: { default: [corporate] }\n");
     let yaml = "hops:\n  corporate:\n    kind: http-connect\n    enabled: false\n    address: ${HOP_OF_TEST}\n";
     config.write("20-hops.yaml", yaml);
@@ -194,6 +200,9 @@ async fn an_edit_that_the_proxy_rejects_is_undone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flag_that_wins_over_the_switch_is_named() {
+    if !crate::support::finds_proxies_or_skip() {
+        return;
+    }
     let config = config();
     let proxy = Proxy::on(config, &["--no-corporate", "--disable", "exit"]).await;
     let switched = |arguments: &[&str]| {
@@ -222,6 +231,9 @@ async fn a_flag_that_wins_over_the_switch_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn auto_puts_the_condition_in_force_at_once_and_restores_its_text() {
+    if !crate::support::finds_proxies_or_skip() {
+        return;
+    }
     let double = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\nthrough".into())]).await;
     let echo = EchoOrigin::start().await;
     let office = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -272,6 +284,9 @@ async fn auto_puts_the_condition_in_force_at_once_and_restores_its_text() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_switches_disturb_no_tunnel() {
+    if !crate::support::finds_proxies_or_skip() {
+        return;
+    }
     let hop_double = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\nthrough".into())]).await;
     let echo = EchoOrigin::start().await;
     let config = ConfigDir::new("chains: { default: [corporate] }\n");

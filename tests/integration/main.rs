@@ -9,18 +9,10 @@ mod advice;
 mod auth_schemes;
 mod authentication;
 mod bad_input;
-#[cfg(unix)]
-mod browsers;
 mod client_commands;
 mod clients;
-#[cfg(unix)]
 mod command_words;
-#[cfg(target_os = "linux")]
-mod conditions;
-#[cfg(unix)]
 mod control;
-#[cfg(unix)]
-mod control_access;
 mod credentials;
 mod delivery;
 mod departures;
@@ -35,8 +27,6 @@ mod limits;
 mod listeners;
 mod lists;
 mod log;
-#[cfg(unix)]
-mod login_clients;
 mod loops;
 mod memory;
 mod ntlm_proofs;
@@ -46,31 +36,21 @@ mod pinned_certificates;
 mod plain_auth;
 mod pools;
 mod probe;
-#[cfg(unix)]
 mod provider_socks;
 mod proxy_pac;
 mod reason_phrases;
 mod regression;
 mod reload;
-#[cfg(unix)]
 mod reload_verdicts;
 mod requests;
 mod required_sessions;
-#[cfg(target_os = "linux")]
-mod rotation;
 mod runtime_words;
 mod saving;
 mod secrets;
 mod service;
 mod shutdown;
-#[cfg(unix)]
-mod sign_on;
 mod soak;
-#[cfg(unix)]
 mod socks_clients;
-#[cfg(unix)]
-mod socks_hops;
-#[cfg(unix)]
 mod socks_programs;
 mod start;
 mod status;
@@ -80,14 +60,36 @@ mod switching;
 mod take_over;
 mod tls_listeners;
 mod told_causes;
-#[cfg(unix)]
-mod top;
 mod tunnels;
-#[cfg(unix)]
 mod usage;
 mod warm;
+mod wire;
+
+// Their peers or clients are programs of Unix.
+#[cfg(unix)]
+mod browsers;
+#[cfg(unix)]
+mod login_clients;
+#[cfg(unix)]
+mod sign_on;
+#[cfg(unix)]
+mod socks_hops;
+#[cfg(unix)]
+mod top;
+
+// The owners and permissions of Unix sockets.
+#[cfg(unix)]
+mod control_access;
+
+// Commands find a proxy among others. On Windows they list its named pipes, and Wine, which these tests run under there,
+// has no such list.
 #[cfg(unix)]
 mod which_proxy;
-mod wire;
+
+// Namespaces of networks, all of 127.0.0.0/8, and sockets that several workers share.
+#[cfg(target_os = "linux")]
+mod conditions;
+#[cfg(target_os = "linux")]
+mod rotation;
 #[cfg(target_os = "linux")]
 mod workers;

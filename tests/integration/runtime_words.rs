@@ -159,6 +159,7 @@ async fn the_first_rejection_of_a_plain_request_names_the_wait_too() {
     assert!(first.contains("\r\nRetry-After: 30\r\n"), "{first}");
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn an_order_to_reload_allows_one_more_logon_and_the_next_rejection_counts_for_longer() {
     let hop = Double::start([answer(BASIC_REJECTED)]).await;
@@ -537,6 +538,7 @@ async fn probe_and_explain_say_why_a_hop_is_off() {
     assert!(told.contains("corporate is off by `--disable`"), "{told}");
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn a_proxy_without_its_socket_is_told_from_one_that_does_not_run() {
     let config = ConfigDir::new("chains: { default: [] }\n");

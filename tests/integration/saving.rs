@@ -392,7 +392,11 @@ async fn changes_without_an_event_are_found_too() {
 
 /// The proxy on what is at a path.
 #[derive(Debug)]
-struct Watched(Proxy, AtomicUsize);
+struct Watched(
+    Proxy,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only a test with links counts reloads"))]
+    AtomicUsize,
+);
 
 impl Watched {
     /// Begins on the first configuration.
@@ -419,6 +423,7 @@ impl Watched {
     }
 
     /// Waits for one reload more than the last time.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only a test with links counts reloads"))]
     async fn reloaded(&self) {
         let count = self.1.fetch_add(1, Ordering::Relaxed) + 1;
         let asked = async {

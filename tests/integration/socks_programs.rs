@@ -11,9 +11,11 @@ use tokio::{
 
 use crate::support::{
     Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, Network, Program, Proxy, SocksProxy,
-    Step, assert_reads, fill, first_difference, free_port, open, pause, ping, quiet, rest, script,
-    skip, socks_connect, status, with_library, within,
+    Step, assert_reads, fill, first_difference, free_port, open, pause, ping, quiet, script, skip,
+    socks_connect, with_library, within,
 };
+#[cfg(unix)]
+use crate::support::{rest, status};
 
 const BODY_BYTES: usize = 300_000;
 const LARGE_BODY_BYTES: usize = 100_000_000;
@@ -286,6 +288,9 @@ async fn ssh_with_dynamic_forwarding_is_a_hop() {
 
 #[tokio::test]
 async fn a_reset_passes_a_socks_tunnel_after_all_bytes() {
+    if !crate::support::resets_or_skip() {
+        return;
+    }
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for is_from_client in [true, false] {
@@ -301,6 +306,7 @@ async fn a_reset_passes_a_socks_tunnel_after_all_bytes() {
     }
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn a_drain_lets_socks_tunnels_end_and_begins_none() {
     let echo = EchoOrigin::start().await;

@@ -19,24 +19,21 @@ mod probed;
 mod process;
 mod proxy;
 mod record;
-#[cfg(unix)]
 mod socks;
 mod squid;
 mod status;
 mod tinyproxy;
 mod wait;
+mod wine;
 
 #[cfg(unix)]
 pub(crate) use self::activation::activated;
 #[cfg(unix)]
 pub(crate) use self::kdc::{Kdc, SilentKdc};
-#[cfg(unix)]
-pub(crate) use self::socks::SocksProxy;
 pub(crate) use self::{
     certificates::Certificates,
     client::{
-        Answer, assert_reads, connect, connect_early, exchange, head, open, ping, rest,
-        socks_connect,
+        assert_reads, connect, connect_early, exchange, head, open, ping, rest, socks_connect,
     },
     client_program::{quiet, script, with_library},
     config::{ConfigDir, Way, two_hops},
@@ -49,13 +46,16 @@ pub(crate) use self::{
     process::{Program, skip},
     proxy::{Event, Proxy, in_runtime, outcome, run},
     record::Seen,
+    socks::SocksProxy,
     squid::{Passed, Squid, SquidRules, free_port},
     status::status,
     tinyproxy::Tinyproxy,
     wait::{pause, within},
+    wine::{finds_proxies_or_skip, resets, resets_or_skip},
 };
 #[cfg(target_os = "linux")]
 pub(crate) use self::{
+    client::Answer,
     namespace::{Namespace, RESOLVER, Says},
     status::resources,
 };

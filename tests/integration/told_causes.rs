@@ -4,9 +4,10 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Proxy, Step, connect, exchange, outcome, pause, probe, run,
-    status, within,
+    ConfigDir, Double, Proxy, Step, connect, exchange, outcome, probe, run, status,
 };
+#[cfg(target_os = "linux")]
+use crate::support::{EchoOrigin, pause, within};
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
 const GET: &[u8] =

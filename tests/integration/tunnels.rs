@@ -10,10 +10,10 @@ use tokio::{
 use crate::support::{
     BASIC, Certificates, Double, EchoOrigin, Network, Proxy, Squid, SquidRules, Step, Tinyproxy,
     WAYS, assert_reads, connect, connect_early, exchange, fill, first_difference, free_port, head,
-    open, pause, ping, rest, two_hops, within,
+    open, ping, rest, two_hops, within,
 };
 #[cfg(target_os = "linux")]
-use crate::support::{Namespace, PASSWORD, Says, USERNAME};
+use crate::support::{Namespace, PASSWORD, Says, USERNAME, pause};
 
 #[tokio::test]
 async fn each_hop_is_asked_for_the_next_stop_and_no_more() {
@@ -158,6 +158,9 @@ async fn the_end_of_the_target_leaves_the_way_there_open() {
 
 #[tokio::test]
 async fn a_reset_arrives_as_a_reset() {
+    if !crate::support::resets_or_skip() {
+        return;
+    }
     let allowed = Arc::new(Notify::new());
     let target = Double::start([Step::Await(Arc::clone(&allowed)), Step::Reset]).await;
     let proxy = Proxy::start("chains: { default: [] }").await;

@@ -3,15 +3,12 @@
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use rustix::process::Signal;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -24,8 +21,13 @@ use tokio::{
 
 use crate::support::{
     Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Seen, SocksProxy,
-    Squid, SquidRules, Step, USERNAME, assert_reads, connect, exchange, head, in_runtime, open,
-    pause, ping, rest, run, status, within,
+    Squid, SquidRules, Step, USERNAME, assert_reads, connect, exchange, pause, rest, run, status,
+    within,
+};
+#[cfg(unix)]
+use {
+    crate::support::{head, open, ping},
+    rustix::process::Signal,
 };
 
 /// Bytes on the wire through `hop`: sent and received.
@@ -57,6 +59,7 @@ async fn echo_bytes(tunnel: &mut TcpStream, count: usize) {
     assert_eq!(echoed, bytes);
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn two_proxies_with_one_configuration_count_in_one_file() {
     let double = opening_double().await;
@@ -82,7 +85,8 @@ async fn two_proxies_with_one_configuration_count_in_one_file() {
 }
 
 /// Returns the only file in the state directory of a proxy with this configuration.
-fn only_file(config: &ConfigDir) -> PathBuf {
+#[cfg(unix)]
+fn only_file(config: &ConfigDir) -> std::path::PathBuf {
     let files = fs::read_dir(config.path().join(".state/mooltiroute")).unwrap();
     let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     let [file] = files.as_slice() else { panic!("{files:?}") };
@@ -313,8 +317,11 @@ async fn each_hop_is_billed_for_its_own_connect_and_all_behind_it() {
     assert_eq!((near.0, far.0), (first + second, second), "{}", corporate.sent());
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn usage_outlives_the_process_and_is_shown_by_purpose() {
+    use std::os::unix::fs::PermissionsExt as _;
+
     let hop = opening_double().await;
     let by_client = format!(
         "hops: {{ exit: {{ kind: webshare, address: \"{}\", username: dev, password: secret, sessions: by-client }} }}\n\
@@ -338,7 +345,7 @@ async fn usage_outlives_the_process_and_is_shown_by_purpose() {
     let path = proxy.config().path().to_owned();
     let told = |by: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
-        in_runtime(&mut command, proxy.config().runtime());
+        crate::support::in_runtime(&mut command, proxy.config().runtime());
         command.env("XDG_STATE_HOME", path.join(".state"));
         command.args(["usage", "-c"]).arg(&path).args(by);
         let output = command.output().unwrap();
@@ -369,6 +376,9 @@ async fn usage_outlives_the_process_and_is_shown_by_purpose() {
 
 #[tokio::test]
 async fn usage_of_a_running_proxy_is_as_it_is_now() {
+    if !crate::support::finds_proxies_or_skip() {
+        return;
+    }
     let hop = opening_double().await;
     let yaml = |bytes: u32| {
         one_hop("exit", hop.address(), &format!(", budget: {{ bytes: {bytes}, per: day }}"))
@@ -402,12 +412,12 @@ async fn a_killed_proxy_loses_a_few_seconds_and_never_its_file() {
     tunnel.write_all(b"12345").await.unwrap();
     let first =
         saved(proxy.config(), |saved| saved["hops"]["exit"]["sent"].as_u64() > Some(0)).await;
-    proxy.signal(Signal::KILL);
-    proxy.exit().await;
+    proxy.kill().await;
     let kept = saved(proxy.config(), |_| true).await;
     assert_eq!(kept["hops"], first["hops"]);
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn an_unwritable_state_directory_is_logged_once_and_costs_no_request() {
     let echo = EchoOrigin::start().await;
@@ -454,6 +464,7 @@ async fn a_full_disk_costs_no_request_and_no_count() {
     .await;
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
     let hop = opening_double().await;
@@ -483,6 +494,9 @@ async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
+    if !crate::support::finds_proxies_or_skip() {
+        return;
+    }
     let hop = opening_double().await;
     let budget = ", budget: { bytes: 300B, per: hour, warn: 50% }";
     let proxy = Proxy::start(&one_hop("exit", hop.address(), budget)).await;

@@ -1,6 +1,6 @@
 //! Finds the file in which a hop is switched.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -8,6 +8,7 @@ use crate::config::{
     Problems, Source,
     edit::{Mention, hop_names, mentions, unreadable},
     report::suggest::nearest,
+    source::without_links,
 };
 use crate::control::{api::ProxyIdentity, client::OtherProxies};
 
@@ -105,7 +106,7 @@ impl SwitchTarget {
             return Err(NoTarget::UnknownHop { name: name.to_owned(), suggestion, known });
         };
         // The file that a link leads to is replaced, and not the link.
-        let path = std::fs::canonicalize(&*best.name);
+        let path = without_links(Path::new(&*best.name));
         let path = path.map_err(|cause| NoTarget::Lost { file: best.name.to_string(), cause })?;
         Ok(Self { name: name.to_owned(), path, text: best.text.clone() })
     }

@@ -252,6 +252,7 @@ async fn a_layer_on_one_side_takes_no_pipe_from_the_pool() {
 }
 
 #[tokio::test]
+#[cfg_attr(windows, ignore = "Wine ends a connection before it can be reset")]
 async fn a_reset_arrives_as_a_reset() {
     for is_client in [true, false] {
         let (task, client, upstream) = running().await;

@@ -20,7 +20,7 @@ use super::{
     trail::{Identity, Look, Trail},
     writers::{self, Writer},
 };
-use crate::config::source::is_blank;
+use crate::config::source::{is_blank, without_links};
 
 /// The files that a configuration is read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Files {
     /// Returns whether a setting names `file`, whose path has no links. The setting may name it by `..` or a link.
     pub(super) fn is_named(&self, file: &Path) -> bool {
         let leads_there = |named: &PathBuf| {
-            named == file || named.canonicalize().is_ok_and(|named| named == file)
+            named == file || without_links(named).is_ok_and(|named| named == file)
         };
         self.named.iter().any(leads_there)
     }

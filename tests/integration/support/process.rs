@@ -13,8 +13,13 @@ pub(crate) fn skip(what: &str) {
         env::var_os("MOOLTIROUTE_PEERS").is_none_or(|peers| peers != "required"),
         "{what} is not installed, and MOOLTIROUTE_PEERS=required"
     );
+    report_skip(&format!("{what} is not installed"));
+}
+
+/// Reports on the terminal that a test is skipped, and why.
+pub(super) fn report_skip(reason: &str) {
     // In one piece, or other tests' lines come between.
-    let notice = format!("skipped: {what} is not installed\n");
+    let notice = format!("skipped: {reason}\n");
     let _ = std::io::stderr().write_all(notice.as_bytes());
 }
 

@@ -104,7 +104,6 @@ impl Proxy {
     }
 
     /// Runs it on `yaml`, with `arguments`, in an environment with these variables.
-    #[cfg(unix)]
     pub(crate) async fn in_environment(
         yaml: &str,
         arguments: &[&str],
@@ -213,8 +212,13 @@ impl Proxy {
         Self { process, address, log, config }
     }
 
-    /// Runs a command that is for this proxy: `arguments`, and its configuration.
+    /// Runs a command that is for this proxy: `arguments`, and its configuration, or its address if commands can't find it
+    /// otherwise.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        if !super::wine::finds_proxies() && BY_ADDRESS.contains(&arguments[0]) {
+            let address = self.address.to_string();
+            return self.command_for(&[arguments, &["--address", &address]].concat());
+        }
         let config = self.config.path().to_str().unwrap();
         self.command_for(&[arguments, &["-c", config]].concat())
     }
@@ -228,6 +232,7 @@ impl Proxy {
     }
 
     /// Returns the number of the process.
+    #[cfg(unix)]
     pub(crate) fn pid(&mut self) -> u32 {
         self.process.child().id()
     }
@@ -250,6 +255,12 @@ impl Proxy {
     pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(self.process.child());
         rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Ends the process at once, and waits for that.
+    pub(crate) async fn kill(&mut self) {
+        self.process.child().kill().unwrap();
+        self.exit().await;
     }
 
     /// Returns everything that was logged so far.
@@ -277,7 +288,6 @@ impl Proxy {
     }
 
     /// Waits until the proxy has ended after a signal.
-    #[cfg(unix)]
     pub(crate) async fn exit(&mut self) -> std::process::ExitStatus {
         // It has no children, so its log ends when it does.
         self.log.until("its end", |lines| lines.is_ended.then_some(())).await;
@@ -345,6 +355,9 @@ pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// Makes `runtime` the only place in which a program keeps and looks for control sockets and state.
 pub(crate) fn in_runtime(command: &mut Command, runtime: &Path) {
+    // Named pipes are in one place for all, and their names have the name of the user.
+    #[cfg(windows)]
+    command.env("USERNAME", runtime.file_name().unwrap());
     command.env("XDG_RUNTIME_DIR", runtime).env("TMPDIR", runtime);
     command.env("XDG_STATE_HOME", runtime.join("state")).env_remove("STATE_DIRECTORY");
 }
@@ -360,6 +373,9 @@ pub(crate) fn outcome(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
+
+/// The commands for a running proxy that take its address.
+const BY_ADDRESS: [&str; 8] = ["env", "exec", "hop", "kill", "ps", "reload", "status", "top"];
 
 /// The path of the program.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_mooltiroute");

@@ -1,7 +1,6 @@
 //! Real SOCKS5 proxies, with and without credentials.
 
 use std::{
-    fs,
     net::{Ipv4Addr, SocketAddr},
     process::{Command, Stdio},
 };
@@ -37,6 +36,7 @@ impl SocksProxy {
     }
 
     /// Starts dante without credentials, if it is installed. It refuses port 1.
+    #[cfg(unix)]
     pub(crate) async fn dante() -> Option<Self> {
         let program = Program::find_or_skip("danted")?;
         let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
@@ -47,7 +47,7 @@ impl SocksProxy {
              socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n"
         );
         let path = directory.path().join("danted.conf");
-        fs::write(&path, config).unwrap();
+        std::fs::write(&path, config).unwrap();
         let mut command = Command::new(program.path());
         command.arg("-f").arg(path).arg("-p").arg(directory.path().join("pid"));
         Some(Self::start(command, port, directory).await)

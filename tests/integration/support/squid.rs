@@ -35,8 +35,10 @@ pub(crate) enum SquidRules {
     /// As `Basic`, by NTLM, which samba's `ntlm_auth` checks.
     Ntlm,
     /// As `Open`, for those who have a Kerberos ticket for `service`, whose keys are in `keytab`.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only tests of Unix sign on by tickets"))]
     Kerberos { config: PathBuf, keytab: PathBuf, service: &'static str },
     /// As `Ntlm`, inside of SPNEGO.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only tests of Unix sign on by tickets"))]
     SpnegoNtlm,
 }
 

@@ -1,0 +1,41 @@
+//! Abilities of Windows that Wine lacks. A test that needs one is skipped there, and runs on Windows itself.
+
+use std::{fs, io::Read as _, net};
+
+use super::process::report_skip;
+
+/// Returns whether commands find every proxy that runs, and reports a skip if not. Wine can't list named pipes, so commands
+/// find only a proxy that they name by its first address.
+pub(crate) fn finds_proxies_or_skip() -> bool {
+    let finds = finds_proxies();
+    if !finds {
+        report_skip("this system can't list named pipes");
+    }
+    finds
+}
+
+pub(super) fn finds_proxies() -> bool {
+    !cfg!(windows) || fs::read_dir(r"\\.\pipe\").is_ok_and(|mut pipes| pipes.next().is_some())
+}
+
+/// Returns whether a program can reset its connections, and reports a skip if not.
+pub(crate) fn resets_or_skip() -> bool {
+    let resets = resets();
+    if !resets {
+        report_skip("this system ends connections instead of resetting them");
+    }
+    resets
+}
+
+/// Returns whether a program can reset its connections. Wine ends both directions of a socket before it closes it.
+pub(crate) fn resets() -> bool {
+    if !cfg!(windows) {
+        return true;
+    }
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(socket);
+    client.read(&mut [0]).is_err()
+}
