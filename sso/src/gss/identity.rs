@@ -65,7 +65,12 @@ impl ChosenCredential {
 fn check_default_cache(library: &'static GssLibrary) -> Result<(), GssFailure> {
     let set = std::env::var("KRB5CCNAME").ok().filter(|name| !name.is_empty());
     let name = set.or_else(|| library.kerberos.as_ref()?.default_cache_name());
-    let Some(name) = name.filter(|name| file_of(name).is_some_and(Path::exists)) else {
+    // A file that can't even be looked at is one of another user.
+    let may_exist = |path: &Path| {
+        let found = std::fs::symlink_metadata(path);
+        !found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    let Some(name) = name.filter(|name| file_of(name).is_some_and(may_exist)) else {
         return Ok(());
     };
     let store = AcquireFrom(&[("ccache", name.as_str())]);
