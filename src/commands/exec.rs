@@ -108,7 +108,13 @@ fn preferences(
     let is_asked = flags.session.is_some() || flags.country.is_some();
     let takes_wish = settings.takes_preferences() || (is_asked && settings.may_take_preferences());
     if !takes_wish {
-        return if is_asked { Err(NO_SAY.to_owned()) } else { Ok(None) };
+        let why = match settings.is_choice_of_running() {
+            true => format!(
+                "{NO_SAY}. The running proxy says so; `mooltiroute status` shows if it rejected an edit of its files"
+            ),
+            false => NO_SAY.to_owned(),
+        };
+        return if is_asked { Err(why) } else { Ok(None) };
     }
     if !is_asked && settings.some_chain_refuses_preferences() {
         return Ok(None);
