@@ -175,10 +175,15 @@ impl Meaning {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.said)?;
-        let login = self.login.map(|SentLogin { scheme, was_asked_for }| match was_asked_for {
-            true => format!("after a login by {scheme}"),
-            false => format!("the request had credentials by {scheme}, which it had not asked for"),
-        });
+        let login =
+            self.login.and_then(|SentLogin { scheme, was_asked_for }| match was_asked_for {
+                true => Some(format!("after a login by {scheme}")),
+                // Only a refusal of the request may be about them, in place of the target.
+                false if self.meaning == Meaning::Policy => Some(format!(
+                    "the request had credentials by {scheme}, which it had not asked for"
+                )),
+                false => None,
+            });
         let notes: Vec<_> =
             [self.detail.as_deref(), login.as_deref()].into_iter().flatten().collect();
         if !notes.is_empty() {

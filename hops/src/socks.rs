@@ -56,6 +56,9 @@ pub async fn connect(
             AuthMethod::None => CREDENTIALS_NEEDED.into(),
             AuthMethod::UserPassword => "takes no password".into(),
         });
+        if method == AuthMethod::UserPassword {
+            refusal.advice = Some(TAKES_NO_LOGIN.to_owned());
+        }
         return Err(refusal.into());
     }
     if let Some(credentials) = credentials {
@@ -108,6 +111,8 @@ async fn receive<T>(
 
 /// More than the longest answer has.
 const READ_BYTES: usize = 512;
+
+const TAKES_NO_LOGIN: &str = "It takes no login, and may know its clients by their addresses: remove the username and the password.";
 
 #[cfg(test)]
 mod tests {

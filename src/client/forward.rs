@@ -279,11 +279,12 @@ async fn pass(
     passed.opening.sent += sent;
     passed.opening.received += received;
     let is_passed_on = matches!(ending, Ending::Whole { .. }) && upstream.end.hop.is_some();
-    if is_passed_on && may_be_a_hops_own(passed.opening.status) {
+    // Some proxies answer 401 in place of 407, as many targets do. It does not count against the hop.
+    let status = passed.opening.status;
+    if is_passed_on && (may_be_a_hops_own(status) || status == 401) {
         let hop = plan.name_of(upstream);
         passed.reason = Some(format!(
-            "the {} is from the target or from hop `{hop}`: over plain http they look the same",
-            passed.opening.status
+            "the {status} is from the target or from hop `{hop}`: over plain http they look the same"
         ));
     }
     if let Hearing::Abandoned { waited, .. } = hearing {

@@ -136,7 +136,7 @@ pub(super) fn silent_at_tls(stage: &Stage) -> String {
 
 /// Advice for a hop that closed the connection instead of answering.
 pub(super) fn hung_up(stage: &Stage) -> String {
-    let tls = perhaps_tls(stage);
+    let protocol = perhaps_other_protocol(stage);
     // Many proxies have no answer for a stop that they can't reach.
     let unreached = match (next_address(stage), stage.step) {
         (Some(check), _) => {
@@ -148,17 +148,24 @@ pub(super) fn hung_up(stage: &Stage) -> String {
         (None, _) => String::new(),
     };
     format!(
-        "It hung up instead of answering.{tls}{unreached} If it never answers, check {}, and look at its log.",
+        "It hung up instead of answering.{protocol}{unreached} If it never answers, check {}, and look at its log.",
         place(stage)
     )
 }
 
-/// Says what to write if the hop hung up because its port speaks TLS.
-fn perhaps_tls(stage: &Stage) -> String {
+/// Says what to write if the hop hung up because its port speaks TLS or SOCKS5.
+fn perhaps_other_protocol(stage: &Stage) -> String {
     let can_be_said = stage.listed().is_some() || stage.settings.has_tls_key;
-    match can_be_said && !stage.is_secure {
-        true => format!(" This port may speak TLS: then {}.", write(stage, Wanted::Tls)),
-        false => String::new(),
+    if !can_be_said || stage.is_secure {
+        return String::new();
+    }
+    let tls = write(stage, Wanted::Tls);
+    match stage.settings.is_socks {
+        true => format!(" This port may speak TLS: then {tls}."),
+        false => {
+            let socks = write(stage, Wanted::Socks5);
+            format!(" This port may speak TLS: then {tls}. Or SOCKS5: then {socks}.")
+        }
     }
 }
 
@@ -173,9 +180,9 @@ pub(super) fn cut_plain_request(stage: &Stage) -> String {
         }
         port => format!(" If `{stop}` speaks TLS at port {port}, write `https://` in the URL."),
     };
-    let tls = perhaps_tls(stage);
+    let protocol = perhaps_other_protocol(stage);
     format!(
-        "It hung up instead of answering.{tls} Or it may have passed on a failure of `{stop}`.{https} If it never answers, check {}, \
+        "It hung up instead of answering.{protocol} Or it may have passed on a failure of `{stop}`.{https} If it never answers, check {}, \
          and look at its log.",
         place(stage)
     )
@@ -307,8 +314,13 @@ fn file_of(given: &GivenAuthorities) -> String {
 
 /// Advice for a hop with which TLS failed.
 pub(super) fn tls_failed(stage: &Stage) -> String {
-    let write = write(stage, Wanted::NoTls);
-    format!("Check whether it speaks TLS at all; if not, {write}.")
+    let (plain, socks) = (write(stage, Wanted::NoTls), write(stage, Wanted::Socks5));
+    match stage.settings.is_socks {
+        true => format!("Check whether it speaks TLS at all; if not, {plain}."),
+        false => format!(
+            "Check whether it speaks TLS at all; if not, {plain}, or, for a SOCKS5 proxy, {socks}."
+        ),
+    }
 }
 
 /// Returns whether the hop asks for credentials only by schemes other than Basic.

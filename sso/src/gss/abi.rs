@@ -112,6 +112,12 @@ pub(super) const CONTINUE_NEEDED: Status = 1;
 /// The bits of a major status that say that a call failed.
 pub(super) const ERROR_BITS: Status = 0xFFFF_0000;
 
+/// `krb5_context`, `krb5_init_context`, `krb5_free_context` and `krb5_cc_default_name` of the library of Kerberos itself.
+/// MIT and Heimdal agree in them.
+pub(super) type KerberosInit = unsafe extern "C" fn(*mut Handle) -> i32;
+pub(super) type KerberosFree = unsafe extern "C" fn(Handle);
+pub(super) type DefaultCacheName = unsafe extern "C" fn(Handle) -> *const std::ffi::c_char;
+
 /// The functions, with the types of RFC 2744 and of MIT's extensions.
 pub(super) type ImportName =
     unsafe extern "C" fn(*mut Status, *mut RawBuffer, *mut RawOid, *mut Handle) -> Status;

@@ -1,6 +1,6 @@
 //! Credentials of a user.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use super::{
     credential::{AcquireFrom, GssCredential, memory_cache},
@@ -8,7 +8,7 @@ use super::{
     library::GssLibrary,
     name::GssName,
 };
-use crate::{Credentials, Identity, SsoError, Ticket, Words};
+use crate::{Credentials, Identity, Reason, SsoError, Ticket, Words};
 
 /// The credential of one authentication.
 #[derive(Debug)]
@@ -28,10 +28,14 @@ impl ChosenCredential {
         credentials: &Credentials,
     ) -> Result<Self, GssFailure> {
         match credentials {
-            Credentials::LoggedIn { principal: None } => Ok(Self::Default),
+            Credentials::LoggedIn { principal: None } => {
+                check_default_cache(library)?;
+                Ok(Self::Default)
+            }
             // A collection of caches can hold the tickets of several users. The name chooses among them.
             Credentials::LoggedIn { principal: Some(principal) } => {
                 let name = GssName::principal(library, principal)?;
+                check_default_cache(library)?;
                 GssCredential::acquire(library, Some(&name)).map(Self::Own)
             }
             Credentials::Ccache { name, principal } => {
@@ -51,6 +55,35 @@ impl ChosenCredential {
             }
             Credentials::Password { .. } => Ok(Self::Kept),
         }
+    }
+}
+
+/// Refuses a default cache whose file can't be read.
+///
+/// MIT Kerberos 1.20 looks through all caches for a ticket, and crashes at a file without a principal, such as an empty one
+/// or that of another user. It reads the same file without a crash if that is named, so it is asked for it by name first.
+fn check_default_cache(library: &'static GssLibrary) -> Result<(), GssFailure> {
+    let set = std::env::var("KRB5CCNAME").ok().filter(|name| !name.is_empty());
+    let name = set.or_else(|| library.kerberos.as_ref()?.default_cache_name());
+    let Some(name) = name.filter(|name| file_of(name).is_some_and(Path::exists)) else {
+        return Ok(());
+    };
+    let store = AcquireFrom(&[("ccache", name.as_str())]);
+    match GssCredential::acquire_from(library, None, store) {
+        // Whether a ticket in it will do is for the library to decide: there may be a keytab too, or another mechanism.
+        Err(failure) if failure.reason() == Reason::BadCache => Err(failure),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Returns the path of a cache that is a file.
+fn file_of(cache: &str) -> Option<&Path> {
+    match cache.split_once(':') {
+        Some(("FILE", path)) => Some(Path::new(path)),
+        // Without a type it is a file, whose path may have a `:` too.
+        _ if cache.starts_with('/') => Some(Path::new(cache)),
+        Some(_) => None,
+        None => Some(Path::new(cache)),
     }
 }
 

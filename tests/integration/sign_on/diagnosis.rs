@@ -20,11 +20,15 @@ async fn each_reason_without_a_token_has_its_sentence() {
     let closed = company.kdc.config_with_port(free_port());
     let config = company.kdc.shown("krb5.conf");
     let (cache, none) = (company.kdc.cache("cache"), company.kdc.cache("none"));
+    // The library crashes at such a file unless it is asked for it by name.
+    let empty = company.kdc.cache("empty");
+    std::fs::write(company.kdc.shown("empty"), "").unwrap();
     let login =
         |user: &str, password: &str| format!(", username: {user}, password: {password}{SPN}");
     let other = ", kerberos: { spn: HTTP/alias.corp.test }".to_owned();
     for (settings, config, cache, summary, words) in [
         (SPN.to_owned(), &config, &none, "no Kerberos ticket", &*none),
+        (SPN.to_owned(), &config, &empty, "unusable cache of Kerberos tickets", &*empty),
         (other, &config, &cache, "service name unknown to the domain", "alias.corp.test"),
         (SPN.to_owned(), &closed, &cache, "no answer of the domain controller", "Check"),
         (login("alice", "wrong-word"), &config, &none, "wrong password", "(username)"),

@@ -49,6 +49,12 @@ impl Diagnosis {
             (Reason::BadCache, Some(_)) => format!(
                 "Make it with {kinit}, or correct `ccache` of this hop. The user that runs Mooltiroute must be its owner."
             ),
+            // Kerberos takes the realm from the name of the host, or from `domain_realm`.
+            (Reason::ForeignRealm, _) if !sign_on.service().contains('@') => {
+                "`spn` names no realm, so Kerberos took one that fits the name of the host: correct that name, add the realm, \
+                 as in `HTTP/NAME@REALM`, or map the domain below `[domain_realm]` in krb5.conf."
+                    .to_owned()
+            }
             _ => self.advice.replace("`kinit`", &kinit),
         }
     }

@@ -54,8 +54,6 @@ pub(super) enum InvalidLine {
     Address(InvalidAuthority),
     Scheme,
     Socks4,
-    /// A URL with the login behind the address.
-    UrlLogin,
     /// The login is behind the address, although there is an `@` between them.
     AddressBeforeAt,
     Form(OtherForm),
@@ -292,7 +290,9 @@ fn parse_url(scheme: &str, rest: &str) -> Result<ListedProxy, InvalidLine> {
     let Some((login, address)) = rest.rsplit_once('@') else {
         // Providers' lists have the login behind the address, and people put a scheme before it.
         return match by_colons(rest) {
-            Some(Ok(_)) if !has_bare_ipv6(rest) => Err(InvalidLine::UrlLogin),
+            Some(Ok(found)) if !has_bare_ipv6(rest) => {
+                Ok(ListedProxy { scheme: Some(scheme), ..found })
+            }
             _ => proxy(Some(scheme), rest, None),
         };
     };
@@ -388,6 +388,8 @@ mod tests {
         check("u:p@q@a.example:80", Ok(("a.example:80", "u|p@q")));
         check("u:p:q@[::1]:80", Ok(("[::1]:80", "u|p:q")));
         check("HTTPS://u%3a:%70@a.example:80/", Ok(("a.example:80", "u:|p")));
+        // The form of many lists, with the scheme that a message asks for.
+        check("socks5://1.2.3.4:80:u:p%40", Ok(("1.2.3.4:80", "u|p%40")));
         check("socks5h://a.example:1080", Ok(("a.example:1080", "")));
         assert_eq!(parse_line("  "), None);
         assert_eq!(parse_line(" # 1.2.3.4:80"), None);
@@ -426,7 +428,6 @@ mod tests {
         check("u@a.example:80", Err(L::Login));
         check("a:80:u:p@b:90", Err(L::Ambiguous));
         check("ftp://a:80", Err(L::Scheme));
-        check("socks5://1.2.3.4:80:u:p", Err(L::UrlLogin));
         check("http://u:p@127.0.0.1:80/path?x=1", Err(L::Path));
         check("http://a:80?x", Err(L::Path));
         check("socks5://a:80/#x", Err(L::Path));

@@ -69,7 +69,6 @@ impl InvalidLine {
                 return "an IPv6 address is written in brackets, as in `[::1]:1080`".into();
             }
             Self::Address(invalid) => return invalid.to_string().into(),
-            Self::UrlLogin => return format!("in a URL the login comes first: write {url}").into(),
             Self::AddressBeforeAt => {
                 let with = if form.is_url { url } else { "`USER:PASSWORD@HOST:PORT`".to_owned() };
                 return format!(
@@ -163,7 +162,7 @@ mod tests {
         assert_eq!(told("a:80/x", socks5), format!("{path}`HOST:PORT`"));
         assert!(told("a:80:u:p@b:90", https).ends_with("`https://USER:PASSWORD@HOST:PORT`"));
         assert!(told("a:80:u:p@b:90", socks5).ends_with("`socks5://USER:PASSWORD@HOST:PORT`"));
-        assert!(told("http://a:80:u:p", socks5).ends_with("`http://USER:PASSWORD@HOST:PORT`"));
+        assert!(told("http://u@a:80", socks5).contains("`http://USER:PASSWORD@HOST:PORT`"));
         assert!(told("socks5://a.test", http).ends_with("write `socks5://HOST:PORT`"));
         assert!(told("a.test", socks5).ends_with("write `HOST:PORT`"));
         let doubt = LineDoubt::LongPassword.in_words(LineForm::of("", socks5)).into_owned();

@@ -19,7 +19,7 @@ pub(super) fn below(key: &str) -> &'static [OtherKeys] {
 pub(super) const ALL: [&[OtherKeys]; 4] = [&HOP, &BUDGET, &KERBEROS, &MEMBERS_FROM];
 
 /// Keys of a hop that belong below another one, or to another kind.
-pub(super) const HOP: [OtherKeys; 32] = [
+pub(super) const HOP: [OtherKeys; 33] = [
     keys(COMMANDS, NO_COMMAND).beside("password_file"),
     keys(COMMANDS, NO_COMMAND_FOR_PASS).beside("pass"),
     keys(&["password_file", "passwd_file", "secret_file"], "write `pass_file: FILE`").beside("pass"),
@@ -92,6 +92,12 @@ pub(super) const HOP: [OtherKeys; 32] = [
         "write `username: NAME` and `password: \"${PASSWORD}\"`",
     )
     .beside("username"),
+    keys(
+        &["username", "user", "password", "pass", "password_file", "auth", "kerberos", "nt_hash"],
+        "it belongs to the hop of the proxy that the PAC file chooses: write it there, as in `{ kind: http-connect, address: \"HOST:PORT\", \
+         auth: ntlm, username: NAME, … }`, and name that hop here, as in `hops: { \"*\": NAME }`",
+    )
+    .beside("otherwise"),
     keys(
         &["address", "uri", "pac"],
         "write `url: URL`, the address of the PAC file, or `file: FILE`",
