@@ -9,6 +9,7 @@ use std::{
     io,
     path::Path,
     process::{self, ExitCode},
+    time::Duration,
 };
 
 use mooltiroute_hops::{Preferences, Registry};
@@ -85,6 +86,13 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
             ExitCode::from(status)
         }
     }
+}
+
+/// Returns a note if the Node.js on the search path ignores the variables that `env` prints.
+///
+/// A slow one is waited for only if `is_interactive`, since nobody may read the note otherwise.
+pub(super) fn note_on_node(is_interactive: bool) -> Option<String> {
+    bypasses::note_on_node(if is_interactive { bypasses::PATIENCE } else { SHORT_PATIENCE })
 }
 
 /// Returns the first word of a command line that was quoted as a whole. The rest may have credentials in it.
@@ -189,6 +197,8 @@ fn execute(mut command: process::Command) -> io::Result<ExitCode> {
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
+/// How long Node.js may take to say its version if nobody may read what follows from it.
+const SHORT_PATIENCE: Duration = Duration::from_millis(500);
 /// The exit status of shells for a command that does not exist.
 const NOT_FOUND: u8 = 127;
 /// The number of Windows for a name that no file can have.
