@@ -19,7 +19,7 @@ use mooltiroute_hops::kinds;
 
 #[test]
 fn every_valid_configuration_says_what_it_means() {
-    compare("valid", Verdict::Valid, 91);
+    compare("valid", Verdict::Valid, 93);
 }
 
 #[test]
@@ -61,6 +61,7 @@ fn answer(folder: &Path, path: &Path) -> (Verdict, String) {
             "PORT" => Some("3128".into()),
             "EMPTY" => Some("".into()),
             "QUOTED" => Some("\"joe\"".into()),
+            "ENCODED" => Some(format!("{CANARY}%40%3a").into()),
             "PAIR" => Some(format!("joe:{CANARY}").into()),
             "RETURN" => Some(format!("{CANARY}\r").into()),
             _ => None,

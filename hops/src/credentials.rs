@@ -166,7 +166,31 @@ pub fn doubtful(text: &str) -> Option<&'static str> {
             "begins or ends with a blank, which is sent as a part of it; remove it if it is not meant",
         );
     }
-    None
+    is_encoded_for_url(text).then_some(
+        "is encoded as in a URL, and is sent as it is: in a URL `%40` stands for `@`, here it does not; if that is not meant, \
+         write the characters themselves",
+    )
+}
+
+/// Returns whether `text` was probably copied from a URL: it has percent-encoded characters (RFC 3986 section 2.1) that a
+/// credential must have so there, and none of these characters as itself.
+pub fn is_encoded_for_url(text: &str) -> bool {
+    const ENCODED: &[u8] = b"#$%&/:;=?@ !";
+    let mut has_encoded = false;
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let digits = digits.filter(|two| two.bytes().all(|one| one.is_ascii_hexdigit()));
+        match digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(byte) if *first == b'%' => {
+                has_encoded |= ENCODED.contains(&byte);
+                rest = &after[2..];
+            }
+            _ if ENCODED.contains(first) => return false,
+            _ => rest = after,
+        }
+    }
+    has_encoded
 }
 
 #[cfg(test)]
@@ -186,11 +210,35 @@ mod tests {
 
     #[test]
     fn traces_of_files_and_shells_are_doubtful_and_other_passwords_are_not() {
-        for text in ["\u{feff}x", "x\r", "\"x\"", "'x'", " x", "x ", "x\t"] {
+        for text in ["\u{feff}x", "x\r", "\"x\"", "'x'", " x", "x ", "x\t", "x%40"] {
             assert!(doubtful(text).is_some(), "{text:?}");
         }
         for text in ["x", "a b", "it's", "'", "\"", "", "'a\"", "a'"] {
             assert_eq!(doubtful(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_from_urls_are_told_from_others() {
+        for text in ["p%40ss", "%23", "a%2Fb%3a", "100%25", "%C3%A4%40", "x%20y"] {
+            assert!(is_encoded_for_url(text), "{text}");
+        }
+        // A character that a URL would not have as itself, an encoded letter alone, and no code at all.
+        for text in [
+            "p%40s@",
+            "a:%40",
+            "%41",
+            "%C3%A4",
+            "50%",
+            "%4",
+            "%%40",
+            "%zz",
+            "%+4",
+            "%\u{e9}40",
+            "x",
+            "",
+        ] {
+            assert!(!is_encoded_for_url(text), "{text}");
         }
     }
 

@@ -123,6 +123,8 @@ impl Ask<'_> {
         let preferences = preferences.inspect_err(|denial| asker.log(denial, shared))?;
         if self.has_unused_preferences(way, generation) {
             asker.log_unused(way.chain.name(), shared);
+        } else if self.has_username_of_provider(way, generation) {
+            asker.log_username_of_provider(way.chain.name(), shared);
         }
         if let Some(country) = preferences.country_in_session() {
             asker.log_country_in_session(country, shared);
@@ -192,6 +194,15 @@ impl Ask<'_> {
             && stated.is_some_and(|text| text.parse::<Preferences>().is_ok())
     }
 
+    /// Returns whether the client's username asks for a session or a country as providers write it, and no hop on its way
+    /// takes either.
+    fn has_username_of_provider(&self, way: Way<'_>, generation: &Generation) -> bool {
+        let stated = self.admitted.preferences.as_deref();
+        !way.chain.takes_preferences()
+            && generation.auth.is_none()
+            && stated.is_some_and(is_of_provider)
+    }
+
     /// Reads the preferences that the client states, if it states any.
     fn stated_preferences(
         &self,
@@ -239,6 +250,19 @@ impl Asker<'_> {
         }
     }
 
+    /// Logs that a username in a provider's form has no effect. It may be that of an account, so it is not shown.
+    fn log_username_of_provider(&self, chain: &str, shared: &Shared) {
+        let Self { peer: client, target, .. } = self;
+        if let Some(skipped) = shared.denials().note(ClientLine::UsernameOfProvider) {
+            let reason = format!(
+                "it looks like the username of an account at a provider, which is not passed on. Write the account into a hop \
+                 of chain `{chain}`, of `kind: webshare` or `kind: rotating`; with `sessions: by-client` there, clients choose \
+                 by usernames such as `session-NAME,country-us`"
+            );
+            warn!(%client, %target, reason, skipped, "the client's username has no effect");
+        }
+    }
+
     /// Logs that the client sent an address, to which routes by name don't apply. It may have looked up the name itself.
     fn log_address(&self, way: Way<'_>, shared: &Shared) {
         let Self { peer: client, protocol, target } = self;
@@ -281,6 +305,13 @@ impl Asker<'_> {
     }
 }
 
+/// Returns whether `username` has a session or a country in it as the usernames of providers do.
+fn is_of_provider(username: &str) -> bool {
+    const PARTS: [&str; 4] = ["-session-", "-sessid-", "-country-", "-cc-"];
+    let username = username.to_ascii_lowercase();
+    PARTS.iter().any(|part| username.contains(part)) || username.ends_with("-rotate")
+}
+
 /// Returns what to do if a client looks up names itself.
 fn address_advice(protocol: Protocol) -> &'static str {
     match protocol {
@@ -320,6 +351,29 @@ impl From<Denial> for Reply {
             }
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
             Denial::Unsettled(target) => Self::unsettled(&target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usernames_of_providers_are_told_from_others() {
+        for username in [
+            "acct-session-1",
+            "acct-country-us",
+            "customer-joe-cc-US-sessid-a1",
+            "ACCT-Country-DE-session-7",
+            "acct-rotate",
+        ] {
+            assert!(is_of_provider(username), "{username}");
+        }
+        for username in
+            ["joe", "", "session-a", "country-us", "acct-rotate-1", "acc-country", "rotate"]
+        {
+            assert!(!is_of_provider(username), "{username}");
         }
     }
 }

@@ -5,7 +5,11 @@ pub(super) mod bypass;
 pub(super) mod settings;
 mod shell;
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use mooltiroute_hops::Registry;
 
@@ -13,7 +17,7 @@ use self::{
     settings::{ClientSettings, ClientUser, SWITCHES, VARIABLES},
     shell::quoted_assignment,
 };
-use super::{Verdict, complain, running};
+use super::{Verdict, complain, exec, running};
 use crate::{
     cli::{self, Shell},
     config::Environment,
@@ -67,6 +71,9 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
         ));
     }
     if let Some(note) = note_on_no_proxy(&settings, environment) {
+        complain(&note);
+    }
+    if let Some(note) = exec::note_on_node(io::stderr().is_terminal()) {
         complain(&note);
     }
     let user = ClientUser { preferences: None, shows_credentials: flags.with_credentials };

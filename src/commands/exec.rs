@@ -9,6 +9,7 @@ use std::{
     io,
     path::Path,
     process::{self, ExitCode},
+    time::Duration,
 };
 
 use mooltiroute_hops::{Preferences, Registry};
@@ -87,6 +88,13 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
     }
 }
 
+/// Returns a note if the Node.js on the search path ignores the variables that `env` prints.
+///
+/// A slow one is waited for only if `is_interactive`, since nobody may read the note otherwise.
+pub(super) fn note_on_node(is_interactive: bool) -> Option<String> {
+    bypasses::note_on_node(if is_interactive { bypasses::PATIENCE } else { SHORT_PATIENCE })
+}
+
 /// Returns the first word of a command line that was quoted as a whole. The rest may have credentials in it.
 fn first_of_several_words<'a>(program: &'a OsStr, arguments: &[OsString]) -> Option<&'a str> {
     let (word, _) = program.to_str()?.trim().split_once(char::is_whitespace)?;
@@ -108,7 +116,13 @@ fn preferences(
     let is_asked = flags.session.is_some() || flags.country.is_some();
     let takes_wish = settings.takes_preferences() || (is_asked && settings.may_take_preferences());
     if !takes_wish {
-        return if is_asked { Err(NO_SAY.to_owned()) } else { Ok(None) };
+        let why = match settings.is_choice_of_running() {
+            true => format!(
+                "{NO_SAY}. The running proxy says so; `mooltiroute status` shows if it rejected an edit of its files"
+            ),
+            false => NO_SAY.to_owned(),
+        };
+        return if is_asked { Err(why) } else { Ok(None) };
     }
     if !is_asked && settings.some_chain_refuses_preferences() {
         return Ok(None);
@@ -183,6 +197,8 @@ fn execute(mut command: process::Command) -> io::Result<ExitCode> {
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
+/// How long Node.js may take to say its version if nobody may read what follows from it.
+const SHORT_PATIENCE: Duration = Duration::from_millis(500);
 /// The exit status of shells for a command that does not exist.
 const NOT_FOUND: u8 = 127;
 /// The number of Windows for a name that no file can have.

@@ -132,6 +132,11 @@ impl Api {
         Self { identity, loader, shared, orders, listening }
     }
 
+    /// Notes in the status that no command can ask this, for the reason `error`.
+    pub(super) fn note_socket_error(&self, error: String) {
+        self.shared.note_control_socket_error(error);
+    }
+
     /// Does what `call` asks for, and returns the answer as JSON.
     ///
     /// Answers that may be long are made on another thread, so that they delay no traffic.

@@ -25,6 +25,11 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::config::Environment;
 
+/// The advice to an operator whose proxy can't make its socket.
+pub(crate) const NO_SOCKET_ADVICE: &str = "set XDG_RUNTIME_DIR to a directory that the user of the proxy can write, for the proxy and for these commands, and \
+     restart the proxy; in a unit of systemd write `RuntimeDirectory=mooltiroute`, `RuntimeDirectoryMode=0700` and \
+     `Environment=XDG_RUNTIME_DIR=/run/mooltiroute`";
+
 /// A connection of a client that runs as the same user.
 pub(crate) type AcceptedCaller = UnixStream;
 /// A connection of a command to a proxy, which blocks.

@@ -17,6 +17,10 @@ use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
 
 use crate::config::Environment;
 
+/// The advice to an operator whose proxy can't make its pipe.
+pub(crate) const NO_SOCKET_ADVICE: &str =
+    "restart the proxy; if the pipe can't be made again, another program may have one of this name";
+
 /// A connection of a client.
 pub(crate) type AcceptedCaller = NamedPipeServer;
 /// A connection of a command to a proxy, which blocks.

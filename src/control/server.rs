@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{
     api::Api,
     door,
-    endpoint::{Endpoint, directories},
+    endpoint::{Endpoint, NO_SOCKET_ADVICE, directories},
 };
 use crate::config::Environment;
 
@@ -30,7 +30,9 @@ impl ControlServer {
         let directories = directories(environment);
         let endpoint = Endpoint::bind(&directories, &socket_name(listening))
             .inspect_err(|error| {
-                warn!(%error, "no control socket; ps, top, kill and reload can't reach this proxy");
+                let advice = NO_SOCKET_ADVICE;
+                warn!(%error, advice, "no control socket; ps, top, kill and reload can't reach this proxy");
+                api.note_socket_error(error.to_string());
             })
             .ok()?;
         info!(path = %endpoint.path().display(), "control socket");

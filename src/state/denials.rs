@@ -41,6 +41,8 @@ pub(crate) enum ClientLine {
     Refused(Protocol, RefusalReason),
     /// A client names a session or a country, and no hop on its way takes one.
     UnusedPreferences,
+    /// A client has a username in the form of a provider, and no hop on its way lets clients choose.
+    UsernameOfProvider,
     /// A client names a session with a country in its name.
     CountryInSession,
     /// A client names no session, and this hop has `sessions: by-client`.

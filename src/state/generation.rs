@@ -204,8 +204,12 @@ impl Generation {
 
     /// Whether a chain that a route leads to refuses clients that name no session.
     pub(crate) fn requires_session(&self) -> bool {
-        let mut led_to = self.routes.iter().filter_map(|chain| self.chains.get(*chain));
-        led_to.any(|chain| chain.requires_session())
+        self.chains_led_to().any(|chain| chain.requires_session())
+    }
+
+    /// Returns the chains that a route leads to, in the order of the routes. Other chains are out of reach for clients.
+    pub(crate) fn chains_led_to(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        self.routes.iter().filter_map(|chain| self.chains.get(*chain))
     }
 
     /// Returns whether a request may have to wait before it begins, for a condition of the network or a document.

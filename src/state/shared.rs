@@ -3,7 +3,7 @@
 use std::{
     hash::Hash,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     rejection: ArcSwapOption<Rejection>,
     went_direct: ArcSwapOption<WentDirect>,
     denials: Denials,
+    control_socket_error: OnceLock<String>,
 }
 
 /// The start of this proxy: its time, and the source of its configuration.
@@ -135,6 +136,7 @@ impl Shared {
             rejection: ArcSwapOption::empty(),
             went_direct: ArcSwapOption::empty(),
             denials: Denials::default(),
+            control_socket_error: OnceLock::new(),
         })
     }
 
@@ -168,6 +170,17 @@ impl Shared {
         }
         // Boxed, so that requests that depend on nothing don't keep room for it.
         Box::pin(self.live.prepared(query, generation)).await
+    }
+
+    /// Notes that there is no control socket, for the reason `error`.
+    pub(crate) fn note_control_socket_error(&self, error: String) {
+        // It is tried once, when the proxy starts.
+        let _ = self.control_socket_error.set(error);
+    }
+
+    /// Returns the reason why there is no control socket, if there is none.
+    pub(crate) fn control_socket_error(&self) -> Option<&str> {
+        self.control_socket_error.get().map(String::as_str)
     }
 
     /// The lines that clients caused, of which only some are logged.

@@ -230,6 +230,34 @@ async fn a_session_that_no_hop_takes_is_in_the_log_once() {
 }
 
 #[tokio::test]
+async fn the_username_of_an_account_at_a_provider_is_noticed_and_not_shown() {
+    for username in
+        ["acct9-session-1", "acct9-country-us", "acct9-sessid-a1", "acct9-cc-US", "acct9-rotate"]
+    {
+        let proxy = Proxy::start("chains: { default: [] }\n").await;
+        let request = format!(
+            "GET http://127.0.0.1:{}/ HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\
+             Proxy-Authorization: Basic {}\r\n\r\n",
+            free_port(),
+            STANDARD.encode(format!("{username}:hunter2"))
+        );
+        for _ in 0..3 {
+            exchange(proxy.address(), request.as_bytes()).await;
+        }
+        let line = proxy.event("the client's username has no effect").await;
+        assert!(line.field("reason").contains("`sessions: by-client`"), "{line:?}");
+        let shown = format!("{:?}", proxy.events());
+        assert!(!shown.contains("acct9") && !shown.contains("hunter2"), "{shown}");
+        assert_eq!(shown.matches("the client's username has no effect").count(), 1, "{shown}");
+    }
+    // By SOCKS5 too, whose answer has no words.
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let login = b"\x05\x01\x02\x01\x0eacct-session-1\x01x\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x01";
+    exchange(proxy.address(), login).await;
+    proxy.event("the client's username has no effect").await;
+}
+
+#[tokio::test]
 async fn refusals_of_socks_clients_are_logged_once_in_a_while() {
     let proxy = Proxy::start(
         "server: { auth: { username: joe, password: right } }\nchains: { default: [] }\n",

@@ -263,6 +263,34 @@ fn exec_says_that_a_program_ignores_the_variables() {
     assert!(ssh.contains(&format!("nc -X connect -x 127.0.0.1:{port} %h %p")), "{ssh}");
 }
 
+#[cfg(unix)]
+#[test]
+fn env_says_that_the_node_on_the_path_ignores_the_variables() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (config, _) = at_a_known_port(ROUTES);
+    let node = config.path().join("node");
+    let said = |script: &str, flags: &[&str]| {
+        std::fs::write(&node, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&node, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        command.args(["env", "-c", path(&config), "--shell", "sh"]).args(flags);
+        command.env("PATH", format!("{}:/usr/bin:/bin", path(&config)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(!text(&output.stdout).contains("Node.js"), "{output:?}");
+        text(&output.stderr).to_owned()
+    };
+    let old = said("echo v20.20.2", &[]);
+    assert_eq!(old.matches("Node.js 20.20 ignores the proxy variables").count(), 1, "{old}");
+    assert!(!said("echo v24.1.0", &[]).contains("Node.js"));
+    assert!(!said("echo v20.20.2", &["--unset"]).contains("Node.js"));
+    // One that is slow does not hold up a script. `exec` keeps the pipe to this process alone.
+    let begun = std::time::Instant::now();
+    assert!(!said("exec sleep 60", &[]).contains("Node.js"));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30));
+}
+
 #[test]
 fn exec_explains_a_command_line_that_was_quoted_as_a_whole() {
     let (config, _) = at_a_known_port(ROUTES);

@@ -123,6 +123,47 @@ async fn env_and_exec_take_the_running_configuration_if_the_files_are_invalid() 
     assert_eq!((code, &*out), (Some(1), ""));
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn exec_asks_the_running_proxy_whether_clients_may_choose_if_its_files_were_rejected() {
+    let fixed = "hops: { exit: { kind: webshare, username: dev, password: word } }\n\
+                 chains: { default: [exit] }\n";
+    let show = ["--", "sh", "-c", "printf %s \"$http_proxy\""];
+    // The hop lacks its username, or has one whose variable is set nowhere.
+    for broken in [
+        "hops: { exit: { kind: rotating, address: \"p.test:1\", sessions: by-client } }\n",
+        "hops: { exit: { sessions: by-client, username: \"${NO_SUCH_VARIABLE}\" } }\n",
+    ] {
+        let proxy = Proxy::start(fixed).await;
+        let (address, path) = (proxy.address().to_string(), proxy.config().path().to_owned());
+        proxy.config().write("20-choice.yaml", broken);
+        proxy.event("config rejected").await;
+        for choice in [&[][..], &["--address", &address], &["-c", path.to_str().unwrap()]] {
+            for wish in [&["--session", "alice"], &["--country", "us"]] {
+                let asked = [&["exec"], choice, wish, &show[..]].concat();
+                let (code, out, error) = outcome(&proxy.command_for(&asked));
+                assert_eq!((code, &*out), (Some(1), ""), "{asked:?}: {error}");
+                assert!(error.contains("no hop in force lets its clients choose"), "{error}");
+                assert!(error.contains("The running proxy says so"), "{error}");
+            }
+            let (code, out, error) =
+                outcome(&proxy.command_for(&[&["exec"], choice, &show[..]].concat()));
+            assert_eq!((code, &*out), (Some(0), &*proxy.url()), "{error}");
+        }
+    }
+    // The reverse: the configuration in force has the choice, and the rejected one has taken it away.
+    let proxy = Proxy::start(&fixed.replace("word }", "word, sessions: by-client }")).await;
+    proxy.config().write(
+        "20-choice.yaml",
+        "hops: { exit: { sessions: fixed, username: \"${NO_SUCH_VARIABLE}\" } }\n",
+    );
+    proxy.event("config rejected").await;
+    let asked = [&["exec", "--session", "alice"], &show[..]].concat();
+    let (code, out, error) = outcome(&proxy.command_for(&asked));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.starts_with("http://session-alice:x@"), "{out}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_clients_are_not_taken_from_a_running_proxy() {
     let auth = "server: { auth: { username: joe, password: hunter2 } }\n";

@@ -49,6 +49,10 @@ pub(crate) struct StatusDocument {
     pub reloads: ReloadStatus,
     /// The addresses that it listens on.
     pub listeners: Vec<SocketAddr>,
+    /// Whether clients may name a session or a country to a hop of a chain that a route leads to.
+    pub takes_preferences: bool,
+    /// The reason why there is no control socket.
+    pub control_socket_error: Option<String>,
     /// Clients' connections.
     pub connections: ConnectionStatus,
     /// Requests that `server.auth` refused since the start.
@@ -112,6 +116,8 @@ impl StatusDocument {
                 rejected: metrics.reloads.rejected.load(Relaxed),
             },
             listeners: current.listening.clone(),
+            takes_preferences: current.chains_led_to().any(|chain| chain.takes_preferences()),
+            control_socket_error: shared.control_socket_error().map(str::to_owned),
             connections: ConnectionStatus {
                 open: shared.open(),
                 limit: current.limits.connections,

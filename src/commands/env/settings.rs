@@ -44,6 +44,8 @@ pub(in crate::commands) struct ClientSettings {
     requires_session: bool,
     /// Whether some hop could not be asked for that.
     may_take_preferences: bool,
+    /// Whether the running proxy said whether clients may choose, and not the files.
+    is_choice_of_running: bool,
     /// The chains without a hop that takes preferences. They refuse them only if the proxy has `server.auth`.
     chains_without_choice: Vec<Arc<str>>,
     /// Those of them that are only for hosts of `no_proxy`, which clients don't ask the proxy for.
@@ -105,13 +107,25 @@ impl ClientSettings {
         };
         let of_proxy = |control: Control, wanted: &[SocketAddr]| {
             let hides_hops = control.identity.has_hops_of_command_line;
+            // An earlier version of the program does not know this question.
+            let facts = control.get::<ClientFacts>("/v1/clients").ok();
             let view = match load(control.source()) {
                 Ok(view) => view,
-                Err(problems) => return Self::of_running(&control, &problems, wanted),
+                Err(problems) => {
+                    return Self::of_running(
+                        facts.ok_or_else(|| problems.clone())?,
+                        &problems,
+                        wanted,
+                    );
+                }
             };
             let settings = Self::at(&view, control.identity.listeners, wanted)?;
             let may_take_preferences = settings.may_take_preferences || hides_hops;
-            Ok(Self { may_take_preferences, ..settings })
+            let settings = Self { may_take_preferences, ..settings };
+            Ok(match facts {
+                Some(facts) => settings.with_choice_of(facts),
+                None => settings,
+            })
         };
         // The address that the user names is the one to print, if it is one of the listeners'.
         let wanted = choice.address.as_deref().map(running::addresses).transpose()?;
@@ -148,7 +162,19 @@ impl ClientSettings {
                 }
             }
         }
-        Self::at(&config?, status.map(|status| listeners(&status)).unwrap_or_default(), &wanted)
+        let listening = status.as_ref().map(listeners).unwrap_or_default();
+        let settings = Self::at(&config?, listening, &wanted)?;
+        // An earlier version of the program does not say so.
+        let takes_preferences = status.and_then(|status| status["takes_preferences"].as_bool());
+        Ok(match takes_preferences {
+            Some(takes_preferences) => Self {
+                takes_preferences,
+                may_take_preferences: false,
+                is_choice_of_running: true,
+                ..settings
+            },
+            None => settings,
+        })
     }
 
     /// Returns the settings for a proxy with `config` that listens on `listening`. If that is empty, the configuration
@@ -168,14 +194,12 @@ impl ClientSettings {
     /// Returns the settings that a proxy has in force whose files are invalid now, as `problems` says.
     ///
     /// # Errors
-    /// The proxy does not tell them.
+    /// The proxy has no port that clients can use.
     fn of_running(
-        control: &Control,
+        facts: ClientFacts,
         problems: &str,
         wanted: &[SocketAddr],
     ) -> Result<Self, String> {
-        // An earlier version of the program does not know this question.
-        let facts = control.get::<ClientFacts>("/v1/clients").map_err(|_| problems.to_owned())?;
         let ClientFacts { plain, over_tls, speaks_http, no_proxy, takes_preferences, .. } = facts;
         let requires_session = facts.requires_session;
         let leading = |listening: &[SocketAddr]| {
@@ -202,9 +226,23 @@ impl ClientSettings {
             takes_preferences,
             requires_session,
             may_take_preferences: false,
-            chains_without_choice: Vec::new(),
+            is_choice_of_running: true,
+            chains_without_choice: names(facts.chains_without_choice.unwrap_or_default()),
             bypassed_chains: Vec::new(),
         })
+    }
+
+    /// Takes from the running proxy whether clients may choose their session. The files may not be in force: the proxy may
+    /// have rejected them, or a command-line option may switch a hop.
+    fn with_choice_of(mut self, facts: ClientFacts) -> Self {
+        self.takes_preferences = facts.takes_preferences;
+        self.requires_session = facts.requires_session;
+        self.may_take_preferences = false;
+        self.is_choice_of_running = true;
+        if let Some(chains) = facts.chains_without_choice {
+            self.chains_without_choice = names(chains);
+        }
+        self
     }
 
     fn of_config(
@@ -299,6 +337,7 @@ impl ClientSettings {
             takes_preferences,
             requires_session,
             may_take_preferences,
+            is_choice_of_running: false,
             chains_without_choice,
             bypassed_chains,
         }
@@ -397,6 +436,11 @@ impl ClientSettings {
     /// Returns whether a hop may let clients choose their session, though none is known to do so.
     pub(in crate::commands) fn may_take_preferences(&self) -> bool {
         self.may_take_preferences
+    }
+
+    /// Returns whether the running proxy said whether clients may choose their session. Otherwise the files say so.
+    pub(in crate::commands) fn is_choice_of_running(&self) -> bool {
+        self.is_choice_of_running
     }
 
     /// Returns whether a hop lets clients choose their session.
@@ -507,6 +551,10 @@ fn kept_as(entry: &str, kept: &str) -> bool {
     entry.eq_ignore_ascii_case(kept) || is_below || network.is_ok_and(contains)
 }
 
+fn names(texts: BTreeSet<String>) -> Vec<Arc<str>> {
+    texts.into_iter().map(Arc::from).collect()
+}
+
 /// Returns the addresses that the running proxy says it listens on.
 fn listeners(status: &serde_json::Value) -> Vec<SocketAddr> {
     let listed = status["listeners"].as_array().into_iter().flatten();
@@ -559,6 +607,7 @@ mod tests {
             takes_preferences: true,
             requires_session: false,
             may_take_preferences: false,
+            is_choice_of_running: false,
             chains_without_choice: Vec::new(),
             bypassed_chains: Vec::new(),
         }

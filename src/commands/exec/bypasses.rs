@@ -25,15 +25,13 @@ pub(super) fn note(
     let name = Path::new(program).file_stem()?.to_str()?.to_ascii_lowercase();
     let address = settings.address();
     match &*name {
-        "node" | "nodejs" => node_note(&version_of(program)?),
-        "npx" | "tsx" | "ts-node" => node_note(&version_of(OsStr::new("node"))?),
+        "node" | "nodejs" => node_note(&version_of(program, PATIENCE)?),
+        "npx" | "tsx" | "ts-node" => note_on_node(PATIENCE),
         // The package managers themselves use the variables, unlike the scripts that they run.
         "npm" | "pnpm" | "yarn" => {
             let first = arguments.first()?.to_str()?;
             let runs = ["run", "run-script", "start", "test", "t", "exec", "x", "dlx"];
-            runs.contains(&first)
-                .then(|| version_of(OsStr::new("node")))?
-                .and_then(|version| node_note(&version))
+            runs.contains(&first).then(|| note_on_node(PATIENCE))?
         }
         "java" => {
             let variables = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"];
@@ -75,6 +73,12 @@ pub(super) fn note(
     }
 }
 
+/// Returns a note if the Node.js on the search path ignores the variables. One that does not say its version within `patience`
+/// gets none.
+pub(super) fn note_on_node(patience: Duration) -> Option<String> {
+    node_note(&version_of(OsStr::new("node"), patience)?)
+}
+
 /// Returns whether git reaches the repository at `text` by SSH: it is `ssh://…` or `user@host:path`.
 fn is_ssh_remote(text: &str) -> bool {
     let is_url =
@@ -103,8 +107,9 @@ fn node_note(version: &str) -> Option<String> {
     })
 }
 
-/// Asks `program` for its version. Returns `None` if it does not answer as Node.js does, or not soon.
-fn version_of(program: &OsStr) -> Option<String> {
+/// Asks `program` for its version. Returns `None` if it does not answer as Node.js does, or not within
+/// `patience`.
+fn version_of(program: &OsStr, patience: Duration) -> Option<String> {
     let mut child = Command::new(program)
         .arg("--version")
         .stdin(Stdio::null())
@@ -119,7 +124,7 @@ fn version_of(program: &OsStr) -> Option<String> {
         let mut text = String::new();
         let _ = sender.send(answer.read_to_string(&mut text).map(|_| text));
     });
-    let version = receiver.recv_timeout(PATIENCE);
+    let version = receiver.recv_timeout(patience);
     let _ = child.kill();
     let _ = child.wait();
     version.ok()?.ok()
@@ -136,7 +141,7 @@ fn mention(texts: impl IntoIterator<Item = OsString>, words: &[&str]) -> bool {
 }
 
 /// How long a program may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// Longer than any version.
 const VERSION_BYTES_MAX: u64 = 64;
 

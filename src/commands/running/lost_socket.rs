@@ -9,7 +9,7 @@ use crate::{
     config::Environment,
     control::{
         api::ProxyIdentity,
-        endpoint::{directories, path_of},
+        endpoint::{NO_SOCKET_ADVICE, directories, path_of},
         server::socket_name,
     },
 };
@@ -31,6 +31,12 @@ pub(super) fn describe(
     let address = listeners.first()?;
     if let Some(user) = owner::of_process(pid) {
         return Some(format!("a proxy answers at {address}: {}", belongs_to(pid, &user)));
+    }
+    if let Some(error) = status["control_socket_error"].as_str() {
+        return Some(format!(
+            "a proxy answers at {address} (process {pid}), but it could not make its control socket when it started: {error}. To \
+             give it one: {NO_SOCKET_ADVICE}"
+        ));
     }
     // The first directory is the one that a proxy takes if it can.
     let path = path_of(directories(environment).first()?, &socket_name(&listeners));

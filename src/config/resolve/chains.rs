@@ -109,7 +109,9 @@ impl Resolver<'_> {
             let path = path.clone();
             self.warnings.push(self.tree.problem(&path, Part::Key, "direct", message));
         }
-        self.warn_of_fallback(&list, &raw.hops);
+        if !self.warn_of_fallback(&list, &raw.hops) {
+            self.warn_of_same_address(&list, &raw.hops, hops);
+        }
         self.warn_of_repeated(&list, &raw.hops);
         chain
     }
@@ -161,8 +163,46 @@ impl Resolver<'_> {
         seen
     }
 
+    /// Warns of the first hops of the chain that follow each other and have one address. They are probably logins at one
+    /// provider, of which each request should take one.
+    fn warn_of_same_address(&mut self, list: &KeyPath, names: &[String], hops: &[NamedHop]) {
+        let address = |name: &String| {
+            let index = hops.binary_search_by(|hop| (*hop.name).cmp(name)).ok()?;
+            let hop = hops.get(index)?;
+            // A hop with a condition may be the one that is on while the other is off. The address of a pool is
+            // that of a member.
+            let is_fixed = hop.is_enabled && hop.depends_on.is_empty() && hop.kind != "pool";
+            let address = hop.hop.as_ref().filter(|_| is_fixed)?.describe().address?;
+            Some(address.to_string().to_ascii_lowercase())
+        };
+        let is_pair = |pair: &[String]| {
+            pair[0] != pair[1]
+                && address(&pair[0]).is_some_and(|one| address(&pair[1]) == Some(one))
+        };
+        let Some(first) = names.windows(2).position(is_pair) else { return };
+        if self.warnings.skips() {
+            return;
+        }
+        let more = names[first..].windows(2).take_while(|pair| is_pair(pair)).count();
+        let message = match more {
+            1 => {
+                "this hop has the same address as the one before it: each request passes both, in this order"
+            }
+            _ => {
+                "this hop and those after it have the same address as the one before: each request passes all of them, in this order"
+            }
+        };
+        let place = list.clone().then(Key::Index(first + 1));
+        let problem = self.tree.problem(&place, Part::Value, "same-address", message);
+        self.warnings.push(problem.with_help(format!(
+            "to use one or the other, write {}",
+            pool_in_place_of(&names[first..=first + more])
+        )));
+    }
+
     /// Warns of a hop that is called a fallback. A chain passes all of its hops, and none of them in place of another.
-    fn warn_of_fallback(&mut self, list: &KeyPath, names: &[String]) {
+    /// Returns whether there is one.
+    fn warn_of_fallback(&mut self, list: &KeyPath, names: &[String]) -> bool {
         const WORDS: [&str; 6] =
             ["backup", "fallback", "failover", "secondary", "standby", "reserve"];
         let is_fallback = |name: &String| {
@@ -170,24 +210,20 @@ impl Resolver<'_> {
             words.any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
         };
         let Some(index) = names.iter().skip(1).position(is_fallback).map(|index| index + 1) else {
-            return;
+            return false;
         };
         if self.warnings.skips() {
-            return;
+            return true;
         }
         let message =
             "a chain passes all of its hops, one after the other; this one is not a fallback";
         let place = list.clone().then(Key::Index(index));
         let problem = self.tree.problem(&place, Part::Value, "fallback", message);
-        let pair = &names[index - 1..=index];
-        let members = match pair.iter().all(|name| is_name(name)) {
-            true => pair.join(", "),
-            false => "HOP, HOP".to_owned(),
-        };
         self.warnings.push(problem.with_help(format!(
-            "to use it in place of the one before it, write a hop `NAME: {{ kind: pool, members: [{members}] }}`, and \
-             `NAME` here in place of both"
+            "to use it in place of the one before it, write {}",
+            pool_in_place_of(&names[index - 1..=index])
         )));
+        true
     }
 
     fn unknown_hop(&mut self, path: &KeyPath, place: &KeyPath, known: &Names) {
@@ -221,6 +257,18 @@ impl Resolver<'_> {
         problem.help = problem.help.or(help);
         self.problems.push(problem);
     }
+}
+
+/// Returns how to write a pool in place of the hops called `names`.
+fn pool_in_place_of(names: &[String]) -> String {
+    let members = match names.iter().all(|name| is_name(name)) {
+        true => names.join(", "),
+        false => "HOP, HOP".to_owned(),
+    };
+    let them = if names.len() == 2 { "both" } else { "them" };
+    format!(
+        "a hop `NAME: {{ kind: pool, members: [{members}] }}`, and `NAME` here in place of {them}"
+    )
 }
 
 const EMPTY: &str = "if a file was emptied by mistake, restore it; to begin, `mooltiroute init DIR` writes examples, and `chains: { \

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use mooltiroute_hops::{Key, KeyPath, Secret, credentials::doubtful};
+use mooltiroute_hops::{
+    Key, KeyPath, Secret,
+    credentials::{doubtful, is_encoded_for_url},
+};
 use serde_yaml::Value;
 
 use crate::config::resolve::{Part, Resolver};
@@ -170,6 +173,12 @@ fn written_doubt(key: &str, text: &str) -> Option<(&'static str, &'static str)> 
             "remove the blank if it is not meant",
         ));
     }
+    if is_encoded_for_url(text) {
+        return Some((
+            "is encoded as in a URL, and is sent as it is: in a URL `%40` stands for `@`, here it does not",
+            "if it was copied from a URL, write the characters themselves",
+        ));
+    }
     if is_secret {
         let help = match key {
             "password" => "for the content of a file, write `password_file: FILE`",
@@ -228,6 +237,7 @@ mod tests {
             "jdoe\\",
             "CORP\\\\jdoe",
             "DOMAIN\\NAME",
+            "jdoe%40CORP.TEST",
         ] {
             assert!(is_odd("username", text), "{text}");
         }
@@ -245,6 +255,8 @@ mod tests {
             ("x\\", false),
             ("a$USER", false),
             ("%AB%cd", false),
+            ("x%40y%3A", true),
+            ("x%40y@", false),
         ] {
             assert_eq!(is_odd("password", text), expected, "{text}");
         }

@@ -1,6 +1,6 @@
 //! The facts about the configuration in force that clients of the proxy need.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::{
     state::shared::Shared,
 };
 
-/// The facts that `env` and `exec` take from a running proxy whose files can't be used at the moment.
+/// The facts that `env` and `exec` take from a running proxy. Its files may be invalid, or not in force.
 ///
 /// None of them is secret: whoever asks has to read the credentials of clients from the files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,10 +24,13 @@ pub(crate) struct ClientFacts {
     pub needs_credentials: bool,
     /// The entries of `no_proxy`.
     pub no_proxy: Vec<String>,
-    /// Whether clients may state preferences to a hop of any chain.
+    /// Whether clients may state preferences to a hop of a chain that a route leads to.
     pub takes_preferences: bool,
     /// Whether a chain that a route leads to refuses clients that name no session.
     pub requires_session: bool,
+    /// The names of the chains that a route leads to and that have no hop which takes preferences. Earlier versions don't
+    /// say.
+    pub chains_without_choice: Option<BTreeSet<String>>,
 }
 
 impl ClientFacts {
@@ -37,6 +40,7 @@ impl ClientFacts {
         let with_tls = listening.with_tls();
         let (over_tls, plain) =
             current.listening.iter().copied().partition(|address| with_tls.contains(address));
+        let without = current.chains_led_to().filter(|chain| !chain.takes_preferences());
         let routes: Vec<_> = current.rules_and_directness().collect();
         Self {
             plain,
@@ -44,8 +48,9 @@ impl ClientFacts {
             speaks_http: current.protocols.contains(&Protocol::Http),
             needs_credentials: current.auth.is_some(),
             no_proxy: bypassed_hosts(&routes),
-            takes_preferences: current.takes_preferences(),
+            takes_preferences: current.chains_led_to().any(|chain| chain.takes_preferences()),
             requires_session: current.requires_session(),
+            chains_without_choice: Some(without.map(|chain| chain.name().to_string()).collect()),
         }
     }
 }
