@@ -102,6 +102,27 @@ async fn a_directory_that_others_may_enter_is_not_used() {
 }
 
 #[tokio::test]
+async fn exec_asks_a_proxy_without_a_socket_whether_clients_may_choose() {
+    let port = crate::support::free_port();
+    let config = ConfigDir::new(DIRECT);
+    config.write("00-server.yaml", &format!("server: {{ listen: \"127.0.0.1:{port}\" }}\n"));
+    let path = config.path().to_str().unwrap().to_owned();
+    let proxy = Proxy::on(config, &[]).await;
+    // Without the socket, only its port is left, as for a proxy of another user.
+    fs::remove_file(socket(proxy.config())).unwrap();
+    proxy.config().write(
+        "20-choice.yaml",
+        "hops: { exit: { kind: rotating, address: \"p.test:1\", sessions: by-client, username: \"${NO_SUCH_VARIABLE}\" } }\n\
+         chains: { default: [exit] }\n",
+    );
+    proxy.event("config rejected").await;
+    let output = proxy.command(&["exec", "-c", &path, "--session", "alice", "--", "true"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("The running proxy says so"), "{said}");
+}
+
+#[tokio::test]
 async fn a_missing_runtime_directory_is_made() {
     let config = ConfigDir::new(DIRECT);
     fs::remove_dir(config.runtime()).unwrap();
