@@ -17,7 +17,7 @@ use mooltiroute_hops::{Reuse, Tunnel};
 use tokio::time::Instant;
 use tracing::debug;
 
-use self::outbound::may_be_a_hops_own;
+use self::outbound::is_of_either;
 pub(crate) use self::{
     ending::{Ending, Next},
     exchange::{Exchange, Hearing},
@@ -279,9 +279,8 @@ async fn pass(
     passed.opening.sent += sent;
     passed.opening.received += received;
     let is_passed_on = matches!(ending, Ending::Whole { .. }) && upstream.end.hop.is_some();
-    // Some proxies answer 401 in place of 407, as many targets do. It does not count against the hop.
     let status = passed.opening.status;
-    if is_passed_on && (may_be_a_hops_own(status) || status == 401) {
+    if is_passed_on && is_of_either(status) {
         let hop = plan.name_of(upstream);
         passed.reason = Some(format!(
             "the {status} is from the target or from hop `{hop}`: over plain http they look the same"

@@ -142,9 +142,7 @@ impl<'a> Outbound<'a> {
     /// target may have sent it.
     pub(super) fn note_answer(&self, response: &ResponseHead) {
         let status = response.status();
-        if let Some(hop) =
-            self.answering_hop().filter(|_| may_be_a_hops_own(status) || status == 401)
-        {
+        if let Some(hop) = self.answering_hop().filter(|_| is_of_either(status)) {
             debug!(%hop, status, "answered by the hop or by the target, which the answer does not say");
         }
         let Some(hop) = self.end.hop.as_ref().filter(|hop| hop.record.is_some()) else { return };
@@ -208,8 +206,14 @@ impl<'a> Outbound<'a> {
 
 /// Returns whether proxies refuse requests by this status, as targets may do too. Providers have statuses of their own, such
 /// as 465 or 590, and 509 for a limit on traffic.
-pub(super) fn may_be_a_hops_own(status: u16) -> bool {
+fn may_be_a_hops_own(status: u16) -> bool {
     REFUSALS.contains(&status) || (400..600).contains(&status) && !is_registered(status)
+}
+
+/// Returns whether nothing in a response of this status says if it is the hop's or the target's. 401 is one too, which some
+/// proxies answer in place of 407; it counts against no hop, since so many targets answer it.
+pub(super) fn is_of_either(status: u16) -> bool {
+    may_be_a_hops_own(status) || status == 401
 }
 
 /// The registered statuses by which proxies refuse requests.

@@ -167,12 +167,7 @@ impl ClientSettings {
         // An earlier version of the program does not say so.
         let takes_preferences = status.and_then(|status| status["takes_preferences"].as_bool());
         Ok(match takes_preferences {
-            Some(takes_preferences) => Self {
-                takes_preferences,
-                may_take_preferences: false,
-                is_choice_of_running: true,
-                ..settings
-            },
+            Some(takes_preferences) => settings.with_choice(takes_preferences),
             None => settings,
         })
     }
@@ -235,14 +230,16 @@ impl ClientSettings {
     /// Takes from the running proxy whether clients may choose their session. The files may not be in force: the proxy may
     /// have rejected them, or a command-line option may switch a hop.
     fn with_choice_of(mut self, facts: ClientFacts) -> Self {
-        self.takes_preferences = facts.takes_preferences;
         self.requires_session = facts.requires_session;
-        self.may_take_preferences = false;
-        self.is_choice_of_running = true;
         if let Some(chains) = facts.chains_without_choice {
             self.chains_without_choice = names(chains);
         }
-        self
+        self.with_choice(facts.takes_preferences)
+    }
+
+    /// Notes whether clients may choose, as the running proxy says.
+    fn with_choice(self, takes_preferences: bool) -> Self {
+        Self { takes_preferences, may_take_preferences: false, is_choice_of_running: true, ..self }
     }
 
     fn of_config(

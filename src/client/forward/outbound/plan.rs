@@ -49,12 +49,9 @@ struct Probation {
     hop: Option<Unproved>,
     /// The hop that failed or refused, which another one is to replace.
     replaced: Option<(Unproved, ChainError, PlainOutcome)>,
-    /// The refusal of the hop, or of a target that imitates one.
-    refusal: Option<ChainError>,
-    /// Whether the answer is in another protocol. It then does not show that the hop works.
-    is_misunderstood: bool,
-    /// Whether the answer of the hop is a refusal, its own or that of the target.
-    has_refused: bool,
+    /// Whether the answer is a refusal, or in another protocol, with the error if it is the hop's own or the target imitates
+    /// that. An answer in another protocol does not show that the hop works.
+    refusal: Option<(PlainOutcome, Option<ChainError>)>,
     /// The number of hops that closed the connection or refused, and were replaced.
     repeats: usize,
 }
@@ -116,21 +113,19 @@ impl<'a> Plan<'a> {
     pub(crate) fn is_proved(&self) {
         let mut probation = self.probation();
         if let Some(hop) = probation.hop.take() {
-            hop.proved(self.chain, !probation.has_refused);
+            hop.proved(self.chain, probation.refusal.is_none());
         }
     }
 
     /// Notes that the answer of the last hop is a refusal, and that the hop is not asked again. `own` is the error if the
     /// refusal is for a reason of the hop's own.
     pub(crate) fn is_refused(&self, own: Option<ChainError>) {
-        let mut probation = self.probation();
-        (probation.has_refused, probation.refusal) = (true, own);
+        self.probation().refusal = Some((PlainOutcome::Refused, own));
     }
 
     /// Notes that the answer of the last hop is in another protocol, as `error` says.
     pub(crate) fn is_misunderstood(&self, error: ChainError) {
-        let mut probation = self.probation();
-        (probation.is_misunderstood, probation.refusal) = (true, Some(error));
+        self.probation().refusal = Some((PlainOutcome::Misunderstood, Some(error)));
     }
 
     /// Reports how the last hop did, after an exchange over `upstream` that ended with `hearing`. Returns whether the
@@ -143,6 +138,7 @@ impl<'a> Plan<'a> {
     /// only, within the same bounds. An answer in another protocol shows nothing: a careless hop may pass on what a target
     /// sent, and a hop that speaks another protocol works for nobody.
     pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
+        use PlainOutcome::Failed;
         let mut probation = self.probation();
         let Some(unproved) = probation.hop.take() else { return false };
         let unheard = |cause: Cause| {
@@ -150,38 +146,30 @@ impl<'a> Plan<'a> {
             Some(self.chain.unheard(last, self.resource.authority(), cause))
         };
         let may_repeat = probation.repeats < REPEATS_MAX && self.is_repeatable();
-        let (error, is_repeated) = match hearing {
+        let (error, is_repeated, outcome) = match hearing {
             // The client left while it was sending, or the proxy ends. That says nothing about the hop.
             Hearing::Nothing => return false,
-            Hearing::Something | Hearing::Challenged => {
-                let refusal = probation.refusal.take().filter(|_| may_repeat);
-                let Some(error) = refusal else {
-                    if probation.is_misunderstood {
-                        return false;
-                    }
-                    let has_refused = probation.has_refused || hearing == Hearing::Challenged;
-                    unproved.proved(self.chain, !has_refused);
+            Hearing::Something | Hearing::Challenged => match probation.refusal.take() {
+                Some((outcome, Some(error))) if may_repeat => (Some(error), true, outcome),
+                Some((PlainOutcome::Misunderstood, _)) => return false,
+                refusal => {
+                    let is_carried = refusal.is_none() && hearing == Hearing::Something;
+                    unproved.proved(self.chain, is_carried);
                     return false;
-                };
-                debug!(error = with_causes(&error), "{AGAIN}");
-                probation.repeats += 1;
-                let outcome = match probation.is_misunderstood {
-                    true => PlainOutcome::Misunderstood,
-                    false => PlainOutcome::Refused,
-                };
-                probation.replaced = Some((unproved, error, outcome));
-                return true;
-            }
-            Hearing::ClosedUnheard => (unheard(HopError::Closed.into()), may_repeat),
+                }
+            },
+            Hearing::ClosedUnheard => (unheard(HopError::Closed.into()), may_repeat, Failed),
             // A target that is slow is no fault of a hop that answers others meanwhile.
             Hearing::Silent if !unproved.is_silent() => return false,
             Hearing::Abandoned { silent, .. } if !unproved.has_failed_after(silent) => {
                 return false;
             }
-            Hearing::Abandoned { waited, .. } => (unheard(Cause::ClientLeft(waited)), false),
+            Hearing::Abandoned { waited, .. } => {
+                (unheard(Cause::ClientLeft(waited)), false, Failed)
+            }
             Hearing::Silent => {
                 let timeout = self.generation.timeouts.response.unwrap_or_default();
-                (unheard(Cause::Timeout(timeout, "timeouts.response")), false)
+                (unheard(Cause::Timeout(timeout, "timeouts.response")), false, Failed)
             }
         };
         let Some(error) = error else { return false };
@@ -191,7 +179,7 @@ impl<'a> Plan<'a> {
         }
         debug!(error = with_causes(&error), "{AGAIN}");
         probation.repeats += 1;
-        probation.replaced = Some((unproved, error, PlainOutcome::Failed));
+        probation.replaced = Some((unproved, error, outcome));
         true
     }
 
@@ -224,8 +212,7 @@ impl<'a> Plan<'a> {
             None => self.chain.open(&request, end, trace).await?,
         };
         let mut probation = self.probation();
-        probation.hop = unproved;
-        (probation.has_refused, probation.is_misunderstood) = (false, false);
+        (probation.hop, probation.refusal) = (unproved, None);
         Ok(Upstream::of(connected, self))
     }
 

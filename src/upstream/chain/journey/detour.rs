@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mooltiroute_hops::{Authority, HopError, Link, Meaning, Party};
+use mooltiroute_hops::{Authority, Chosen, Eventual, HopError, Link, Meaning, Party};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -76,17 +76,27 @@ impl<'a> Journey<'a> {
                 hop.instead(&with_causes(&error.cause))
             }
         };
-        match other.wait().await {
-            Some(other) => {
-                debug!(failed = name, other = other.member(), "another member is tried");
-                self.take(position, failed, other);
-                Ok(())
-            }
-            None => {
-                error.failed_members = self.failed_members(position);
-                Err(error)
-            }
-        }
+        self.replace((position, failed, name), other, error).await
+    }
+
+    /// Takes `other` for the member called `name`, which was at `index` of the journey and belongs to the hop at `position` of
+    /// the chain.
+    ///
+    /// # Errors
+    /// `error`, with all members that failed, if there is no other one.
+    async fn replace(
+        &mut self,
+        (position, index, name): (usize, usize, Option<String>),
+        other: Eventual<'static, Option<Chosen>>,
+        mut error: ChainError,
+    ) -> Result<(), ChainError> {
+        let Some(other) = other.wait().await else {
+            error.failed_members = self.failed_members(position);
+            return Err(error);
+        };
+        debug!(failed = name, other = other.member(), "another member is tried");
+        self.take(position, index, other);
+        Ok(())
     }
 
     /// Looks for another last hop after the last one took a request and failed with `error` before any answer.
@@ -99,7 +109,7 @@ impl<'a> Journey<'a> {
     /// may have imitated the refusal. `works` says whether the answer shows that the hop works.
     pub(crate) async fn last_refused(
         &mut self,
-        mut error: ChainError,
+        error: ChainError,
         works: bool,
     ) -> Result<(), ChainError> {
         let Some(last) = self.hops.pop() else { return Err(error) };
@@ -108,13 +118,8 @@ impl<'a> Journey<'a> {
         }
         let (position, name) = (last.position, last.member());
         self.note_failure(&last, true, &error);
-        let Some(other) = last.another().wait().await else {
-            error.failed_members = self.failed_members(position);
-            return Err(error);
-        };
-        debug!(refusing = name, other = other.member(), "another member is tried");
-        self.take(position, self.hops.len(), other);
-        Ok(())
+        let index = self.hops.len();
+        self.replace((position, index, name), last.another(), error).await
     }
 
     /// Reports that the last hop failed with `error`, and looks for no other one.
@@ -261,13 +266,13 @@ fn is_about_next(error: &ChainError) -> bool {
 
 /// Returns whether a hop that was asked for the next stop has failed in words that it may use for a stop which it can't reach.
 ///
-/// Tinyproxy answers 500 for each name that does not exist. To leave such members out would leave none for the next request.
-/// But others may reach the stop, since a broken proxy answers 500 too.
+/// Tinyproxy answers 500 for each name that does not exist. If such members were left out, none would be there for the next
+/// request. But another member is worth a try, since a broken proxy answers 500 too.
 fn may_be_about_next(error: &ChainError) -> bool {
     let Cause::Hop(HopError::Refused(refusal)) = &error.cause else { return false };
     let status = refusal.http.as_ref().map_or(0, |http| http.status);
     let is_open = refusal.meaning == Meaning::Unclear && refusal.about == Party::Hop;
-    // These say what is wrong, and that is not the stop.
+    // These statuses say what is wrong, and it is not the stop.
     let is_clear = matches!(status, 501 | 505 | 508 | 509 | 511);
     error.stage.step == Step::Extend && is_open && status >= 500 && !is_clear
 }
