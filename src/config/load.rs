@@ -189,7 +189,7 @@ impl Loader {
     ) -> (Result<Config, Problems>, Vec<PathBuf>) {
         let written = self.resolve_texts(&kept, unreadable.clone(), false);
         // Only an invalid configuration is mended, so that no guess can change the meaning of a valid one. A guess that
-        // explains less than it adds is dropped.
+        // leaves more problems than before is dropped.
         let mended = written.is_mendable.then(|| self.resolve_texts(&kept, unreadable, true));
         let fewest = |written: ResolvedTexts| match mended {
             Some(mended) if mended.problems.count() <= written.problems.count() => mended,
@@ -207,8 +207,8 @@ impl Loader {
         }
     }
 
-    /// Resolves `kept`. With `mends`, keys that are indented too little or too much are taken for what they are meant as, and
-    /// each such mistake is a problem.
+    /// Resolves `kept`. With `mends`, keys that are indented too little or too much are read as if they were indented
+    /// correctly, and each such mistake is a problem.
     fn resolve_texts(
         &self,
         kept: &KeptTexts,

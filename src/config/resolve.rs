@@ -58,7 +58,7 @@ pub(crate) struct Resolver<'a> {
     holds: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// Whether hops get placeholders for variables that are not set. They describe themselves, and can't be used.
     pub(crate) fills_in_hops: bool,
-    /// Whether keys that are indented too little or too much are taken for what they are meant as.
+    /// Whether keys that are indented too little or too much are read as if they were indented correctly.
     pub(crate) mends: bool,
     pub(crate) problems: Found,
     warnings: Found,
@@ -155,7 +155,7 @@ impl<'a> Resolver<'a> {
             if !self.problems.skips() {
                 self.problems.push(self.tree.unknown_key(&KeyPath::of([&*name]), &raw::SECTIONS));
             }
-            // What refers to it is right.
+            // References to it are correct, so they are no further problems.
             self.tree.adopt_section(&name);
         }
     }

@@ -132,7 +132,7 @@ impl Api {
         Self { identity, loader, shared, orders, listening }
     }
 
-    /// Notes in the status that no command can ask this, for the reason `error`.
+    /// Records for `/status` that commands can't reach this proxy, for the reason `error`.
     pub(super) fn note_socket_error(&self, error: String) {
         self.shared.note_control_socket_error(error);
     }

@@ -41,7 +41,7 @@ pub(crate) async fn assert_reset(stream: &mut TcpStream) {
     assert_eq!(read.map_err(|error| error.kind()), Err(cut()));
 }
 
-/// Returns the kind of error that shows a cut connection: a reset, or its end where there are no resets.
+/// Returns the error that a client sees if its connection is cut: a reset, or an end if this system has no resets.
 fn cut() -> ErrorKind {
     if resets() { ErrorKind::ConnectionReset } else { ErrorKind::UnexpectedEof }
 }

@@ -401,7 +401,7 @@ fn credentials_of_url(url: &str, stage: &Stage, other: Option<&HttpRefusal>) -> 
     }
 }
 
-/// Says where the settings of a hop of the command line are written, which the advice of its kind calls by their keys.
+/// Says where the URL of a hop has the settings that the advice of its kind calls by their keys.
 pub(super) fn settings_of_url(url: &str) -> String {
     format!(
         "The hop's settings are in {url}: username and password before the `@`, others after a `?`, as in `?auth=ntlm`."
@@ -517,7 +517,7 @@ pub(super) fn needs_file(stage: &Stage) -> &'static str {
     }
 }
 
-/// Many passwords have such a character.
+/// Passwords often have characters that a URL must encode.
 const ENCODED: &str = "Write `%40`, `%3A`, `%2F`, `%3F`, `%23` and `%25` for `@`, `:`, `/`, `?`, `#` and `%` in them.";
 
 /// The schemes that `auth` can list beside Basic.

@@ -345,7 +345,7 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         _ if refusal.http.as_ref().is_some_and(|http| (300..400).contains(&http.status)) => {
             (ProxyError::HttpProtocol, hop_advice::redirected(stage, refusal).into())
         }
-        // What Apache and many providers send when an account has used up its traffic.
+        // Apache and many providers answer 509 when an account has used up its traffic.
         _ if status == Some(509) => (ProxyError::ProxyConfiguration, texts::TRAFFIC.into()),
         // The gate of a network says so (RFC 6585 §6).
         _ if status == Some(511) => {

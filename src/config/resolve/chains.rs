@@ -163,8 +163,8 @@ impl Resolver<'_> {
         seen
     }
 
-    /// Warns of the first hops of the chain that follow each other and have one address. They are probably logins at one
-    /// provider, of which each request should take one.
+    /// Warns of the first hops of the chain that follow each other and have one address. They are probably
+    /// several logins at one provider, and each request should use only one of them.
     fn warn_of_same_address(&mut self, list: &KeyPath, names: &[String], hops: &[NamedHop]) {
         let address = |name: &String| {
             let index = hops.binary_search_by(|hop| (*hop.name).cmp(name)).ok()?;

@@ -170,10 +170,10 @@ fn add_too_deep(
 }
 
 /// Returns how many keys of `path`, whose mapping has `entry`, lead to the mapping that `entry` belongs to. Returns `None` if
-/// it is where it belongs. `above` has the entries of `path`.
+/// that is the mapping in which it is. `above` has the entries of `path`.
 fn depth_above(path: &[Key], entry: &Entry, above: &[&Entry]) -> Option<usize> {
     let parent = above.last()?;
-    // In braces, no line can be moved.
+    // A mapping in braces has no indentation that could be wrong.
     let is_below = entry.key.start.0 > parent.key.start.0 && entry.key.start.1 > parent.key.start.1;
     if !is_below {
         return None;

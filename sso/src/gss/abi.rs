@@ -112,8 +112,8 @@ pub(super) const CONTINUE_NEEDED: Status = 1;
 /// The bits of a major status that say that a call failed.
 pub(super) const ERROR_BITS: Status = 0xFFFF_0000;
 
-/// `krb5_context`, `krb5_init_context`, `krb5_free_context` and `krb5_cc_default_name` of the library of Kerberos itself.
-/// MIT and Heimdal agree in them.
+/// `krb5_init_context`, `krb5_free_context` and `krb5_cc_default_name` of the Kerberos library. Their types are the same in
+/// MIT Kerberos and Heimdal.
 pub(super) type KerberosInit = unsafe extern "C" fn(*mut Handle) -> i32;
 pub(super) type KerberosFree = unsafe extern "C" fn(Handle);
 pub(super) type DefaultCacheName = unsafe extern "C" fn(Handle) -> *const std::ffi::c_char;

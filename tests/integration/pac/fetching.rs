@@ -281,7 +281,7 @@ async fn a_reload_by_an_operator_fetches_the_file_and_the_next_request_follows_i
     proxy.config().write("20-more.yaml", "limits: { connections: 1234 }\n");
     let reload = proxy.command(&["reload"]);
     assert_eq!(reload.status.code(), Some(0), "{reload:?}");
-    // The last good file stays in use, and the outcome is told.
+    // The last good file stays in use, and the log says so.
     assert_eq!(way(&proxy, "www.test:443").await, "other");
     let state = pac_file(&proxy).await;
     assert!(state["problem"].as_str().is_some_and(|why| why.contains("500 Oops")), "{state}");

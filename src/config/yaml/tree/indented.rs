@@ -23,14 +23,14 @@ impl Tree {
             || self.has_split_items()
     }
 
-    /// Moves each group of such keys to where it belongs, and returns one problem for each. So the rest of the configuration
-    /// is checked as it was meant. Without `mends_all`, only keys are moved whose place is certain.
+    /// Moves each group of such keys into its mapping, and returns one problem for each group. The rest of the configuration is
+    /// then checked as it was meant. Without `mends_all`, keys are moved only if there is no doubt about their mapping.
     pub(in crate::config) fn indent_keys(&mut self, mends_all: bool) -> Found {
         let mut problems = Found::default();
         let misplaced: Vec<_> = self.files.iter().flat_map(File::misplaced).collect();
         let is_certain = |one: &Misplaced| one.indentation == Indentation::BesideEmpty;
         for misplaced in misplaced.into_iter().filter(|one| mends_all || is_certain(one)) {
-            // Made before the move, which changes what is where.
+            // Described before the move, which changes the paths.
             let problem = self.misplaced(&misplaced);
             let Misplaced { from, to, keys, .. } = &misplaced;
             if self.move_keys(from, to, keys) && !problems.skips() {

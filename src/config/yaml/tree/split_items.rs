@@ -1,4 +1,4 @@
-//! Joins the entries of a list that were meant as one.
+//! Joins entries of a list that were meant to be a single one.
 //!
 //! With a `-` before each key, as in `- hosts: [a.test]` and `- chain: direct` on two lines, one route becomes two, and each
 //! lacks what the other one has.
@@ -12,7 +12,7 @@ use crate::config::{
 };
 
 impl Tree {
-    /// Returns whether a list has entries that may be meant as one.
+    /// Returns whether a list has entries that may have been meant to be a single one.
     pub(super) fn has_split_items(&self) -> bool {
         self.lists().iter().any(|list| self.split_item(list).is_some())
     }
@@ -83,7 +83,7 @@ impl Tree {
         if let Some(Value::Mapping(first)) = items.get_mut(index - 1) {
             first.extend(second);
         }
-        // Each path is looked up as it is now, and led on to where it was before.
+        // The keys are paths after this move, and the values are paths before it.
         let later =
             (index..count).map(|index| (at(index), self.written(&at(index + 1)).into_owned()));
         let joined = keys.into_iter().map(|key| {
