@@ -7,11 +7,7 @@ use super::process::report_skip;
 /// Returns whether commands find every proxy that runs, and reports a skip if not. Wine can't list named pipes, so commands
 /// find only a proxy that they name by its first address.
 pub(crate) fn finds_proxies_or_skip() -> bool {
-    let finds = finds_proxies();
-    if !finds {
-        report_skip("this system can't list named pipes");
-    }
-    finds
+    or_skip(finds_proxies(), "this system can't list named pipes")
 }
 
 pub(super) fn finds_proxies() -> bool {
@@ -20,11 +16,7 @@ pub(super) fn finds_proxies() -> bool {
 
 /// Returns whether a program can reset its connections, and reports a skip if not.
 pub(crate) fn resets_or_skip() -> bool {
-    let resets = resets();
-    if !resets {
-        report_skip("this system ends connections instead of resetting them");
-    }
-    resets
+    or_skip(resets(), "this system ends connections instead of resetting them")
 }
 
 /// Returns whether a program can reset its connections. Wine ends both directions of a socket before it closes it.
@@ -38,4 +30,12 @@ pub(crate) fn resets() -> bool {
     socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     drop(socket);
     client.read(&mut [0]).is_err()
+}
+
+/// Returns `is_there`, and reports a skip for the reason `why` if that is false.
+fn or_skip(is_there: bool, why: &str) -> bool {
+    if !is_there {
+        report_skip(why);
+    }
+    is_there
 }
