@@ -50,7 +50,7 @@ pub(crate) use self::{
     squid::{Passed, Squid, SquidRules, free_port},
     status::status,
     tinyproxy::Tinyproxy,
-    wait::{pause, within},
+    wait::{SHORT_TIMEOUTS, SHORT_WAIT, pause, within},
     wine::{finds_proxies_or_skip, resets, resets_or_skip},
 };
 #[cfg(target_os = "linux")]

@@ -4,7 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::support::{
-    ConfigDir, Double, Proxy, Step, connect, exchange, outcome, probe, run, status,
+    ConfigDir, Double, Proxy, SHORT_WAIT, Step, connect, exchange, outcome, probe, run, status,
 };
 #[cfg(target_os = "linux")]
 use crate::support::{EchoOrigin, pause, within};
@@ -22,8 +22,8 @@ fn answer(text: &str) -> Step {
 /// A pool of one member.
 fn pool(member: &Double) -> String {
     format!(
-        "timeouts: {{ response: 1s }}\nhops:\n  exits:\n    kind: pool\n    members: [{{ kind: http-connect, address: \
-         \"{}\" }}]\nchains: {{ default: [exits] }}\n",
+        "timeouts: {{ response: {SHORT_WAIT}s }}\nhops:\n  exits:\n    kind: pool\n    \
+         members: [{{ kind: http-connect, address: \"{}\" }}]\nchains: {{ default: [exits] }}\n",
         member.address()
     )
 }
@@ -144,14 +144,14 @@ async fn a_silent_member_is_named_with_the_setting_that_ends_the_wait() {
     );
     for words in [
         "hop `exits.members[0]` took the request",
-        "no answer within 1 s (`timeouts.response`)",
+        &format!("no answer within {SHORT_WAIT} s (`timeouts.response`)"),
         "raise `timeouts.response`",
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }
     let waiting = proxy.event("the request is sent, and its answer is awaited").await;
     assert_eq!(waiting.field("upstream"), "exits.members[0]");
-    assert_eq!(waiting.field("timeouts.response"), "1 s");
+    assert_eq!(waiting.field("timeouts.response"), format!("{SHORT_WAIT} s"));
     let failed = proxy.event("request failed").await;
     assert!(failed.field("error").contains("`timeouts.response`"), "{failed:?}");
     assert!(failed.field("hops").contains("exits.members[0]@"), "{failed:?}");
