@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::{Program, Proxy, pause, status};
+use crate::support::{Program, Proxy, pause, rename, status};
 
 #[tokio::test]
 async fn a_file_that_is_given_is_replaced() {
@@ -23,10 +23,10 @@ async fn a_file_that_is_given_is_replaced() {
     let file = home.file("only.yaml", &yaml(1));
     let watched = Watched::start(&file).await;
     watched.check(2, || fs::write(&file, yaml(2)).unwrap()).await;
-    watched.check(3, || fs::rename(home.file("new", &yaml(3)), &file).unwrap()).await;
+    watched.check(3, || rename(home.file("new", &yaml(3)), &file)).await;
     watched
         .check(4, || {
-            fs::rename(&file, home.path("only.yaml.bak")).unwrap();
+            rename(&file, home.path("only.yaml.bak"));
             fs::write(&file, yaml(4)).unwrap();
         })
         .await;
@@ -279,7 +279,7 @@ async fn a_file_that_is_saved_all_the_time_does_not_delay_the_edit_of_another() 
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 fs::write(home.path("noise"), "timeouts: { drain: 30s }\n").unwrap();
-                fs::rename(home.path("noise"), &noisy).unwrap();
+                rename(home.path("noise"), &noisy);
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
@@ -354,7 +354,7 @@ async fn a_file_that_a_setting_names_is_watched() {
             fs::write(&path, "in place\n").unwrap();
             watched.reloaded().await;
             fs::write(home.path("fresh"), "by rename\n").unwrap();
-            fs::rename(home.path("fresh"), &path).unwrap();
+            rename(home.path("fresh"), &path);
             watched.reloaded().await;
         }
         fs::write(directory.join("10.yaml"), yaml_with("../away/link")).unwrap();

@@ -80,7 +80,7 @@ pub(crate) async fn head(stream: &mut TcpStream) -> String {
 ///
 /// It peeks at what has come and then takes as much as it needs. Reads of one byte take seconds under Wine when the machine is
 /// busy, since each of them asks Wine's server.
-pub(super) async fn read_through(
+pub(crate) async fn read_through(
     stream: &mut TcpStream,
     end: &str,
     mut took: impl FnMut(&[u8]),
