@@ -7,7 +7,8 @@ use std::sync::{
 
 use super::{
     Pac, PacMember,
-    plan::{Candidate, Failure, Plan},
+    failure::Failure,
+    plan::{Candidate, Plan},
 };
 use crate::{
     AnswerRecord, ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
