@@ -7,7 +7,6 @@ use mooltiroute_pac::PacError;
 use super::{
     answer::{self, shown},
     config::Otherwise,
-    plan::{OFF, Plan, in_words},
 };
 use crate::{
     Authority, HopError, NoChoice, SourceKind,
@@ -52,12 +51,12 @@ impl Failure {
         }
     }
 
-    /// The entry that is due matches no pattern. The hops of `plan` that are off may be the reason why it is due.
-    pub(super) fn unknown_entry(entry: &Authority, plan: &Plan) -> Self {
+    /// The entry that is due matches no pattern. The hops `off` of the same answer may be the reason why it is due.
+    pub(super) fn unknown_entry(entry: &Authority, answer: &str, off: &[Arc<str>]) -> Self {
         let summary = format!("the PAC file chose {entry}, which is not a hop");
         let what = format!("the PAC file chose `{entry}`, which matches no pattern of `hops`");
         let add = "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.";
-        let (details, advice) = match &*plan.off {
+        let (details, advice) = match off {
             [] => (what, add.into()),
             off => {
                 let names = in_words(off);
@@ -66,7 +65,7 @@ impl Failure {
                 (format!("{what}; it also names {names}, {OFF}"), advice.into())
             }
         };
-        Self { summary, details, advice, answer: Some(plan.answer.to_string()) }
+        Self { summary, details, advice, answer: Some(answer.to_owned()) }
     }
 
     pub(super) fn script(error: &PacError) -> Self {
@@ -120,12 +119,18 @@ impl Failure {
     }
 }
 
+/// Returns the names of hops in words.
+pub(super) fn in_words(hops: &[Arc<str>]) -> String {
+    hops.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns whether a script that failed like this has no answer at all, so that `otherwise` applies. After any other
 /// error, such as one about time or memory, it may have an answer that it could not deliver.
 pub(super) fn is_final(error: &PacError) -> bool {
     matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
 }
 
+pub(super) const OFF: &str = "which is switched off";
 const NOT_COVERED: &str = "`otherwise: direct` of this hop is for the answers of the file, and not for a file that can't be fetched. To \
                            go direct outside of the company's network, write `enabled: { when: … }` for this hop.";
 const REPORT: &str = "Report it to the administrator of the PAC file.";

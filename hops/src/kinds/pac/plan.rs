@@ -8,7 +8,7 @@ use super::{
     PacMember,
     answer::{self, Entry, shown},
     config::Otherwise,
-    failure::{Failure, is_final},
+    failure::{Failure, OFF, in_words, is_final},
     pattern::EntryPattern,
 };
 use crate::{Authority, Decision};
@@ -191,12 +191,6 @@ impl Rules {
     }
 }
 
-/// Returns the names of hops in words.
-pub(super) fn in_words(hops: &[Arc<str>]) -> String {
-    hops.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-pub(super) const OFF: &str = "which is switched off";
 const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused all the same; \
                              `enabled: { when: … }` switches this hop off outside of the company's network";
 
@@ -254,7 +248,7 @@ mod tests {
     fn a_hop_that_is_off_is_named_beside_the_entry_that_is_refused() {
         let rules = rules(None, Otherwise::Refuse);
         let plan = rules.plan("PROXY off:1; PROXY off:1; PROXY x:1", &members()).unwrap();
-        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan);
+        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan.answer, &plan.off);
         assert_eq!(
             failure.details,
             "the PAC file chose `x:1`, which matches no pattern of `hops`; it also names `off`, which is switched off"
@@ -266,7 +260,7 @@ mod tests {
             "`x:1` matches no pattern of `hops`; the file names `off` too, which is switched off"
         );
         let plan = rules.plan("PROXY x:1", &members()).unwrap();
-        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan);
+        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan.answer, &plan.off);
         assert!(!failure.details.contains("off") && failure.advice.starts_with("Add"));
     }
 
