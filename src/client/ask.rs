@@ -254,11 +254,7 @@ impl Asker<'_> {
     fn log_username_of_provider(&self, chain: &str, shared: &Shared) {
         let Self { peer: client, target, .. } = self;
         if let Some(skipped) = shared.denials().note(ClientLine::UsernameOfProvider) {
-            let reason = format!(
-                "it looks like the username of an account at a provider, which is not passed on. Write the account into a hop \
-                 of chain `{chain}`, of `kind: webshare` or `kind: rotating`; with `sessions: by-client` there, clients choose \
-                 by usernames such as `session-NAME,country-us`"
-            );
+            let reason = username_of_provider(&format!("a hop of chain `{chain}`, of"));
             warn!(%client, %target, reason, skipped, "the client's username has no effect");
         }
     }
@@ -305,9 +301,27 @@ impl Asker<'_> {
     }
 }
 
-/// Returns whether `username` has a session or a country in it as the usernames of providers do.
-fn is_of_provider(username: &str) -> bool {
-    const PARTS: [&str; 4] = ["-session-", "-sessid-", "-country-", "-cc-"];
+/// Says where the account of a username in a provider's form belongs. `hop` completes "write it into", before the kinds.
+pub(crate) fn username_of_provider(hop: &str) -> String {
+    format!(
+        "it looks like the username of an account at a provider, which is not passed on. Write the account into {hop} \
+         `kind: webshare` or `kind: rotating`; with `sessions: by-client` there, clients choose by usernames such as \
+         `session-NAME,country-us`"
+    )
+}
+
+/// Returns whether `username` has a session, a country or a zone in it as the usernames of providers do.
+pub(crate) fn is_of_provider(username: &str) -> bool {
+    const PARTS: [&str; 8] = [
+        "-session-",
+        "-sessionid-",
+        "-sessid-",
+        "-country-",
+        "-cc-",
+        "-zone-",
+        "_session-",
+        "_country-",
+    ];
     let username = username.to_ascii_lowercase();
     PARTS.iter().any(|part| username.contains(part)) || username.ends_with("-rotate")
 }
@@ -367,6 +381,9 @@ mod tests {
             "customer-joe-cc-US-sessid-a1",
             "ACCT-Country-DE-session-7",
             "acct-rotate",
+            "brd-customer-hl_1-zone-isp",
+            "acct_country-us_session-1",
+            "acct-sessionid-1",
         ] {
             assert!(is_of_provider(username), "{username}");
         }

@@ -30,7 +30,7 @@ use crate::{
     cli::{self, Format},
     client::{
         ask::{Denial, no_say},
-        reply::Reply,
+        reply::{Reply, advice},
     },
     config::{Config, Environment, Loader, Problems},
     state::{
@@ -113,7 +113,7 @@ pub async fn probe(
     let switches = describe::switches_by_chain(&config, &loader.network);
     // A running proxy begins with the lists that it has kept, and so does this.
     let lists = SavedLists::find(loader.source(), loader.environment()).read_only();
-    let live = Live::new(Generation::first(config, listening, &loader.network, lists));
+    let live = Live::new(Generation::first(config, listening, &loader.network, lists, advice));
     let generation = live.current();
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);
