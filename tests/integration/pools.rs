@@ -33,7 +33,7 @@ async fn a_member_that_leaves_and_one_that_comes_back_are_logged_and_counted() {
     let fields = ["hop", "member"].map(|field| left.field(field));
     assert_eq!(fields, ["exits", "members[0]"]);
     assert!(left.field("error").contains(&format!("127.0.0.1:{}", ports[0])), "{left:?}");
-    let advice = "Check that it is up, that the address of `hops.exits` is right, and that this machine may reach it.";
+    let advice = "Check that it is up, that the address of `hops.exits.members[0]` is right, and that this machine may reach it.";
     assert_eq!(left.field("advice"), advice);
     let told = metrics(&proxy).await;
     for line in [
