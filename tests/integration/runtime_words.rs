@@ -658,6 +658,10 @@ async fn each_reason_for_a_denial_is_logged() {
         assert_eq!(event.field("skipped"), "0");
         assert!(event.field("reason").contains(&address), "{event:?}");
     }
+    // The last one in HTTP was of the same sort as the first, and no other one comes.
+    let left_out = proxy.event("more lines like this were left out").await;
+    let told = ["like", "protocol", "reason", "skipped"].map(|field| left_out.field(field));
+    assert_eq!(told, ["request denied", "http", "the username is not understood", "1"]);
 }
 
 #[tokio::test]
