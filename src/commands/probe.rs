@@ -169,7 +169,7 @@ pub async fn probe(
     let kept_lists =
         way.as_ref().map_or_else(|_| Vec::new(), |way| kept_lists(&generation, way.chain));
     let ignored = way.as_ref().ok().filter(|way| ask.has_unused_preferences(**way, &generation));
-    let ignored = ignored.map(|way| no_say(way.chain.name()));
+    let ignored = ignored.map(|way| no_say(way.chain.name(), way.chain.is_of_urls()));
     match format {
         Format::Human => {
             match &reached {

@@ -236,6 +236,11 @@ impl Chain {
         &self.hops
     }
 
+    /// Whether its hops are URLs of the command line.
+    pub(crate) fn is_of_urls(&self) -> bool {
+        self.hops.iter().any(|hop| hop.url.is_some())
+    }
+
     /// Whether clients may state their preferences to one of the hops.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences

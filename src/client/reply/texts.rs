@@ -140,7 +140,7 @@ pub(super) fn invalid_preferences(invalid: InvalidPreferences, is_beside_auth: b
 }
 
 pub(super) fn no_say_beside_auth(chain: &str) -> String {
-    let why = no_say(chain);
+    let why = no_say(chain, false);
     format!(
         "The credentials are right, but {why}. Leave out the `+` of the username and what follows it, or `--session` and \
          `--country` if `mooltiroute exec` has written it."
