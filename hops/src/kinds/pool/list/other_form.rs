@@ -124,7 +124,7 @@ impl OtherForm {
                 };
                 let or = if or_login_first.is_empty() { " or" } else { "," };
                 format!(
-                    "its parts are separated by {}, as in `{shape}`; a line is {without_login}{or} {with_login}{or_login_first}",
+                    "its parts are separated by {}, as in `{shape}`; write {without_login}{or} {with_login}{or_login_first}",
                     shape.separators()
                 )
             }

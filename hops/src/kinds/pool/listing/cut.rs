@@ -100,7 +100,7 @@ impl fmt::Display for CutSign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Port { found, others } => {
-                write!(f, "has port {found} where all others have {others}")
+                write!(f, "has port {found}, and all others have {others}")
             }
             Self::NoLogin => f.write_str("has no login, unlike all others"),
             Self::Password => f.write_str("has only the beginning of the password of all others"),
