@@ -138,7 +138,8 @@ async fn notes_on_sessions_name_the_url() {
         proxy.event(message).await.field(field)
     };
     let closed = free_port();
-    let provider = Double::start([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]).await;
+    let answer = Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into());
+    let provider = Double::start([answer, Step::End]).await;
     let webshare = format!("webshare://user:hunter2@{}?sessions=by-client", provider.address());
     let advice = ask(&webshare, "", "the client names no session", "advice").await;
     for words in [

@@ -159,7 +159,7 @@ mod tests {
         let hasher = RandomState::new();
         let known = Beginnings::of(whole.as_bytes(), &hasher);
         let cut: Vec<_> = (0..=whole.len())
-            .filter(|end| known.is_cut(whole[..*end].as_bytes(), &hasher))
+            .filter(|end| known.is_cut(&whole.as_bytes()[..*end], &hasher))
             .collect();
         // All but those within the first line, at the end of the block `hops`, and of the text itself.
         let expected: Vec<_> = (0..whole.len())
