@@ -33,6 +33,7 @@ use mooltiroute_hops::{InvalidPreferences, Preferences, Registry};
 
 use crate::{
     cli::{Cli, Command},
+    client::ask::{is_of_provider, username_of_provider},
     config::{Environment, ServerConfig, reachable},
 };
 
@@ -81,8 +82,15 @@ const ASK_WITH_A_SESSION: &str =
     "To ask as such a client, add `--as session-NAME` to this command.";
 
 /// Reads the username of `--as`: preferences alone, or behind the `+` of a username of `server.auth`.
-fn preferences_of(text: &str) -> Result<Preferences, InvalidPreferences> {
-    text.rsplit_once('+').map_or(text, |(_, stated)| stated).parse()
+///
+/// # Errors
+/// The reason why it states no preferences. Neither that nor the advice quotes it, since it may be that of an account.
+fn preferences_of(text: &str) -> Result<Preferences, String> {
+    let stated = text.rsplit_once('+').map_or(text, |(_, stated)| stated);
+    stated.parse().map_err(|invalid: InvalidPreferences| match is_of_provider(stated) {
+        true => username_of_provider("a hop of"),
+        false => invalid.to_string(),
+    })
 }
 
 /// Returns a note on a session whose name seems to have a country in it.

@@ -237,6 +237,43 @@ async fn an_emptied_file_is_not_taken_until_it_is_written() {
     watched.check(4, || fs::write(directory.join("10.yaml"), yaml(4)).unwrap()).await;
 }
 
+#[tokio::test]
+async fn a_file_without_its_end_is_not_taken_before_the_rest_comes() {
+    let home = Home::new();
+    let directory = home.directory("config.d", 1);
+    let file = directory.join("20.yaml");
+    let beginning = "hops:\n  first: { kind: http-connect, address: '127.0.0.1:1' }\n";
+    let second = "  second: { kind: http-connect, address: '127.0.0.1:1' }\n";
+    let end = "chains:\n  default: [first]\n";
+    let whole = format!("{beginning}{second}{end}");
+    fs::write(&file, &whole).unwrap();
+    let watched = Watched::start(&directory).await;
+    let proxy = &watched.0;
+    let generation = watched.generation().await;
+    let waiting =
+        "the end of these files is missing, and targets would go direct; waiting for the rest";
+    let edited = format!("{whole}limits: {{ connections: 1002 }}\n");
+    fs::write(&file, beginning).unwrap();
+    let told = proxy.event(waiting).await;
+    assert!(told.field("files").ends_with("20.yaml"), "{told:?}");
+    assert_eq!(watched.generation().await, generation);
+    fs::write(&file, &edited).unwrap();
+    watched.in_force(2, SEEN).await;
+    assert_eq!(watched.generation().await, generation + 1, "no generation without the chain");
+    assert!(status(proxy.address()).await["went_direct"].is_null());
+    // One that stays as it is means what it says.
+    fs::write(&file, beginning).unwrap();
+    let direct = proxy.event("targets that went through hops go direct now").await;
+    assert!(direct.field("targets").contains("any other host"), "{direct:?}");
+    // The end of a block is a place where an edit ends too.
+    fs::write(&file, &whole).unwrap();
+    watched.reaches(generation + 3).await;
+    let begun = std::time::Instant::now();
+    fs::write(&file, format!("{beginning}{second}")).unwrap();
+    watched.reaches(generation + 4).await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
 /// A name in another directory for the same file: a write there makes no event here, as on a network file system.
 #[tokio::test]
 async fn changes_without_an_event_are_found_too() {
@@ -294,6 +331,17 @@ impl Watched {
         };
         let events = || self.0.events();
         assert!(timeout(SEEN, asked).await.is_ok(), "reload {count}: {:#?}", events());
+    }
+
+    /// Waits for the generation of this number.
+    async fn reaches(&self, number: u64) {
+        let asked = async {
+            while self.generation().await != number {
+                pause().await;
+            }
+        };
+        let events = || self.0.events();
+        assert!(timeout(SEEN, asked).await.is_ok(), "generation {number}: {:#?}", events());
     }
 
     async fn generation(&self) -> u64 {
