@@ -21,6 +21,7 @@ use mooltiroute_hops::KeyPath;
 use tracing::{info, warn};
 
 use crate::{
+    client::reply::advice,
     config::{Config, Environment, Loader, Problem, Problems, Source},
     control::ControlServer,
     log::LogControl,
@@ -162,7 +163,7 @@ impl Loaded {
         // In force are the outcomes that this generation was built with. If the facts differ by now, a reload
         // follows.
         let lists = SavedLists::find(loader.source(), loader.environment());
-        let first = Generation::first(config, addresses.clone(), &network, lists);
+        let first = Generation::first(config, addresses.clone(), &network, lists, advice);
         first.put_outcomes_in_force();
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let usage = UsageKeeper::begin(&shared, usage_file);

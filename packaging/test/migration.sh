@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the configurations of docs/migration.md: each program and Mooltiroute, side by side, against the same upstream.
 #
-# Needs what upstreams.sh needs, and whichever of px, cntlm and tinyproxy are to be tried; the others are reported as
-# skipped. PX is px. gost is in no package of Debian, so of its section only ours runs, with microsocks as the exit.
+# Needs what upstreams.sh needs, and whichever of px, cntlm, tinyproxy and gost are to be tried; the others are reported as
+# skipped. PX and GOST are the programs of these names. The section of gost needs microsocks too, as the exit.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . packaging/test/upstreams.sh
@@ -60,16 +60,34 @@ else
   printf 'tinyproxy: skipped, not installed\n'
 fi
 
+# gost is told all on its command line. Either program's exit is a SOCKS proxy behind the upstream.
 if command -v microsocks >/dev/null; then
-  exit=$(free_port) ours=$(free_port)
+  exit=$(free_port) theirs=$(free_port) ours=$(free_port)
   start exit microsocks -i 127.0.0.1 -p "$exit"
   listens "$exit"
+  # Asks through the proxy at port $1, which $2 names, and looks for the second hop in the upstream's log.
+  both_hops() {
+    local before
+    before=$(grep -c "CONNECT 127.0.0.1:$exit " "$scratch/squid/$plain.access" || true)
+    # microsocks does not know the other name.
+    TARGET_HOST=127.0.0.1 try "$1" "$2" "$plain"
+    [ "$(grep -c "CONNECT 127.0.0.1:$exit " "$scratch/squid/$plain.access")" -gt "$before" ] || fail "$2 left out its second hop"
+  }
+  gost=${GOST:-gost}
+  if command -v "$gost" >/dev/null; then
+    command=$(block migration "From gost" sh | sed -e "s/proxy.corp.example:8080/127.0.0.1:$plain/" -e "s/exit.example:1080/127.0.0.1:$exit/" \
+      -e "s/127.0.0.1:8080/127.0.0.1:$theirs/")
+    # The first word is the program's name.
+    # shellcheck disable=SC2086  # The rest are its arguments.
+    start gost "$gost" ${command#gost }
+    both_hops "$theirs" gost
+  else
+    printf 'gost: skipped, not installed\n'
+  fi
   block migration "From gost" yaml | sed -e "s/proxy.corp.example:8080/127.0.0.1:$plain/" -e "s/exit.example:1080/127.0.0.1:$exit/" \
     -e "s/127.0.0.1:8080/127.0.0.1:$ours/" >"$scratch/gost.yaml"
   start_ours gost
-  # microsocks does not know the other name.
-  TARGET_HOST=127.0.0.1 try "$ours" "mooltiroute, for gost" "$plain"
-  grep -q "CONNECT 127.0.0.1:$exit " "$scratch/squid/$plain.access" || fail "the chain of gost left out its second hop"
+  both_hops "$ours" "mooltiroute, for gost"
 else
   printf 'gost: skipped, microsocks is not installed\n'
 fi

@@ -20,7 +20,7 @@ use crate::{
         generation::{Generation, OverBudget, Way},
         shared::Shared,
     },
-    upstream::rounds::NotAdmitted,
+    upstream::{chain::Chain, rounds::NotAdmitted},
     usage::RecentOwner,
 };
 
@@ -122,9 +122,9 @@ impl Ask<'_> {
         let preferences = self.preferences(way, generation);
         let preferences = preferences.inspect_err(|denial| asker.log(denial, shared))?;
         if self.has_unused_preferences(way, generation) {
-            asker.log_unused(way.chain.name(), shared);
+            asker.log_unused(way.chain, shared);
         } else if self.has_username_of_provider(way, generation) {
-            asker.log_username_of_provider(way.chain.name(), shared);
+            asker.log_username_of_provider(way.chain, shared);
         }
         if let Some(country) = preferences.country_in_session() {
             asker.log_country_in_session(country, shared);
@@ -242,23 +242,24 @@ impl Asker<'_> {
     }
 
     /// Logs that the session or the country that the client names has no effect.
-    fn log_unused(&self, chain: &str, shared: &Shared) {
+    fn log_unused(&self, chain: &Chain, shared: &Shared) {
         let Self { peer: client, target, .. } = self;
         if let Some(skipped) = shared.denials().note(ClientLine::UnusedPreferences) {
-            let reason = no_say(chain);
+            let reason = no_say(chain.name(), chain.is_of_urls());
             warn!(%client, %target, reason, skipped, "the client's username has no effect");
         }
     }
 
     /// Logs that a username in a provider's form has no effect. It may be that of an account, so it is not shown.
-    fn log_username_of_provider(&self, chain: &str, shared: &Shared) {
+    fn log_username_of_provider(&self, chain: &Chain, shared: &Shared) {
         let Self { peer: client, target, .. } = self;
         if let Some(skipped) = shared.denials().note(ClientLine::UsernameOfProvider) {
-            let reason = format!(
-                "it looks like the username of an account at a provider, which is not passed on. Write the account into a hop \
-                 of chain `{chain}`, of `kind: webshare` or `kind: rotating`; with `sessions: by-client` there, clients choose \
-                 by usernames such as `session-NAME,country-us`"
-            );
+            let reason = match chain.is_of_urls() {
+                true => {
+                    format!("{USERNAME_OF_PROVIDER} a URL of `--hop`, as in {URL_WITH_SESSIONS}")
+                }
+                false => username_of_provider(&format!("a hop of chain `{}`, of", chain.name())),
+            };
             warn!(%client, %target, reason, skipped, "the client's username has no effect");
         }
     }
@@ -283,10 +284,18 @@ impl Asker<'_> {
             Some(_) => "`http://USER+session-NAME:PASSWORD@localhost:8888`",
             None => "`http://session-NAME:x@localhost:8888`",
         };
+        // A hop of the command line has its settings in its URL.
+        let of_hop = generation.hops().iter().find(|named| named.name == *hop);
+        let (setting, required) = match of_hop.and_then(|named| named.url.as_ref()) {
+            Some(of_hop) => (
+                "`sessions=by-client` in its URL",
+                format!("`sessions=by-client-required` behind the `?` of {of_hop}"),
+            ),
+            None => ("`sessions: by-client`", "`sessions: by-client-required`".to_owned()),
+        };
         let advice = format!(
-            "hop `{hop}` has `sessions: by-client`, and without a session its address may change with each connection. To \
-             keep one, give the client {url} as its proxy (curl: `-x`). To refuse clients that name no session, write \
-             `sessions: by-client-required`"
+            "hop `{hop}` has {setting}, and without a session its address may change with each connection. To keep one, give \
+             the client {url} as its proxy (curl: `-x`). To refuse clients that name no session, write {required}"
         );
         let advice = &*with_address(&advice, generation.example_address());
         info!(%client, %protocol, %target, hop = &**hop, advice, "the client names no session");
@@ -305,9 +314,32 @@ impl Asker<'_> {
     }
 }
 
-/// Returns whether `username` has a session or a country in it as the usernames of providers do.
-fn is_of_provider(username: &str) -> bool {
-    const PARTS: [&str; 4] = ["-session-", "-sessid-", "-country-", "-cc-"];
+/// Says where the account of a username in a provider's form belongs. `hop` completes "write it into", before the kinds.
+pub(crate) fn username_of_provider(hop: &str) -> String {
+    format!(
+        "{USERNAME_OF_PROVIDER} {hop} `kind: webshare` or `kind: rotating`; with `sessions: by-client` there, clients choose by \
+         usernames such as `session-NAME,country-us`"
+    )
+}
+
+/// The beginning of what is said about a username in a provider's form.
+const USERNAME_OF_PROVIDER: &str = "it looks like the username of an account at a provider, which is not passed on. Write the account into";
+
+/// An example of a hop of the command line that lets clients choose.
+const URL_WITH_SESSIONS: &str = "`webshare://USERNAME:PASSWORD@HOST:PORT?sessions=by-client`; clients then choose by usernames such as `session-NAME`";
+
+/// Returns whether `username` has a session, a country or a zone in it as the usernames of providers do.
+pub(crate) fn is_of_provider(username: &str) -> bool {
+    const PARTS: [&str; 8] = [
+        "-session-",
+        "-sessionid-",
+        "-sessid-",
+        "-country-",
+        "-cc-",
+        "-zone-",
+        "_session-",
+        "_country-",
+    ];
     let username = username.to_ascii_lowercase();
     PARTS.iter().any(|part| username.contains(part)) || username.ends_with("-rotate")
 }
@@ -325,8 +357,14 @@ fn address_advice(protocol: Protocol) -> &'static str {
     }
 }
 
-/// Returns why a session or a country that a client names has no effect on `chain`.
-pub(crate) fn no_say(chain: &str) -> String {
+/// Returns why a session or a country that a client names has no effect on `chain`. `is_of_urls` says whether its hops come
+/// from the command line.
+pub(crate) fn no_say(chain: &str, is_of_urls: bool) -> String {
+    if is_of_urls {
+        return format!(
+            "clients can't choose their session or country here: no URL of `--hop` lets them, as in {URL_WITH_SESSIONS}"
+        );
+    }
     format!(
         "clients can't choose their session or country here: no hop of chain `{chain}` has `sessions: by-client`, which \
          hops of `kind: webshare` and `kind: rotating` understand, and no pool there has `pick: sticky`"
@@ -367,6 +405,9 @@ mod tests {
             "customer-joe-cc-US-sessid-a1",
             "ACCT-Country-DE-session-7",
             "acct-rotate",
+            "brd-customer-hl_1-zone-isp",
+            "acct_country-us_session-1",
+            "acct-sessionid-1",
         ] {
             assert!(is_of_provider(username), "{username}");
         }

@@ -14,5 +14,6 @@ pub(crate) use self::{
     message::Reply,
     reason_phrase::is_registered,
     texts::{with_address, with_addresses},
+    verdict::advice,
 };
 pub(crate) use crate::error::with_causes;

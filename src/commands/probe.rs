@@ -30,7 +30,7 @@ use crate::{
     cli::{self, Format},
     client::{
         ask::{Denial, no_say},
-        reply::Reply,
+        reply::{Reply, advice},
     },
     config::{Config, Environment, Loader, Problems},
     state::{
@@ -113,7 +113,7 @@ pub async fn probe(
     let switches = describe::switches_by_chain(&config, &loader.network);
     // A running proxy begins with the lists that it has kept, and so does this.
     let lists = SavedLists::find(loader.source(), loader.environment()).read_only();
-    let live = Live::new(Generation::first(config, listening, &loader.network, lists));
+    let live = Live::new(Generation::first(config, listening, &loader.network, lists, advice));
     let generation = live.current();
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);
@@ -169,7 +169,7 @@ pub async fn probe(
     let kept_lists =
         way.as_ref().map_or_else(|_| Vec::new(), |way| kept_lists(&generation, way.chain));
     let ignored = way.as_ref().ok().filter(|way| ask.has_unused_preferences(**way, &generation));
-    let ignored = ignored.map(|way| no_say(way.chain.name()));
+    let ignored = ignored.map(|way| no_say(way.chain.name(), way.chain.is_of_urls()));
     match format {
         Format::Human => {
             match &reached {

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, num::NonZeroU16, time::SystemTime};
 use mooltiroute_hops::{Authority, Host};
 
 use crate::{
-    router::{HostPattern, Query, Rule, RuleParts},
+    config::Config,
+    router::{HostPattern, Query, Router, Rule, RuleParts},
     state::{
         generation::Generation,
         shared::{DirectTarget, WentDirect},
@@ -30,6 +31,22 @@ pub(super) fn targets_that_go_direct(old: &Generation, new: &Generation) -> Vec<
         })
         .collect();
     found.into_iter().map(|(shown, example)| DirectTarget { shown, example }).collect()
+}
+
+/// Returns whether `new` would send a target direct that `old` sends through hops.
+pub(super) fn would_go_direct(old: &Generation, new: &Config) -> bool {
+    let router = Router::new(new.routes.iter().map(|route| &route.rule));
+    let is_direct = |query: &Query<'_>| {
+        let route = router.find(query).and_then(|index| new.routes.get(index));
+        let chain = route.and_then(|route| new.chains.get(route.chain));
+        chain.is_some_and(|chain| chain.hops.is_empty())
+    };
+    let rules = old.rules().iter().chain(new.routes.iter().map(|route| &route.rule));
+    rules.flat_map(examples).take(EXAMPLES_MAX).any(|(_, target)| {
+        let query = Query { target: &target };
+        let before = old.way(&query);
+        before.is_some_and(|way| !way.chain.hops().is_empty()) && is_direct(&query)
+    })
 }
 
 /// Warns that `targets` go direct, which went through hops before.

@@ -1,6 +1,7 @@
 //! Reloads the configuration: loads, builds and binds everything beside what is in force, then replaces one pointer.
 
 mod apply;
+mod hold;
 mod rejection;
 mod triggers;
 mod words;
@@ -165,6 +166,11 @@ impl Reloads {
                 None => self.attempt(call).await,
                 Some(unfinished) => self.unsettled(vec![ToldProblem::line(unfinished.to_string())]),
             };
+            if let (ReloadOutcome::Applied | ReloadOutcome::Unchanged, Some(watch)) =
+                (verdict.verdict, &mut self.watch)
+            {
+                watch.remember().await;
+            }
             drop(held);
             supervisor::ready();
             if let Some(ReloadOrder(asked)) = order {
@@ -234,14 +240,20 @@ impl Reloads {
     }
 
     async fn attempt(&mut self, call: Call) -> ReloadVerdict {
-        let config = match self.load().await {
-            Some(Ok(config)) => config,
-            Some(Err(problems)) => return self.reject(problems, call),
-            // The generation in force stays. Files that change this fast change again, which calls for another
-            // attempt.
-            None => {
-                debug!("the files change too fast to be read");
-                return self.unsettled(Vec::new());
+        let mut hold = None;
+        let config = loop {
+            let config = match self.load().await {
+                Some(Ok(config)) => config,
+                Some(Err(problems)) => return self.reject(problems, call),
+                // The generation in force stays. Files that change this fast change again, which calls for another
+                // attempt.
+                None => {
+                    debug!("the files change too fast to be read");
+                    return self.unsettled(Vec::new());
+                }
+            };
+            if !self.is_completed_later(&config, call, &mut hold).await {
+                break config;
             }
         };
         // An operator who edits a setting that the command line has would otherwise look for a mistake in the

@@ -5,6 +5,7 @@
 
 mod burst;
 mod completeness;
+mod cut;
 #[cfg(target_os = "linux")]
 mod lease;
 mod survey;
@@ -35,6 +36,7 @@ pub(crate) use self::survey::wait_for_writers;
 use self::{
     burst::Burst,
     completeness::Progress,
+    cut::KnownFiles,
     survey::{Files, Looker, Survey, lock},
     tick::{Tick, listen},
     trail::{Identity, Look, Trail},
@@ -59,6 +61,8 @@ pub(crate) struct Watch {
     filled: BTreeSet<PathBuf>,
     /// YAML files that have lost their content, and were not removed either.
     emptied: Vec<PathBuf>,
+    /// How the YAML files began when they were last taken.
+    known: Arc<KnownFiles>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
     /// Dropping it ends the thread that looks from time to time.
@@ -101,6 +105,7 @@ impl Watch {
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
             emptied: Vec::new(),
+            known: Arc::new(KnownFiles::of(Trail::to(&root, &[]).files())),
             look,
             _looks: looks,
         };

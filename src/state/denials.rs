@@ -1,16 +1,21 @@
 //! Keeps the log from filling with lines about clients that try again and again.
 
+mod words;
+
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use mooltiroute_hops::InvalidPreferences;
-use tokio::time::Instant;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until},
+};
 
 use super::challenges::Challenges;
 use crate::config::Protocol;
@@ -18,7 +23,7 @@ use crate::config::Protocol;
 /// The lines that clients caused, and the counts of `server.auth`. At most one line of a sort is logged in each [`PAUSE`].
 #[derive(Debug, Default)]
 pub(crate) struct Denials {
-    noted: Mutex<BTreeMap<ClientLine, Noted>>,
+    noted: Arc<NotedLines>,
     /// Clients that were asked for credentials.
     pub challenges: Challenges,
     without_credentials: AtomicU64,
@@ -91,11 +96,17 @@ pub(crate) enum RefusalReason {
     Malformed,
 }
 
+/// The lines of each sort.
+#[derive(Debug, Default)]
+struct NotedLines(Mutex<BTreeMap<ClientLine, Noted>>);
+
 /// The lines of one sort.
 #[derive(Clone, Copy, Debug)]
 struct Noted {
     logged: Instant,
     skipped: u64,
+    /// Whether a task will log how many were skipped.
+    is_awaited: bool,
 }
 
 impl Denials {
@@ -122,28 +133,35 @@ impl Denials {
     }
 
     /// Notes a line. If it is to be logged, returns how many of its sort were left out since the last one.
+    ///
+    /// If no other line of this sort comes, the number of those that were left out is logged by itself. The timer for that
+    /// exists only then, so an idle proxy has none.
     pub(crate) fn note(&self, line: ClientLine) -> Option<u64> {
         let now = Instant::now();
-        // Replaced in one step, so it is valid even after a panic of another holder.
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        match noted.get_mut(&line) {
-            Some(last) if now - last.logged < PAUSE => {
-                last.skipped += 1;
-                None
-            }
-            last => {
-                let skipped = last.map_or(0, |last| last.skipped);
-                noted.insert(line, Noted { logged: now, skipped: 0 });
-                Some(skipped)
-            }
+        let mut noted = self.noted.lock();
+        let last = noted.get(&line).copied();
+        let Some(last) = last.filter(|last| now - last.logged < PAUSE) else {
+            let skipped = last.map_or(0, |last| last.skipped);
+            let is_awaited = last.is_some_and(|last| last.is_awaited);
+            noted.insert(line, Noted { logged: now, skipped: 0, is_awaited });
+            return Some(skipped);
+        };
+        noted.insert(line.clone(), Noted { skipped: last.skipped + 1, is_awaited: true, ..last });
+        drop(noted);
+        // Without a runtime nothing serves clients.
+        if !last.is_awaited
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let noted = Arc::clone(&self.noted);
+            runtime.spawn(async move { noted.log_skipped(line).await });
         }
+        None
     }
 
     /// Notes a line that is logged once. Returns whether this is the first one of its sort.
     pub(crate) fn note_once(&self, line: ClientLine) -> bool {
-        let first = Noted { logged: Instant::now(), skipped: 0 };
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        // Replaced in one step, as in `note`.
+        let first = Noted { logged: Instant::now(), skipped: 0, is_awaited: false };
+        let mut noted = self.noted.lock();
         let is_new = !noted.contains_key(&line);
         if is_new {
             noted.insert(line, first);
@@ -152,6 +170,40 @@ impl Denials {
     }
 }
 
+impl NotedLines {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ClientLine, Noted>> {
+        // Replaced in one step, so it is valid even after a panic of another holder.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the pause after the last `line` has been over for a moment, and logs how many were skipped since then.
+    /// Another line that is logged meanwhile has their number.
+    async fn log_skipped(&self, line: ClientLine) {
+        while let Some(due) = self.due(&line) {
+            sleep_until(due).await;
+        }
+        if let Some(skipped) = self.take_skipped(&line) {
+            line.log_skipped(skipped);
+        }
+    }
+
+    /// Returns when the lines that were skipped are to be logged, if that time has not come yet.
+    fn due(&self, line: &ClientLine) -> Option<Instant> {
+        let noted = self.lock();
+        let due = noted.get(line)?.logged + PAUSE + AFTER_PAUSE;
+        (Instant::now() < due).then_some(due)
+    }
+
+    fn take_skipped(&self, line: &ClientLine) -> Option<u64> {
+        let mut noted = self.lock();
+        let last = *noted.get(line)?;
+        noted.insert(line.clone(), Noted { skipped: 0, is_awaited: false, ..last });
+        (last.skipped > 0).then_some(last.skipped)
+    }
+}
+
+/// How long after the pause another line is waited for, which would have the number of those that were skipped.
+const AFTER_PAUSE: Duration = Duration::from_secs(1);
 /// The time between two lines of one sort.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -177,5 +229,26 @@ mod tests {
         );
         time::advance(PAUSE).await;
         assert_eq!([denials.note(no_route()), denials.note(country())], [Some(2), Some(0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn skipped_lines_are_counted_once_also_if_no_other_comes() {
+        let denials = Denials::default();
+        let line = || ClientLine::Refused(Protocol::Http, RefusalReason::NoRoute);
+        let skipped = || denials.noted.lock().get(&line()).map(|noted| noted.skipped);
+        assert_eq!([denials.note(line()), denials.note(line())], [Some(0), None]);
+        time::sleep(PAUSE + AFTER_PAUSE / 2).await;
+        assert_eq!(skipped(), Some(1));
+        time::sleep(AFTER_PAUSE).await;
+        assert_eq!(skipped(), Some(0), "it is logged");
+        assert_eq!(denials.note(line()), Some(0));
+        // A line that is logged in time has the number, and what is skipped after it is waited for again.
+        assert_eq!(denials.note(line()), None);
+        time::sleep(PAUSE + AFTER_PAUSE / 2).await;
+        assert_eq!([denials.note(line()), denials.note(line())], [Some(1), None]);
+        time::sleep(AFTER_PAUSE).await;
+        assert_eq!(skipped(), Some(1));
+        time::sleep(PAUSE + AFTER_PAUSE).await;
+        assert_eq!(skipped(), Some(0));
     }
 }

@@ -26,7 +26,10 @@ use crate::{
     router::{Query, Router, Rule},
     state::{hop_services::HopServices, saved_lists::SavedLists},
     system::memory::{Held, Peaks},
-    upstream::{chain::Chain, warm::Warm},
+    upstream::{
+        chain::{Advise, Chain},
+        warm::Warm,
+    },
     usage::UsageAccount,
 };
 
@@ -55,6 +58,8 @@ pub(crate) struct Generation {
     network: Arc<Network>,
     /// The lists that are kept for the next start.
     lists: SavedLists,
+    /// What adds advice to the log of its chains.
+    advise: Option<Advise>,
     metrics: Arc<Metrics>,
     peaks: Arc<Peaks>,
     _held: Held,

@@ -54,7 +54,12 @@ pub(crate) struct Chain {
     has_askers: bool,
     /// The names of the hops that the configuration lists too, and that are switched off.
     switched_off: Arc<[Arc<str>]>,
+    advise: Option<Advise>,
 }
+
+/// Returns what an operator can do about a failure, for the log. The words belong to the answers of clients, above this
+/// module.
+pub(crate) type Advise = fn(&ChainError) -> String;
 
 /// A hop of a chain, with its name.
 #[derive(Clone, Debug)]
@@ -118,7 +123,15 @@ impl Chain {
             has_askers: hops.iter().any(|hop| hop.hop.asker().is_some()),
             hops,
             switched_off: Arc::default(),
+            advise: None,
         }
+    }
+
+    /// Adds the advice of `advise` to what is logged about failed hops.
+    #[must_use]
+    pub(crate) fn advised_by(mut self, advise: Option<Advise>) -> Self {
+        self.advise = advise;
+        self
     }
 
     /// Notes the hops that are missing since they are switched off, for errors.
@@ -221,6 +234,11 @@ impl Chain {
     /// The hops in their order of travel.
     pub(crate) fn hops(&self) -> &[ChainHop] {
         &self.hops
+    }
+
+    /// Whether its hops are URLs of the command line.
+    pub(crate) fn is_of_urls(&self) -> bool {
+        self.hops.iter().any(|hop| hop.url.is_some())
     }
 
     /// Whether clients may state their preferences to one of the hops.

@@ -253,6 +253,14 @@ fn exec_says_that_a_program_ignores_the_variables() {
     };
     let node = said(&script("node", "v20.20.2"), &["crawl.js"]);
     assert!(node.contains("Node.js 20.20 ignores the proxy variables"), "{node}");
+    let old = script("node", "v20.20.2");
+    for (program, arguments) in [
+        ("sh", &["-c", &format!("true && A=1 {old} crawl.js")][..]),
+        ("env", &["A=1", &old, "crawl.js"]),
+    ] {
+        let told = said(program, arguments);
+        assert_eq!(told.matches("Node.js 20.20 ignores the proxy variables").count(), 1, "{told}");
+    }
     let able = said(&script("node", "v24.1.0"), &["crawl.js"]);
     assert!(!able.contains("ignores"), "{able}");
     let java = script("java", "17");

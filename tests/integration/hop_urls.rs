@@ -1,5 +1,7 @@
 //! Hops of the command line, between real proxies.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use crate::support::{
     Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules, Step, USERNAME, connect,
     exchange, free_port, ping,
@@ -123,5 +125,36 @@ async fn advice_on_a_hop_of_the_command_line_names_its_url() {
         let proxy = Proxy::of_hops(&urls).await;
         let told = exchange(proxy.address(), CONNECT).await;
         assert!(told.contains(expected) && !told.contains("`hops."), "{told}");
+    }
+}
+
+/// A setting of such a hop is a part of its URL, and no key of a file.
+#[tokio::test]
+async fn notes_on_sessions_name_the_url() {
+    let ask = async |url: &str, login: &str, message: &str, field: &str| {
+        let proxy = Proxy::of_hops(&[url]).await;
+        let request = format!("CONNECT t.test:443 HTTP/1.1\r\nHost: t.test:443\r\n{login}\r\n");
+        exchange(proxy.address(), request.as_bytes()).await;
+        proxy.event(message).await.field(field)
+    };
+    let closed = free_port();
+    let answer = Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into());
+    let provider = Double::start([answer, Step::End]).await;
+    let webshare = format!("webshare://user:hunter2@{}?sessions=by-client", provider.address());
+    let advice = ask(&webshare, "", "the client names no session", "advice").await;
+    for words in [
+        "has `sessions=by-client` in its URL",
+        "write `sessions=by-client-required` behind the `?` of the URL of `--hop`",
+    ] {
+        assert!(advice.contains(words), "{words}: {advice}");
+    }
+    assert!(!advice.contains("sessions: ") && !advice.contains("hunter2"), "{advice}");
+    for username in ["session-alice", "acct-session-1"] {
+        let login =
+            format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(format!("{username}:x")));
+        let plain = format!("http://127.0.0.1:{closed}");
+        let reason = ask(&plain, &login, "the client's username has no effect", "reason").await;
+        let url = "`webshare://USERNAME:PASSWORD@HOST:PORT?sessions=by-client`";
+        assert!(reason.contains(url) && !reason.contains("sessions: "), "{reason}");
     }
 }

@@ -700,7 +700,7 @@ async fn bad_lines_are_left_out_counted_and_never_quoted() {
     assert_eq!(served_by(&proxy).await, "one");
     let state = list(&proxy).await;
     let doubt = state["doubt"].as_str().unwrap();
-    let words = "it has 2 of 3 lines that can't be used, and are left out: lines 2 to 3: ";
+    let words = "it has 2 of 3 lines that can't be used, and are left out: line 2: its parts are ";
     assert!(doubt.starts_with(words), "{doubt}");
     let warned = proxy.event("list partly loaded").await;
     assert_eq!((&*warned.field("hop"), &*warned.field("problem")), ("exits", doubt));

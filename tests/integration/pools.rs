@@ -33,6 +33,8 @@ async fn a_member_that_leaves_and_one_that_comes_back_are_logged_and_counted() {
     let fields = ["hop", "member"].map(|field| left.field(field));
     assert_eq!(fields, ["exits", "members[0]"]);
     assert!(left.field("error").contains(&format!("127.0.0.1:{}", ports[0])), "{left:?}");
+    let advice = "Check that it is up, that the address of `hops.exits.members[0]` is right, and that this machine may reach it.";
+    assert_eq!(left.field("advice"), advice);
     let told = metrics(&proxy).await;
     for line in [
         "mooltiroute_pool_members{hop=\"exits\",state=\"left_out\"} 2",
@@ -55,6 +57,50 @@ async fn a_member_that_leaves_and_one_that_comes_back_are_logged_and_counted() {
     let state = ["working", "retry_seconds", "reached", "failed"].map(|field| &member[field]);
     assert_eq!(state, [&json!(true), &Value::Null, &json!(1), &json!(1)]);
     assert!(pool["shown"][1]["retry_seconds"].as_f64().is_some(), "{pool}");
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_is_logged_with_what_to_do() {
+    let rejecting = Double::start([
+        Step::Answer("HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n".into()),
+        Step::End,
+    ])
+    .await;
+    let silent = Double::start([Step::Listen]).await;
+    let (rejecting, silent) = (rejecting.address(), silent.address());
+    for (member, request, advice) in [
+        (
+            format!(
+                "{{ kind: http-connect, address: '{rejecting}', username: svc, password: Hunter2x }}"
+            ),
+            String::from_utf8(REQUEST.into()).unwrap(),
+            "Correct this hop's `username` and `password`",
+        ),
+        (
+            format!("{{ kind: http-connect, address: '{rejecting}', tls: true }}"),
+            String::from_utf8(REQUEST.into()).unwrap(),
+            "write `tls: false` for this hop",
+        ),
+        (
+            "{ kind: http-connect, address: 'nosuch.invalid:1' }".to_owned(),
+            String::from_utf8(REQUEST.into()).unwrap(),
+            "this machine's DNS knows the name",
+        ),
+        (
+            format!("{{ kind: http-connect, address: '{silent}' }}"),
+            plain("GET"),
+            "raise `timeouts.response`",
+        ),
+    ] {
+        let proxy = Proxy::start(&format!(
+            "timeouts: {{ response: 1s }}\nhops:\n  exits: {{ kind: pool, members: [{member}] }}\nchains: {{ default: [exits] }}\n"
+        ))
+        .await;
+        exchange(proxy.address(), request.as_bytes()).await;
+        let left = proxy.event("pool member left").await;
+        assert!(left.field("advice").contains(advice), "{advice}: {left:?}");
+        assert!(!left.text().contains("Hunter2x"), "{left:?}");
+    }
 }
 
 #[tokio::test]

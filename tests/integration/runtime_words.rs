@@ -379,6 +379,8 @@ async fn members_that_failed_in_different_ways_are_all_told() {
             let count = members.len();
             let words = format!("all {count} members of `exits` failed ({how}); the last: ");
             assert!(told.contains(&words), "{told}");
+            let field = told.lines().find(|line| line.starts_with("Proxy-Status: ")).unwrap();
+            assert!(field.contains(&format!("; details=\"{words}")), "{field}");
             let error = proxy.event("request failed").await.field("error");
             let words = format!("the last of all {count} members of `exits`, which failed: {how}");
             assert!(error.contains(&words), "{error}");
@@ -603,6 +605,33 @@ async fn a_session_beside_a_login_is_written_behind_a_plus() {
 }
 
 #[tokio::test]
+async fn as_tells_a_username_of_a_provider() {
+    let config = ConfigDir::new(&with_and_without_say(""));
+    let path = config.path().to_str().unwrap().to_owned();
+    for command in ["explain", "probe"] {
+        for username in [
+            "brd-customer-hl_4711-zone-isp",
+            "acct4711-country-us-session-1",
+            "customer-acct4711-cc-us",
+        ] {
+            let arguments = [command, "-c", &path, "plain.test:443", "--as", username];
+            let (status, out, told) = outcome(&run(arguments));
+            assert_eq!(status, Some(2), "{out}{told}");
+            for words in [
+                "--as: it looks like the username of an account at a provider",
+                "Write the account into a hop of `kind: webshare` or `kind: rotating`",
+                "`session-NAME,country-us`",
+            ] {
+                assert!(told.contains(words), "{words}: {told}");
+            }
+            assert!(!told.contains("4711"), "{told}");
+        }
+        let (_, _, told) = outcome(&run([command, "-c", &path, "plain.test:443", "--as", "joe"]));
+        assert!(!told.contains("provider") && told.contains("`session-NAME`"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_country_in_the_name_of_a_session_is_logged() {
     let proxy = Proxy::start(&with_and_without_say("")).await;
     exchange(proxy.address(), connect_as("gw.test", "session-a,country-us:x").as_bytes()).await;
@@ -629,6 +658,10 @@ async fn each_reason_for_a_denial_is_logged() {
         assert_eq!(event.field("skipped"), "0");
         assert!(event.field("reason").contains(&address), "{event:?}");
     }
+    // The last one in HTTP was of the same sort as the first, and no other one comes.
+    let left_out = proxy.event("more lines like this were left out").await;
+    let told = ["like", "protocol", "reason", "skipped"].map(|field| left_out.field(field));
+    assert_eq!(told, ["request denied", "http", "the username is not understood", "1"]);
 }
 
 #[tokio::test]

@@ -214,11 +214,7 @@ impl Reply {
             // A hop that is missing explains little about the others, and much about a target that is gone to without any.
             switched_off: if error.stage.hop.is_none() { &error.switched_off } else { &[] },
         };
-        let mut advice = verdict.advice.into_owned();
-        if let Some(hold) = &verdict.hold {
-            advice.push(' ');
-            advice.push_str(&hold.text);
-        }
+        let advice = verdict.whole_advice();
         let cause = verdict.summary.strip_prefix(HELD_BACK).unwrap_or(&verdict.summary).to_owned();
         Self {
             status: verdict.status,
@@ -227,7 +223,7 @@ impl Reply {
             next_hop: Some(next_hop),
             received_status: verdict.received_status,
             text: texts::failed(error, &details, &advice),
-            details,
+            details: texts::after_others(error) + &details,
             hold: verdict.hold,
             field: verdict.field,
             blame: Some(Blame {

@@ -140,7 +140,7 @@ pub(super) fn invalid_preferences(invalid: InvalidPreferences, is_beside_auth: b
 }
 
 pub(super) fn no_say_beside_auth(chain: &str) -> String {
-    let why = no_say(chain);
+    let why = no_say(chain, false);
     format!(
         "The credentials are right, but {why}. Leave out the `+` of the username and what follows it, or `--session` and \
          `--country` if `mooltiroute exec` has written it."
@@ -296,16 +296,20 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         (Step::Extend, _) => format!("{subject}, failed"),
         _ => format!("{subject} failed"),
     };
-    // The rest is about the last member. Alone, its advice would hide that the others failed too, perhaps in other ways.
-    let others = error.failed_members.as_ref().map(|failed| {
-        let (number, how) = (failed.in_words(), failed.failures());
-        format!("{number} of `{}` failed ({how}); the last: ", failed.hop)
-    });
-    let others = others.unwrap_or_default();
+    let others = after_others(error);
     let mut text = format!("Mooltiroute: {others}{failed}: {details}. {advice}");
     text.push_str(&missing_hops(error));
     let _ = write!(text, " (chain `{}`)", error.chain);
     text
+}
+
+/// Says that other members failed before, to begin a text about the last one. Returns nothing if there were none.
+pub(super) fn after_others(error: &ChainError) -> String {
+    // The advice about the last member alone would hide that the others failed too, perhaps in other ways.
+    error.failed_members.as_ref().map_or_else(String::new, |failed| {
+        let (number, how) = (failed.in_words(), failed.failures());
+        format!("{number} of `{}` failed ({how}); the last: ", failed.hop)
+    })
 }
 
 /// Returns the paragraph about an answer that can't be passed on. It came from a hop if `is_hop`, or else from the origin.

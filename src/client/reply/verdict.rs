@@ -57,6 +57,30 @@ impl FailureVerdict {
     }
 }
 
+impl FailureVerdict {
+    /// Returns the sentences that say what to do, with those about credentials that are held back.
+    pub(super) fn whole_advice(&self) -> String {
+        match &self.hold {
+            Some(hold) => format!("{} {}", self.advice, hold.text),
+            None => self.advice.clone().into_owned(),
+        }
+    }
+}
+
+/// Returns what an operator can do about a chain that failed with `error`, as the answer to a client says it.
+pub(crate) fn advice(error: &ChainError) -> String {
+    let stage = &error.stage;
+    match &error.cause {
+        Cause::Timeout(..) | Cause::ClientLeft(_) if stage.is_sent => {
+            texts::on_bad_response(Some(stage), ProxyError::HttpResponseTimeout).into_owned()
+        }
+        Cause::Hop(HopError::Io(_) | HopError::Closed) if stage.is_sent => {
+            hop_advice::cut_plain_request(stage)
+        }
+        _ => FailureVerdict::from(error).whole_advice(),
+    }
+}
+
 impl From<&ChainError> for FailureVerdict {
     fn from(error: &ChainError) -> Self {
         let stage = &error.stage;

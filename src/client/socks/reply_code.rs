@@ -104,6 +104,7 @@ mod tests {
             list: None,
             next: None,
             is_login: false,
+            is_sent: false,
             url: None,
         };
         let error = ChainError {

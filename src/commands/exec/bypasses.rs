@@ -1,5 +1,7 @@
 //! Programs that ignore the proxy variables, so that their requests would go past the proxy in silence.
 
+mod wrapped;
+
 use std::{
     ffi::{OsStr, OsString},
     io::Read as _,
@@ -22,11 +24,28 @@ pub(super) fn note(
     settings: &ClientSettings,
     environment: &Environment,
 ) -> Option<String> {
+    let named = |(program, arguments): (&OsStr, &[OsString])| {
+        note_on_named(program, arguments, settings, environment)
+    };
+    // A shell, or a program such as `env`, passes the variables on to the program that it runs.
+    let wrapped = wrapped::commands(program, arguments);
+    named((program, arguments)).or_else(|| {
+        wrapped.iter().find_map(|command| named((&command.program, &command.arguments)))
+    })
+}
+
+/// Returns a note if `program` itself ignores the variables.
+fn note_on_named(
+    program: &OsStr,
+    arguments: &[OsString],
+    settings: &ClientSettings,
+    environment: &Environment,
+) -> Option<String> {
     let name = Path::new(program).file_stem()?.to_str()?.to_ascii_lowercase();
     let address = settings.address();
     match &*name {
         "node" | "nodejs" => node_note(&version_of(program, PATIENCE)?),
-        "npx" | "tsx" | "ts-node" => note_on_node(PATIENCE),
+        "npx" | "pnpx" | "tsx" | "ts-node" => note_on_node(PATIENCE),
         // The package managers themselves use the variables, unlike the scripts that they run.
         "npm" | "pnpm" | "yarn" => {
             let first = arguments.first()?.to_str()?;

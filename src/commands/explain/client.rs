@@ -53,7 +53,11 @@ impl ClientVerdict {
             // Without `server.auth` a username may be left over from the settings of another proxy.
             return Some(match &config.server.auth {
                 Some(_) => refused(Reply::no_say(&chain.name)),
-                None => Self::Ignored(no_say(&chain.name)),
+                None => {
+                    let mut of_chain = chain.hops.iter().filter_map(|hop| config.hops.get(*hop));
+                    let is_of_urls = of_chain.any(|hop| hop.url.is_some());
+                    Self::Ignored(no_say(&chain.name, is_of_urls))
+                }
             });
         }
         // A hop that has to wait for its choice is not asked: nothing is connected to here.

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{duration, upstream::chain::REFUSING_MEMBER};
+use crate::{control::endpoint::NO_SOCKET_ADVICE, duration, upstream::chain::REFUSING_MEMBER};
 
 /// Writes the known parts of `status`. Another version of the proxy may report more or less.
 pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -22,20 +22,19 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     // version.
     let listeners: Vec<_> = list(&status["listeners"]).iter().map(word).collect();
     writeln!(out, "listeners    {}", listeners.join(", "))?;
+    if status["control_socket_error"].is_string() {
+        let error = word(&status["control_socket_error"]);
+        writeln!(
+            out,
+            "control      {RED}no socket{RESET}: {error}; ps, top, kill and reload can't reach this proxy. To give it one: {NO_SOCKET_ADVICE}"
+        )?;
+    }
     writeln!(out, "config       {}", word(&status["config"]))?;
     let generation = word(&status["generation"]);
     writeln!(out, "generation   {generation}, since {}", word(&status["generation_since"]))?;
     rejected(&status["rejected"], &generation, out)?;
     went_direct(&status["went_direct"], out)?;
-    // A flag outlives every edit, so it is named.
-    let off = list(&status["hops_off"]).iter().map(|hop| {
-        let option = hop.as_str().and_then(|name| status["hops_switched"][name].as_str());
-        option.map_or_else(|| word(hop), |option| format!("{} (by `{option}`)", word(hop)))
-    });
-    let off: Vec<_> = off.collect();
-    if !off.is_empty() {
-        writeln!(out, "hops off     {}", off.join(", "))?;
-    }
+    switches(status, out)?;
     let reloads = &status["reloads"];
     let outcome = |name: &str| format!("{} {name}", number(&reloads[name]));
     let outcomes = ["applied", "unchanged", "rejected"].map(outcome).join(", ");
@@ -44,6 +43,9 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "connections  {} of {}", word(&connections["open"]), word(&connections["limit"]))?;
     let is_draining = status["draining"].as_bool() == Some(true);
     writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
+    if status["takes_preferences"].as_bool() == Some(true) {
+        writeln!(out, "sessions     {SESSIONS}")?;
+    }
     auth_refusals(&status["auth_refusals"], out)?;
     generations(&status["generations"], out)?;
     conditions(&status["conditions"], out)?;
@@ -55,6 +57,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{WHAT_COUNTS}")?;
     }
     pools(&status["pools"], out)?;
+    spares(&status["warm"], out)?;
     budgets(&status["budgets"], out)?;
     failures(status, out)
 }
@@ -63,21 +66,57 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
 const WHAT_COUNTS: &str = "opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins \
                            and TLS with hops; `mooltiroute usage` has the bytes on the wire";
 
+/// Says how clients choose a session or a country.
+const SESSIONS: &str = "a client may choose its exit by its username, as in `session-NAME` or `session-NAME,country-us`";
+
+/// Lists the hops that are off, and those that an option of the command line switches on.
+fn switches(status: &Value, out: &mut dyn Write) -> io::Result<()> {
+    // A flag outlives every edit, so it is named.
+    let off = list(&status["hops_off"]).iter().map(|hop| {
+        let option = hop.as_str().and_then(|name| status["hops_switched"][name].as_str());
+        option.map_or_else(|| word(hop), |option| format!("{} (by `{option}`)", word(hop)))
+    });
+    let off: Vec<_> = off.collect();
+    if !off.is_empty() {
+        writeln!(out, "hops off     {}", off.join(", "))?;
+    }
+    let is_off = |name: &String| list(&status["hops_off"]).iter().any(|hop| hop == name);
+    let on = status["hops_switched"].as_object().into_iter().flatten();
+    let on = on.filter(|(name, _)| !is_off(name));
+    let on: Vec<_> = on.map(|(name, option)| format!("{name} (by `{}`)", word(option))).collect();
+    if on.is_empty() { Ok(()) } else { writeln!(out, "hops on      {}", on.join(", ")) }
+}
+
+/// Lists the chains that keep spare tunnels, and how often one was there.
+fn spares(warm: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let row = |(chain, counts): (&String, &Value)| {
+        let counts = ["waiting", "hits", "misses", "stale"].map(|key| word(&counts[key]));
+        [chain.clone()].into_iter().chain(counts).collect()
+    };
+    let rows: Vec<_> = warm.as_object().into_iter().flatten().map(row).collect();
+    let head = ["spare tunnels", "waiting", "used", "missed", "dead"];
+    if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
+}
+
 /// Lists the budgets of hops, and says which are used up.
 fn budgets(budgets: &Value, out: &mut dyn Write) -> io::Result<()> {
     let row = |(hop, budget): (&String, &Value)| {
         let share = number(&budget["used"]).saturating_mul(100) / number(&budget["bytes"]).max(1);
-        let state = match budget["is_reached"].as_bool() {
-            Some(true) => format!("used up ({share} %)"),
-            _ => format!("{share} %"),
+        let is = |key: &str| budget[key].as_bool() == Some(true);
+        let state = match (is("is_reached"), is("is_warned")) {
+            (true, _) => format!("used up ({share} %)"),
+            (false, true) => format!("{share} %, near the limit"),
+            (false, false) => format!("{share} %"),
         };
         let [used, limit] = ["used", "bytes"].map(|key| bytes(number(&budget[key])));
         let left = Duration::from_secs(number(&budget["seconds_left"]));
         let limit = format!("{limit} per {}", word(&budget["per"]));
-        vec![hop.clone(), state, used, limit, duration::in_words(left)]
+        let refused = number(&budget["refused"]).to_string();
+        vec![hop.clone(), state, used, limit, duration::in_words(left), refused]
     };
     let rows: Vec<_> = budgets.as_object().into_iter().flatten().map(row).collect();
-    let head = ["budget", "state", "used", "limit", "begins again in"];
+    // Requests that were refused, or took the chain of `then`.
+    let head = ["budget", "state", "used", "limit", "begins again in", "turned away"];
     if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
 }
 
@@ -159,7 +198,17 @@ fn documents(documents: &Value, verb: &str, out: &mut dyn Write) -> io::Result<(
         };
         let is_in_use = file["loaded_at"].is_string();
         let state = match (file["loaded_at"].as_str(), file["checked_at"].as_str()) {
-            (Some(_), _) => format!("{members}loaded {}", word(&file["loaded_at"])),
+            (Some(loaded), _) => {
+                // A document may have been asked for since then, and be the same still.
+                let confirmed = file["confirmed_at"].as_str().filter(|at| *at != loaded);
+                let confirmed = confirmed.map(|_| word(&file["confirmed_at"]));
+                let confirmed = confirmed.map(|at| format!(", still the same at {at}"));
+                format!(
+                    "{members}loaded {}{}",
+                    word(&file["loaded_at"]),
+                    confirmed.unwrap_or_default()
+                )
+            }
             (None, Some(_)) => "not loaded: its requests are refused".to_owned(),
             (None, None) => "fetched when a request needs it".to_owned(),
         };
@@ -465,9 +514,16 @@ mod tests {
             "auth_refusals": { "without_credentials": 3, "with_wrong_credentials": 1 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": hop }, "target_failures": [],
-            "hops_off": ["backup", "third"], "hops_switched": { "backup": "--disable" },
+            "hops_off": ["backup", "third"],
+            "hops_switched": { "backup": "--disable", "corporate": "--enable" },
+            "control_socket_error": "permission denied", "takes_preferences": true,
+            "warm": { "default": { "hits": 5, "misses": 1, "stale": 2, "waiting": 3 } },
+            "lists": { "exits": { "source": "exits.txt", "loaded": true, "members": 60, "members_before": 61,
+                                  "loaded_at": "2026-11-22T20:11:02Z", "confirmed_at": "2026-11-22T21:11:02Z" } },
             "budgets": { "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
-                                    "is_reached": true } },
+                                    "is_warned": true, "is_reached": true, "refused": 4 },
+                         "line": { "bytes": 2048, "per": "day", "used": 1900, "seconds_left": 3600,
+                                   "is_warned": true, "is_reached": false, "refused": 0 } },
             "pools": { "exits": {
                 "members": 60, "working": 58,
                 "shown": [
@@ -484,18 +540,24 @@ mod tests {
         let expected = "\
 mooltiroute 1.2.3, process 4242, up 3 h 5 m 5 s
 listeners    127.0.0.1:8888
+control      no socket: permission denied; ps, top, kill and reload can't reach this proxy. To give it one: ADVICE
 config       config.d
 generation   7, since 2026-11-22T20:11:02Z
 rejected     the files on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
 direct       since 2026-11-22T20:11:02Z targets that went through hops go direct: *.a.test (chain x), 2 more
 hops off     backup (by `--disable`), third
+hops on      corporate (by `--enable`)
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
+sessions     a client may choose its exit by its username, as in `session-NAME` or `session-NAME,country-us`
 server.auth  refused 3 without credentials, 1 with wrong ones
 
 generation  tunnels  requests  since
 7                12         0  2026-11-22T20:11:02Z
+
+exits has its members from exits.txt, 60 proxies (61 in the list before), loaded 2026-11-22T20:11:02Z, still the same \
+at 2026-11-22T21:11:02Z
 
 chain    open  opened  requests  failed    sent  received
 default    12     200        35       2  1023 B   1.5 MiB
@@ -514,8 +576,12 @@ exits.members[1] is left out: it answered 407
 A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
 it out of the pool.
 
-budget  state               used            limit  begins again in
-exits   used up (150 %)  3.0 KiB  2.0 KiB per day              1 h
+spare tunnels  waiting  used  missed  dead
+default              3     5       1     2
+
+budget  state                    used            limit  begins again in  turned away
+exits   used up (150 %)       3.0 KiB  2.0 KiB per day              1 h            4
+line    92 %, near the limit  1.9 KiB  2.0 KiB per day              1 h            0
 
 failed at  times  stage   error
 corporate      2  extend  dns_error
@@ -523,6 +589,7 @@ extend: asking it to connect further
 corporate failed last at 2026-11-22T20:11:02Z: 407, credentials rejected; its credentials are held back for 3 m 44 s, \
 so that the account is not locked
 ";
+        let expected = expected.replace("ADVICE", NO_SOCKET_ADVICE);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

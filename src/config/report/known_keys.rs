@@ -12,9 +12,12 @@ pub(crate) fn is_near_a_key(name: &str) -> bool {
         return false;
     }
     let name = name.to_ascii_lowercase().replace('-', "_");
+    let letters = name.chars().count();
     let is_near = |key: &&str| {
         let slips_max = if key.len() < 5 { 0 } else { key.len() / 5 + 1 };
-        strsim::damerau_levenshtein(key, &name) <= slips_max
+        // The distance is at least the difference of the lengths, which is quickly known.
+        key.len().abs_diff(letters) <= slips_max
+            && strsim::damerau_levenshtein(key, &name) <= slips_max
     };
     let of_sections = OF_SECTIONS.iter().flat_map(|(_, keys)| *keys);
     let keys = raw::SECTIONS.iter().chain(of_sections).chain(&OF_HOP).chain(&OTHERS);

@@ -23,7 +23,7 @@ impl Resolver<'_> {
             self.invalid(&path, "is empty; write at least one address");
         }
         // A problem of a list names the entry, as in `server.listen[1]`.
-        let is_list = self.tree.length(&path).is_ok();
+        let is_list = self.tree.list(&path).is_some();
         let mut seen = HashSet::new();
         let mut listeners = Vec::new();
         for (index, raw::Listen { address, tls, is_mapping }) in entries.into_iter().enumerate() {

@@ -75,7 +75,7 @@ impl Resolver<'_> {
         for index in 0..count {
             let path = KeyPath::of(["routes"]).then(Key::Index(index));
             let path = path.then(Key::Name("hosts".to_owned()));
-            for entry in 0..self.tree.length(&path).unwrap_or_default() {
+            for entry in 0..self.tree.list(&path).map_or(0, <[_]>::len) {
                 let path = path.clone().then(Key::Index(entry));
                 let text = self.tree.value(&path).and_then(|value| value.as_str());
                 let Some(network) = text.and_then(host_pattern::without_prefix) else { continue };

@@ -166,7 +166,16 @@ impl Tree {
         self.root.keys().filter_map(Value::as_str)
     }
 
-    /// Returns the length of the list at `path`; zero without a list.
+    /// Returns the list at `path`, if the value there is one.
+    pub(crate) fn list(&self, path: &KeyPath) -> Option<&[Value]> {
+        self.value(path)?.as_sequence().map(Vec::as_slice)
+    }
+
+    /// Returns the length of the list at `path`; zero if nothing is written there.
+    ///
+    /// # Errors
+    ///
+    /// Says that a list is expected if there is another value.
     pub(crate) fn length(&self, path: &KeyPath) -> Result<usize, Problems> {
         match self.value(path) {
             None => Ok(0),

@@ -11,7 +11,7 @@ use crate::{
     state::saved_lists::SavedLists,
     system::memory::Peaks,
     upstream::{
-        chain::{Chain, ChainAccounts, ChainHop, StepTimeouts},
+        chain::{Advise, Chain, ChainAccounts, ChainHop, StepTimeouts},
         dial::Dialer,
         warm::Warm,
     },
@@ -24,6 +24,7 @@ struct Lasting {
     peaks: Arc<Peaks>,
     network: Arc<Network>,
     lists: SavedLists,
+    advise: Option<Advise>,
 }
 
 impl Generation {
@@ -34,14 +35,16 @@ impl Generation {
     }
 
     /// Builds the first generation of a proxy, whose conditions depend on the facts of `network`, and whose lists are kept
-    /// in `lists`.
+    /// in `lists`. What is logged about its failed hops, and those of the generations after it, has the advice of `advise`.
     pub(crate) fn first(
         config: Config,
         listening: Vec<SocketAddr>,
         network: &Arc<Network>,
         lists: SavedLists,
+        advise: Advise,
     ) -> Self {
-        let lasting = Lasting { network: Arc::clone(network), lists, ..Lasting::default() };
+        let (network, advise) = (Arc::clone(network), Some(advise));
+        let lasting = Lasting { network, lists, advise, ..Lasting::default() };
         Self::build(1, config, listening, lasting, &[])
     }
 
@@ -68,6 +71,7 @@ impl Generation {
             peaks: Arc::clone(&self.peaks),
             network: Arc::clone(&self.network),
             lists: self.lists.clone(),
+            advise: self.advise,
         };
         Self::build(self.number + 1, config, listening, lasting, &self.chains)
     }
@@ -83,7 +87,7 @@ impl Generation {
             |hop: &NamedHop| Some((Arc::clone(&hop.name), config.switched_by_option(&hop.name)?));
         let options = config.hops.iter().filter_map(option).collect();
         let Config { server, timeouts, limits, log, hops, chains, routes, outline, .. } = config;
-        let Lasting { metrics, peaks, network, lists } = lasting;
+        let Lasting { metrics, peaks, network, lists, advise } = lasting;
         // Conditions and directness are looked up by the position of the chain, and are taken from the settings
         // before these become chains.
         let dependence = |chain: &config::ChainConfig| Dependence::new(&network, &chain.depends_on);
@@ -124,7 +128,7 @@ impl Generation {
             let switched_off = chain.switched_off;
             let chain = Chain::new(chain.name, hops, steps, dialer.clone());
             let chain = chain.metered(meter).counted_for(accounts).rotated_after(rotate_after);
-            Arc::new(chain.warmed(warm).without(switched_off))
+            Arc::new(chain.warmed(warm).without(switched_off).advised_by(advise))
         });
         let chains: Vec<Arc<Chain>> = chains.collect();
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
@@ -150,6 +154,7 @@ impl Generation {
             options,
             network,
             lists,
+            advise,
             metrics,
             // A tunnel may hold this generation long past its reload. Then its end frees memory for the system.
             _held: peaks.hold(),

@@ -65,6 +65,8 @@ pub struct Stage {
     pub next: Option<Arc<str>>,
     /// Whether the hop had to be logged in to first, before it could be asked.
     pub is_login: bool,
+    /// Whether the hop took a plain request, and its answer was waited for.
+    pub is_sent: bool,
     /// The words that name the hop's URL, if it comes from the command line.
     pub url: Option<Arc<str>>,
 }
@@ -136,6 +138,7 @@ impl Stage {
             list,
             next: None,
             is_login: false,
+            is_sent: false,
             url,
         }
     }

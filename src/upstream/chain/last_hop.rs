@@ -95,7 +95,7 @@ impl Chain {
 
     /// Describes a last hop that took a plain request to `target` and gave no answer, for the reason `cause`.
     pub(crate) fn unheard(&self, last: &LastHop, target: &Authority, cause: Cause) -> ChainError {
-        self.error(self.last_stage(last, target), cause)
+        self.error(Stage { is_sent: true, ..self.last_stage(last, target) }, cause)
     }
 
     /// Describes an answer to a plain request for `target` that is not in the protocol of the last hop.

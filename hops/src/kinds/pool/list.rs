@@ -21,7 +21,7 @@ pub(super) struct ListedProxy {
     /// Username and password.
     pub(super) login: Option<(Secret, Secret)>,
     /// Whether the login is behind the address, so that nothing marks its end.
-    is_login_last: bool,
+    pub(super) is_login_last: bool,
 }
 
 /// The protocol that a proxy of a list speaks.

@@ -4,6 +4,9 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use thiserror::Error;
 
+mod cut;
+
+use self::cut::{CutSign, LastLine};
 use super::{
     PoolMember,
     list::{InvalidLine, LineDoubt, LineForm, ListScheme, ListedProxy, parse_line},
@@ -23,6 +26,8 @@ pub(super) struct Listing {
     repeated: Option<(usize, usize)>,
     /// The number of other lines that repeat one.
     repeated_more: usize,
+    /// The number of the last line and a sign that its end is missing, if there is one.
+    cut: Option<(usize, CutSign)>,
 }
 
 /// Why a whole text is no list of proxies. The text never repeats anything of it.
@@ -115,11 +120,15 @@ impl Listing {
             return Err(UnusableList::Markup);
         }
         let mut lines = HashMap::new();
+        let mut last_line = LastLine::of(text);
         for (line, number) in text.lines().zip(1..) {
             let Some(parsed) = parse_line(line) else { continue };
             let form = LineForm::of(line, scheme);
             if let Some(doubt) = parsed.as_ref().ok().and_then(ListedProxy::doubt) {
                 listing.doubts_in(number, doubt, form);
+            }
+            if let Ok(proxy) = &parsed {
+                last_line.note(number, proxy);
             }
             let invalid = |why| BadLine::Invalid(why, form);
             let built = parsed.map_err(invalid).and_then(|proxy| {
@@ -140,6 +149,7 @@ impl Listing {
                 return Err(UnusableList::TooLong);
             }
         }
+        listing.cut = last_line.sign();
         match (listing.members.is_empty(), listing.bad.is_empty()) {
             (false, _) => Ok(listing),
             (true, true) => Err(UnusableList::Empty),
@@ -187,7 +197,13 @@ impl Listing {
                  remove the repeated ones, unless this proxy is to be used more often"
             )
         });
-        doubtful.into_iter().chain(repeated).map(Doubt::from).chain(left_out).collect()
+        let cut = self.cut.map(|(number, sign)| {
+            format!(
+                "may have lost its end: line {number} is the last one, has no line end, and {sign}; save the list again, or add a \
+                 line end if it is complete"
+            )
+        });
+        doubtful.into_iter().chain(repeated).chain(cut).map(Doubt::from).chain(left_out).collect()
     }
 }
 

@@ -149,7 +149,8 @@ impl<'a> Journey<'a> {
     fn log_failure(&self, hop: &ChosenHop, error: &ChainError) {
         if hop.is_in_use() == Some(true) {
             let (name, member) = (self.hop_name(hop.position), hop.member());
-            warn!(hop = name, member, error = with_causes(error), "pool member left");
+            let advice = self.chain.advise.map(|advise| advise(error));
+            warn!(hop = name, member, error = with_causes(error), advice, "pool member left");
         }
     }
 
