@@ -392,8 +392,8 @@ impl Home {
     }
 }
 
-/// The contract's 500 ms, and what a busy machine may add.
-const SEEN: Duration = Duration::from_secs(if cfg!(windows) { 10 } else { 3 });
+/// The contract's 500 ms, and what a busy machine may add, which is much under Wine.
+const SEEN: Duration = Duration::from_secs(if cfg!(windows) { 30 } else { 3 });
 /// The time if no event comes, and the files are looked at every few seconds.
 const SEEN_LATE: Duration = Duration::from_secs(20);
 /// The pause of a slow writer between two lines.
