@@ -287,7 +287,8 @@ fn soak() -> Duration {
 }
 
 const SECONDS: u64 = 4;
-const EDIT_EVERY: Duration = Duration::from_millis(if cfg!(windows) { 400 } else { 100 });
+/// Wine takes up to a second to read the files.
+const EDIT_EVERY: Duration = Duration::from_millis(if cfg!(windows) { 3000 } else { 100 });
 /// How much longer edits go on at most, if too few were taken.
 const LONGER_MAX: Duration = Duration::from_secs(60);
 const BODY_BYTES: usize = 40_000;
