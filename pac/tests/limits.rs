@@ -99,7 +99,10 @@ fn memory_and_stack_have_an_end() {
     let deep = format!("var x = {}{};", "[".repeat(100_000), "]".repeat(100_000));
     let many = "var list = []; while (true) list.push(new Array(100000));".to_owned();
     for text in [deep, many] {
-        assert_eq!(Engine::load(text.into()).unwrap_err(), PacError::Exhausted);
+        let error = Engine::load(text.into()).unwrap_err();
+        // Other systems count the time that passes, which a busy machine may use up first.
+        let is_late = !cfg!(unix) && matches!(error, PacError::TooSlow(_));
+        assert!(is_late || error == PacError::Exhausted, "{error}");
     }
 }
 
