@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Program, Proxy, pause, rename, status};
+use crate::support::{Program, Proxy, pause, remove_and_write, rename, status};
 
 #[tokio::test]
 async fn a_file_that_is_given_is_replaced() {
@@ -29,12 +29,7 @@ async fn a_file_that_is_given_is_replaced() {
             fs::write(&file, yaml(4)).unwrap();
         })
         .await;
-    watched
-        .check(5, || {
-            fs::remove_file(&file).unwrap();
-            fs::write(&file, yaml(5)).unwrap();
-        })
-        .await;
+    watched.check(5, || remove_and_write(&file, &yaml(5))).await;
 }
 
 // Other systems don't allow a watched directory to be moved.

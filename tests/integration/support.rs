@@ -52,7 +52,7 @@ pub(crate) use self::{
     status::status,
     tinyproxy::Tinyproxy,
     wait::{SHORT_TIMEOUTS, SHORT_WAIT, pause, within},
-    wine::{finds_proxies_or_skip, rename, resets, resets_or_skip},
+    wine::{finds_proxies_or_skip, remove_and_write, rename, resets, resets_or_skip},
 };
 #[cfg(target_os = "linux")]
 pub(crate) use self::{

@@ -51,6 +51,22 @@ pub(crate) fn rename(old: impl AsRef<Path>, new: impl AsRef<Path>) {
     }
 }
 
+/// Removes `file`, and writes it again with `text`. If a proxy is reading the old file, Wine removes it later and by its name,
+/// which the new one has by then. So this writes it until it stays.
+pub(crate) fn remove_and_write(file: &Path, text: &str) {
+    fs::remove_file(file).unwrap();
+    loop {
+        fs::write(file, text).unwrap();
+        if !cfg!(windows) {
+            return;
+        }
+        thread::sleep(Duration::from_secs(1));
+        if file.exists() {
+            return;
+        }
+    }
+}
+
 /// Returns `is_there`, and reports a skip for the reason `why` if that is false.
 fn or_skip(is_there: bool, why: &str) -> bool {
     if !is_there {
