@@ -11,6 +11,7 @@ mod origins;
 mod replaced;
 mod routes;
 mod self_loops;
+mod sent_headers;
 mod shown;
 mod unused;
 

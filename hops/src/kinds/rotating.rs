@@ -19,8 +19,8 @@ use self::{
 use super::gateway::{GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
-    Hop, HopConfig, InvalidPreferences, InvalidSettings, Link, LoginShape, Preferences, Request,
-    Secret, Sessions, SettingMeaning, UrlKeys, credentials,
+    Hop, HopConfig, InvalidPreferences, InvalidSettings, KeptExit, Link, LoginShape, Preferences,
+    Request, Secret, Sessions, SettingMeaning, UrlKeys, credentials,
     tls::{TlsClient, TlsSettings},
 };
 
@@ -194,6 +194,21 @@ impl Hop for Rotating {
     fn session_meanings(&self) -> Vec<SettingMeaning> {
         let words = "all connections get the exit of the session with this name";
         vec![SettingMeaning { key: "session", words }, self.provider.config.sessions.meaning()]
+    }
+
+    fn kept_exit(&self) -> Option<KeptExit> {
+        let config = &self.provider.config;
+        // With a time, the provider changes the exit of a session by itself.
+        if config.ttl.is_some() {
+            return None;
+        }
+        if config.sessions.are_required() {
+            let instead = "another exit takes another session; remove `rotate_after`";
+            return Some(KeptExit::Setting { key: "sessions", instead });
+        }
+        let instead = "leave `session` out, or remove `rotate_after`; if the provider gives a session another exit after a \
+                       time, write that time as `ttl`";
+        config.session.as_ref().map(|_| KeptExit::Setting { key: "session", instead })
     }
 
     fn describe(&self) -> Description<'_> {
