@@ -391,6 +391,23 @@ mod tests {
     }
 
     #[test]
+    fn advice_on_a_rejected_login_names_the_settings_that_are_sent() {
+        for (yaml, words) in [
+            ("", "Correct this hop's `user` and `pass`"),
+            ("username: '{user}-x'", "Correct this hop's `user` and `pass`"),
+            ("username: 'acme-x'", "Correct this hop's `username` and `pass`"),
+            ("username: 'acme-x'", "`user` has no effect, since no template has `{user}` in it"),
+            ("username: 'acme', headers: {X-A: '{user}'}", "Correct this hop's `user` and `pass`"),
+            ("password: 'secret'", "Correct this hop's `user` and `password`"),
+        ] {
+            let mut refusal = Refusal::from_http(407, b"", []);
+            link(yaml).explain(&mut refusal);
+            let advice = refusal.advice.unwrap();
+            assert!(advice.contains(words), "{yaml}: {advice}");
+        }
+    }
+
+    #[test]
     fn the_providers_own_fields_tell_its_answers() {
         let link = link("error_fields: [X-Err-Code, X-Err]");
         let fields = [(&b"x-err"[..], &b"second"[..]), (b"x-err-code", b"first")];

@@ -51,9 +51,7 @@ impl NearTarget {
     pub(crate) fn note(self, host: &Host, hop: &str, is_file: bool) -> String {
         let (what, hosts) = match self {
             Self::Loopback => (
-                format!(
-                    "For `{hop}`, `{host}` is its own machine, not this one. To reach this one"
-                ),
+                format!("For `{hop}`, `{host}` means its own machine. To reach this machine"),
                 if is_usual(host) { USUAL.to_owned() } else { quoted(host) },
             ),
             Self::Private => (

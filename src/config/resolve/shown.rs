@@ -35,7 +35,9 @@ impl Resolver<'_> {
         };
         // A time is no secret, even if it comes from a variable or follows a credential in the same line.
         let rotate_after = hop.rotate_after.map(|age| {
-            let value = below(&["rotate_after"]).unwrap_or_else(|| duration::in_words(age));
+            let path = path.clone().then(Key::Name("rotate_after".to_owned()));
+            let value = self.value_in_words(&path).or_else(|| self.own_value(&path));
+            let value = value.unwrap_or_else(|| duration::in_words(age));
             ShownSetting { key: "rotate_after", value }
         });
         let headers = self.header_names(path).map(|value| ShownSetting { key: "headers", value });

@@ -2,7 +2,7 @@
 
 use super::{
     PORTS_MAX, RotatingConfig,
-    template::{Placeholder, Template},
+    template::{ForeignPlace, Placeholder, Template},
 };
 use crate::{
     BuildContext, Country, Fault, InvalidSetting, credentials, kinds::gateway::GatewayProtocol,
@@ -229,7 +229,16 @@ impl RotatingConfig {
             Fault::Other(message) if template.is_none() || has_fault => {
                 InvalidSetting::new(key, message.clone())
             }
-            _ => invalid,
+            _ => {
+                // A template in the notation of another program may break a rule of the protocol, as `:user` does.
+                let mut foreign = template.iter().flat_map(Template::foreign_places);
+                match foreign.find_map(ForeignPlace::meant).map(Placeholder::name) {
+                    Some(name) => invalid.with_help(format!(
+                        "for a place for the value of `{name}`, write `{{{name}}}`"
+                    )),
+                    None => invalid,
+                }
+            }
         }
     }
 }
