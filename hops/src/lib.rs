@@ -75,8 +75,8 @@ pub use crate::{
     field::{Field, FieldName},
     glob::Glob,
     hop::{
-        AnswerRecord, ChooseError, Chosen, Description, Hop, HopConfig, LoginShape, MemberStatus,
-        PlainForm, Selection, SettingMeaning, UrlKeys,
+        AnswerRecord, ChooseError, Chosen, Description, Hop, HopConfig, KeptExit, LoginShape,
+        MemberStatus, PlainForm, Selection, SettingMeaning, UrlKeys,
     },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,

@@ -162,11 +162,12 @@ pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }
 
-/// Says what the written settings about sessions mean, a line each.
+/// Says what the written settings about sessions, tunnels and header fields mean, a line each.
 pub(super) fn sessions(hop: &NamedHop) -> Vec<String> {
     let meanings = hop.hop.as_ref().map(|built| built.session_meanings()).unwrap_or_default();
     let meanings = meanings.iter().map(|meaning| (meaning.key, meaning.words));
-    let meanings: Vec<_> = meanings.chain([("rotate_after", ROTATE_AFTER)]).collect();
+    let meanings: Vec<_> =
+        meanings.chain([("rotate_after", ROTATE_AFTER), ("headers", HEADERS)]).collect();
     let written = hop.settings.iter().filter_map(|ShownSetting { key, value }| {
         let (_, words) = meanings.iter().find(|(of, _)| of == key)?;
         Some(format!("{key} {value}: {words}"))
@@ -201,6 +202,8 @@ pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
 /// Describes a pool without a member that is on.
 pub(super) const MEMBERS_OFF: &str =
     "refuses every request now: the conditions of all its members have switched them off";
+
+const HEADERS: &str = "these fields go to this hop with each CONNECT, and never to the target";
 
 const ROTATE_AFTER: &str = "a tunnel that is older ends when nothing has moved in it for a second, and the client's next one may get another \
                             exit";

@@ -224,6 +224,7 @@ pub async fn probe(
                 "status": answer.map(|answer| answer.status),
                 "exit": answer.and_then(|answer| answer.exit),
                 "perhaps_by": answer.and_then(|answer| answer.perhaps_by.as_deref()),
+                "note": answer.and_then(|answer| answer.note.as_deref()),
                 "failure": failure,
             });
             writeln!(out, "{probed:#}")?;
@@ -283,7 +284,7 @@ fn kept_lists(generation: &Generation, chain: &Chain) -> Vec<String> {
 fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()> {
     match answer {
         None => writeln!(out, "\nthe tunnel is open"),
-        Some(ProbeAnswer { status, reason, exit, perhaps_by, sign }) => {
+        Some(ProbeAnswer { status, reason, exit, perhaps_by, note, sign }) => {
             writeln!(out, "\nanswer        {status} {reason}")?;
             match (perhaps_by, sign) {
                 (Some(hop), Some(sign)) => {
@@ -299,6 +300,9 @@ fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()>
                     )?;
                 }
                 (None, _) => {}
+            }
+            if let Some(note) = note {
+                writeln!(out, "              {note}")?;
             }
             match exit {
                 Some(exit) => writeln!(out, "exit address  {exit}"),

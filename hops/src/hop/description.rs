@@ -98,6 +98,20 @@ impl MemberStatus {
     }
 }
 
+/// The reason why each connection gets the exit that the one before it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptExit {
+    /// There is one upstream, and nothing says that it has several exits.
+    OneUpstream,
+    /// A setting asks for it.
+    Setting {
+        /// The key of the setting.
+        key: &'static str,
+        /// Says what to write for another exit each time.
+        instead: &'static str,
+    },
+}
+
 /// The meaning of one setting with the value that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettingMeaning {

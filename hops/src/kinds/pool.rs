@@ -31,8 +31,8 @@ use self::{
 };
 use crate::{
     Asker, BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig,
-    InvalidSetting, InvalidSettings, Key, LoginShape, MemberStatus, PlainForm, Preferences,
-    Request, SourceState, kinds::wish::Wish, preferences::stable_number,
+    InvalidSetting, InvalidSettings, KeptExit, Key, LoginShape, MemberStatus, PlainForm,
+    Preferences, Request, SourceState, kinds::wish::Wish, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -208,6 +208,17 @@ impl Hop for Pool {
         match &self.0 {
             Members::Known(known) => known.roster().status(),
             Members::Listed(list) => list.present().map_or_else(Vec::new, |roster| roster.status()),
+        }
+    }
+
+    /// A pool with one member has the exit of that.
+    fn kept_exit(&self) -> Option<KeptExit> {
+        match &self.0 {
+            Members::Known(known) => match &known.roster().members[..] {
+                [one] => one.hop.kept_exit(),
+                _ => None,
+            },
+            Members::Listed(_) => None,
         }
     }
 

@@ -17,14 +17,14 @@ use serde::Deserialize;
 use self::{
     addresses::addresses,
     by_client::ByClient,
-    username::{ExitWish, Session},
+    username::{ExitWish, Session, something_else},
 };
 use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
-    Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, Link, LinkSettings, LoginShape,
-    OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret, Sessions,
-    SettingMeaning, Tunnel, async_trait, credentials,
+    Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, KeptExit, Link, LinkSettings,
+    LoginShape, OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret,
+    Sessions, SettingMeaning, Tunnel, async_trait, credentials,
 };
 
 /// The settings of Webshare's gateway.
@@ -86,6 +86,8 @@ struct Webshare {
     /// The parts of a username for a client's preferences; `None` if clients have no say.
     by_client: Option<ByClient>,
     requires_session: bool,
+    /// Whether `session` is a number.
+    has_fixed_session: bool,
     meanings: [SettingMeaning; 2],
 }
 
@@ -129,9 +131,11 @@ impl HopConfig for WebshareConfig {
                 return Err(InvalidSetting::new(key, message).into());
             }
         }
-        if username.expose().contains('@') {
-            let message = "has an `@`, as the e-mail address of an account; the proxies have a username of their own, which \
-                           the dashboard shows beside the proxy list";
+        if let Some(message) = something_else(&username) {
+            // No username of a proxy list has a `:`.
+            if username.expose().contains(':') {
+                return Err(InvalidSetting::new("username", message).into());
+            }
             context.warn(InvalidSetting::new("username", message));
         }
         if let Some(doubt) = self.country.0.iter().find_map(|country| country.doubt()) {
@@ -148,6 +152,7 @@ impl HopConfig for WebshareConfig {
         let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
         let fixed_username = username_form(&wish);
         let requires_session = self.sessions.are_required();
+        let has_fixed_session = matches!(self.session, Session::Number(_));
         let meanings = [self.session.meaning(), self.sessions.meaning()];
         let by_client = match self.sessions {
             Sessions::Fixed => None,
@@ -178,7 +183,14 @@ impl HopConfig for WebshareConfig {
             head_bytes_max,
             lacks_session,
         });
-        Ok(Arc::new(Webshare { exit, fixed_username, by_client, requires_session, meanings }))
+        Ok(Arc::new(Webshare {
+            exit,
+            fixed_username,
+            by_client,
+            requires_session,
+            has_fixed_session,
+            meanings,
+        }))
     }
 }
 
@@ -219,6 +231,15 @@ impl Hop for Webshare {
 
     fn session_meanings(&self) -> Vec<SettingMeaning> {
         self.meanings.to_vec()
+    }
+
+    fn kept_exit(&self) -> Option<KeptExit> {
+        if self.requires_session {
+            let instead = "another exit takes another session; remove `rotate_after`";
+            return Some(KeptExit::Setting { key: "sessions", instead });
+        }
+        let instead = "write `session: rotate`, or remove `rotate_after`";
+        self.has_fixed_session.then_some(KeptExit::Setting { key: "session", instead })
     }
 
     fn describe(&self) -> Description<'_> {

@@ -7,16 +7,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mooltiroute_hops::{Authority, InvalidPreferences, Refusal};
+use mooltiroute_hops::{Authority, HopError, InvalidPreferences, Meaning, Refusal};
 
-use super::hop_advice::{self, address_setting, lower_first};
+use super::{
+    hop_advice::{self, address_setting, lower_first},
+    near_target::NearTarget,
+};
 use crate::{
     client::ask::no_say,
     duration,
     proxy_error::ProxyError,
     state::generation::OverBudget,
     timestamp::rfc_3339,
-    upstream::chain::{ChainError, Stage, Step},
+    upstream::chain::{Cause, ChainError, Stage, Step},
 };
 
 // Field lines that belong to a status.
@@ -354,6 +357,32 @@ pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'
             "Check that this hop is an HTTP proxy. If it is, it may have passed on the server's answer.".into()
         }
         (_, None) => "The fault is in the server, or in a hop on the way to it.".into(),
+    }
+}
+
+/// Says that the hop which failed to reach the target means another machine by it, if that is so.
+pub(super) fn near_target(error: &ChainError) -> Option<String> {
+    let stage = &error.stage;
+    let near = NearTarget::of(stage.stop.host())?;
+    let is_asked = stage.step == Step::Extend && stage.next.is_none() && !stage.is_login;
+    let may_be_why = match &error.cause {
+        Cause::Hop(HopError::Refused(refusal)) => is_about_target(refusal),
+        Cause::Hop(HopError::Io(_) | HopError::Closed) | Cause::Timeout(..) => true,
+        _ => false,
+    };
+    let hop = stage.hop_name().filter(|_| is_asked && may_be_why)?;
+    near.is_beyond(&stage.settings).then(|| near.note(stage.stop.host(), &hop, stage.url.is_none()))
+}
+
+/// Returns whether a refusal may come from a target that the hop can't reach or does not allow.
+fn is_about_target(refusal: &Refusal) -> bool {
+    match refusal.meaning {
+        Meaning::Credentials | Meaning::Quota | Meaning::Busy => false,
+        Meaning::Unclear => refusal
+            .http
+            .as_ref()
+            .is_none_or(|http| [403, 404, 500, 502, 503, 504].contains(&http.status)),
+        _ => refusal.http.as_ref().is_none_or(|http| http.status != 508),
     }
 }
 

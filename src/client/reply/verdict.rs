@@ -83,6 +83,19 @@ pub(crate) fn advice(error: &ChainError) -> String {
 
 impl From<&ChainError> for FailureVerdict {
     fn from(error: &ChainError) -> Self {
+        let verdict = Self::of(error);
+        match texts::near_target(error) {
+            Some(note) => {
+                let advice = format!("{note} {}", verdict.advice).into();
+                Self { advice, ..verdict }
+            }
+            None => verdict,
+        }
+    }
+}
+
+impl FailureVerdict {
+    fn of(error: &ChainError) -> Self {
         let stage = &error.stage;
         match &error.cause {
             Cause::Preferences(invalid) => Self::new(

@@ -17,6 +17,7 @@ use super::{
     decided::DecidedHop,
 };
 use crate::{
+    client::reply::NearTarget,
     commands::{describe, json::ShownCredential},
     config::{ChainConfig, Config, NamedHop, Route},
     network::{Network, ShownCondition, Truth},
@@ -87,6 +88,9 @@ fn login(hop: &NamedHop, preferences: &Preferences) -> BTreeMap<String, String> 
     let shapes = hop.hop.as_ref().map(|hop| hop.login_shape(preferences)).unwrap_or_default();
     shapes.into_iter().take(SHAPES_MAX).map(|shape| (shape.name, shape.text)).collect()
 }
+
+/// The kinds that are the gateways of providers.
+const PROVIDERS: [&str; 2] = ["webshare", "rotating"];
 
 /// A pool may have many members with a login of this sort.
 const SHAPES_MAX: usize = 10;
@@ -262,6 +266,21 @@ impl<'a> ExplainedWay<'a> {
             conditional,
             is_refused: refusing.is_some(),
         }
+    }
+
+    /// Returns a note if the last hop means another machine by `target`, or can't reach it.
+    pub(super) fn note_on_near_target(
+        &self,
+        target: &Authority,
+        config: &Config,
+    ) -> Option<String> {
+        let step = self.steps.iter().rfind(|step| step.hop.is_some())?;
+        let (name, host) = (step.hop?, target.host());
+        let near = NearTarget::of(host)?;
+        let is_provider = step.kind.is_some_and(|kind| PROVIDERS.contains(&kind));
+        let hop = config.hops.iter().find(|hop| *hop.name == *name)?;
+        (near == NearTarget::Loopback || is_provider)
+            .then(|| near.note(host, name, hop.url.is_none()))
     }
 
     /// Returns whether the hops serve this request, as far as that can be told without asking anything.

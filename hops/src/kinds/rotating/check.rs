@@ -1,6 +1,9 @@
 //! Checks the settings, and warns of valid ones that are surely a mistake.
 
-use super::{PORTS_MAX, RotatingConfig, template::Placeholder};
+use super::{
+    PORTS_MAX, RotatingConfig,
+    template::{ForeignPlace, Placeholder, Template},
+};
 use crate::{
     BuildContext, Country, Fault, InvalidSetting, credentials, kinds::gateway::GatewayProtocol,
 };
@@ -88,7 +91,18 @@ impl RotatingConfig {
         let written =
             written.into_iter().filter_map(|(key, template)| Some((key, template.as_ref()?)));
         for (key, template) in written {
-            if template.has_foreign_place() {
+            let foreign = template.foreign_places();
+            let meant = foreign.iter().find_map(|place| place.meant());
+            if let Some(value) = meant {
+                let name = value.name();
+                let message = format!(
+                    "has a place for the {} in the form of another program, such as `%s`, `$NAME`, `<NAME>` or \
+                     `YOUR_NAME`, which is sent as it is written",
+                    value.noun()
+                );
+                let help = format!("write `{{{name}}}` in its place");
+                context.warn(InvalidSetting::new(key, message).with_help(help));
+            } else if !foreign.is_empty() {
                 let message =
                     "has a place such as `%s`, `$NAME` or `<NAME>`, which is sent as it is written";
                 let help =
@@ -107,6 +121,43 @@ impl RotatingConfig {
                 context.warn(InvalidSetting::new(key, message).with_help(help));
             }
         }
+        self.warn_of_unused_login(context);
+    }
+
+    /// Warns of a `user` or a password that the provider never gets. The account may be written into the template, so this
+    /// is no error.
+    fn warn_of_unused_login(&self, context: &BuildContext<'_>) {
+        let templates = [&self.username, &self.password];
+        let has_foreign = |value: Placeholder| {
+            let mut places = templates.iter().copied().flatten().flat_map(Template::foreign_places);
+            places.any(|place| place.meant() == Some(value))
+        };
+        let pass_key = if self.pass_file.is_some() { "pass_file" } else { "pass" };
+        for (key, value, is_set) in [
+            ("user", Placeholder::User, !self.user.is_empty()),
+            (pass_key, Placeholder::Pass, !self.pass.is_empty()),
+        ] {
+            // The warning about a place in another form asks for the same.
+            if !is_set || self.uses(value) || has_foreign(value) {
+                continue;
+            }
+            let name = value.name();
+            let message = format!("has no effect: no template has `{{{name}}}` in it");
+            let help = match value {
+                Placeholder::Pass => "write it into one, as in `password: \"{pass}\"`",
+                _ => "write it into one, as in `username: \"{user}-session-{session}\"`",
+            };
+            context.warn(InvalidSetting::new(key, message).with_help(help));
+        }
+    }
+
+    /// Returns whether the provider gets `value`, which is the account or the password: in a template, or as it is.
+    fn uses(&self, value: Placeholder) -> bool {
+        let template = match value {
+            Placeholder::Pass => &self.password,
+            _ => &self.username,
+        };
+        template.is_none() || self.has(&[value])
     }
 
     /// Returns what to do if the provider rejects the credentials, which come from `login`.
@@ -125,8 +176,21 @@ impl RotatingConfig {
                 some.join(" and ")
             ),
         };
+        // A value that no template has is not sent, so another one would change nothing.
+        let key =
+            |value: Placeholder, template| if self.uses(value) { value.name() } else { template };
+        let (user, pass) = (key(Placeholder::User, "username"), key(Placeholder::Pass, "password"));
+        let unused: Vec<_> = [(Placeholder::User, user), (Placeholder::Pass, pass)]
+            .iter()
+            .filter(|(value, key)| value.name() != *key)
+            .map(|(value, key)| {
+                let name = value.name();
+                format!(" `{name}` has no effect, since no template has `{{{name}}}` in it: write that into `{key}`.")
+            })
+            .collect();
+        let unused = unused.concat();
         format!(
-            "The provider wants other credentials than it got. Correct this hop's `user` and `pass`{origins}{templates}. \
+            "The provider wants other credentials than it got. Correct this hop's `{user}` and `{pass}`{origins}{templates}.{unused} \
              If they come from variables, new values take a restart. The client needs none."
         )
     }
@@ -165,7 +229,16 @@ impl RotatingConfig {
             Fault::Other(message) if template.is_none() || has_fault => {
                 InvalidSetting::new(key, message.clone())
             }
-            _ => invalid,
+            _ => {
+                // A template in the notation of another program may break a rule of the protocol, as `:user` does.
+                let mut foreign = template.iter().flat_map(Template::foreign_places);
+                match foreign.find_map(ForeignPlace::meant).map(Placeholder::name) {
+                    Some(name) => invalid.with_help(format!(
+                        "for a place for the value of `{name}`, write `{{{name}}}`"
+                    )),
+                    None => invalid,
+                }
+            }
         }
     }
 }

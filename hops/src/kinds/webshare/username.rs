@@ -61,14 +61,23 @@ impl ExitWish<'_> {
                 )),
             };
         }
+        if let Some(instead) = something_else(bare) {
+            return Err(InvalidSetting::new("username", instead));
+        }
         // Webshare's usernames have letters and digits only. A `-` means that an ending is there already, to
         // which no other can be added.
         if !bare.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            let ending = match bare.expose().contains('-') {
+                true => ", without a `-` and what follows",
+                false => ", which the dashboard shows beside the proxy list",
+            };
             return Err(InvalidSetting::new(
                 "username",
-                "must be letters and digits, because `session` or `sessions: by-client` adds a session to it: write the \
-                 bare username, without a `-` and what follows; or, to send it as it is, write `session: as-written` \
-                 without `sessions`, `country` and `city`",
+                format!(
+                    "must be letters and digits, because `session` or `sessions: by-client` adds a session to it: write the \
+                     bare username{ending}; or, to send it as it is, write `session: as-written` without `sessions`, \
+                     `country` and `city`"
+                ),
             ));
         }
         if let Some(city) = self.city
@@ -103,6 +112,28 @@ impl ExitWish<'_> {
         Ok(Secret::new(username.as_str()))
     }
 }
+
+/// Says what `username` is if it is no username of a proxy list: a line, a URL, two values or the account.
+pub(super) fn something_else(username: &Secret) -> Option<&'static str> {
+    let text = username.expose();
+    let colons = text.matches(':').count();
+    if text.contains("://") || (text.contains('@') && colons > 0) {
+        return Some(IS_URL);
+    }
+    match colons {
+        0 => text.contains('@').then_some(IS_EMAIL),
+        3 => Some(IS_LINE),
+        _ => Some(HAS_PASSWORD),
+    }
+}
+
+const IS_EMAIL: &str = "has an `@`, as the e-mail address of an account; the proxies have a username of their own, which \
+                        the dashboard shows beside the proxy list";
+const IS_URL: &str = "is more than a username: it has the parts of a URL; write what is before the first `:` there, without \
+                      the scheme, as `username`, and what follows it up to the `@` as `password`";
+const IS_LINE: &str = "is a line of a proxy list, `host:port:username:password`; write its third part as `username` and its \
+                       fourth as `password`";
+const HAS_PASSWORD: &str = "has a `:`; if the password follows it, write what is before it as `username` and the rest as `password`";
 
 impl JsonSchema for Session {
     fn schema_name() -> Cow<'static, str> {
