@@ -63,6 +63,7 @@ fn answer(folder: &Path, path: &Path) -> (Verdict, String) {
             "QUOTED" => Some("\"joe\"".into()),
             "ENCODED" => Some(format!("{CANARY}%40%3a").into()),
             "PAIR" => Some(format!("joe:{CANARY}").into()),
+            "VAULT" => Some(format!("$ANSIBLE_VAULT;1.1;AES256\n{CANARY}\n").into()),
             "RETURN" => Some(format!("{CANARY}\r").into()),
             _ => None,
         },

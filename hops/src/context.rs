@@ -16,7 +16,11 @@ use std::{
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use zeroize::Zeroizing;
 
-use crate::{Hop, InvalidSetting, Secret, Settings, exchange};
+use crate::{
+    Hop, InvalidSetting, Secret, Settings,
+    encryption::{EncryptedFile, Encryption},
+    exchange,
+};
 
 /// The surroundings of a hop while it is built, and a record of the files it has read.
 ///
@@ -179,7 +183,7 @@ impl<'a> BuildContext<'a> {
     /// reload, the hop is built again.
     ///
     /// # Errors
-    /// It can't be read, is a directory, a pipe or a device, is too large or is not in UTF-8.
+    /// It can't be read, is a directory, a pipe or a device, is too large, is not in UTF-8 or is encrypted.
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let (path, bytes) = self.read_bytes(path)?;
         let text = str::from_utf8(&bytes).map_err(|_| {
@@ -241,6 +245,9 @@ impl<'a> BuildContext<'a> {
         File::open(&path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is over 4 MiB"));
+        }
+        if let Some(encryption) = Encryption::of(&bytes) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, EncryptedFile(encryption)));
         }
         Ok((path, bytes))
     }

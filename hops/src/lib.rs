@@ -34,6 +34,7 @@ mod context;
 mod country;
 pub mod credentials;
 mod decider;
+mod encryption;
 mod error;
 mod eventual;
 pub mod exchange;
@@ -70,6 +71,7 @@ pub use crate::{
     context::{BuildContext, Siblings, is_utf16},
     country::{Country, InvalidCountry},
     decider::{Decider, Decision, Foresight},
+    encryption::Encryption,
     error::{HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},

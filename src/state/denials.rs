@@ -86,6 +86,8 @@ pub(crate) enum RefusalReason {
     Socks,
     /// The client speaks HTTP/2.
     Http2,
+    /// A load balancer sends the PROXY protocol.
+    ProxyProtocol,
     /// The client asks for an `https://` URL without CONNECT.
     NeedsConnect,
     /// The scheme of the URL is not served.

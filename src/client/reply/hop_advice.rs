@@ -331,6 +331,19 @@ pub(super) fn needs_another_scheme(http: &HttpRefusal) -> bool {
 
 /// Advice for a hop that wants other credentials than it got.
 pub(super) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
+    let advice = credentials_in_words(stage, refusal);
+    // Some proxies answer 401 too, so the credentials come first.
+    match refusal.http.as_ref().is_some_and(|http| http.status == 401) {
+        true => format!(
+            "{advice} 401 is the answer of a web server, and most proxies answer 407: also check that {} is that of an HTTP \
+             proxy.",
+            place(stage)
+        ),
+        false => advice,
+    }
+}
+
+fn credentials_in_words(stage: &Stage, refusal: &Refusal) -> String {
     let has_some = stage.settings.has_credentials;
     let other = refusal.http.as_ref().filter(|http| needs_another_scheme(http));
     if let Some(url) = &stage.url {

@@ -79,8 +79,8 @@ pub(super) const NO_NETWORK: &str = "This machine has no way there: is the netwo
 pub(super) const SILENT_TARGET: &str = "It accepted the connection and says nothing. Check that it speaks TLS at this \
                                         port, or raise `timeouts.connect`.";
 // Failures of a hop.
-pub(super) const KEEPS_CLOSING: &str =
-    "It closes the connection after each step of its authentication. Look at its log.";
+pub(super) const KEEPS_CLOSING: &str = "It closes the connection after each step of its authentication, and NTLM and Negotiate need one connection that stays \
+     open. Look for a load balancer before it that closes connections, as `option httpclose` of HAProxy does, and at its log.";
 pub(super) const CHECK_SETTINGS: &str = "Check the settings of this hop.";
 
 // Failures of TLS with the target.

@@ -58,6 +58,7 @@ impl RefusalReason {
             Self::Tls => "TLS to a listener without it",
             Self::Socks => "SOCKS to a listener with TLS",
             Self::Http2 => "HTTP/2",
+            Self::ProxyProtocol => "the PROXY protocol",
             Self::NeedsConnect => "an `https://` URL without CONNECT",
             Self::UnknownScheme => "a URL with an unknown scheme",
             Self::ConnectTarget => "CONNECT without a host and a port",

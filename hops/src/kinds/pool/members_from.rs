@@ -88,8 +88,9 @@ impl MembersFrom {
         context: &BuildContext<'_>,
     ) -> Result<(Vec<PoolMember>, Option<String>), InvalidSetting> {
         let invalid = |message: String| below(InvalidSetting::file("file", message));
-        let text =
-            context.read(file).map_err(|error| invalid(format!("can't be read: {error}")))?;
+        let text = context
+            .read(file)
+            .map_err(|error| below(InvalidSetting::unreadable_file("file", &error)))?;
         let member = |proxy: &ListedProxy, name: Arc<str>| {
             let hop = proxy.build(self.scheme, context)?;
             let fingerprint = proxy.fingerprint(self.scheme, context.hasher());

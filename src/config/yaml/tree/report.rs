@@ -252,6 +252,7 @@ impl Tree {
                     "{instead}; a `${{` that is not a variable is written `$${{`"
                 ))
             }
+            Invalid::Encrypted(encryption) => problem.with_help(encryption.help()),
             Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
     }

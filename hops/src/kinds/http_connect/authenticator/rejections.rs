@@ -21,6 +21,7 @@ impl Authenticator {
         match stop {
             Stop::Failed(error) => error,
             Stop::NothingInCommon => explanations::nothing_in_common(&self.methods, refusal).into(),
+            Stop::BrokenOff(scheme) => explanations::broken_off(refusal, scheme).into(),
             Stop::Refused(reason) => explanations::nothing_sent(refusal, reason).into(),
             Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
             Stop::TokenRefused => self.token_refused(self.explained_ticket(refusal)).await,
