@@ -70,7 +70,7 @@ pub use crate::{
     context::{BuildContext, Siblings, is_utf16},
     country::{Country, InvalidCountry},
     decider::{Decider, Decision, Foresight},
-    error::{HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
+    error::{AskedToWait, HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},
     glob::Glob,

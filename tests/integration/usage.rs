@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -593,6 +593,9 @@ async fn a_budget_can_send_requests_another_way_and_cut_open_tunnels() {
     free.record()
         .until("the request took the other chain", |seen| (!seen.is_empty()).then_some(()))
         .await;
+    let budget = &status(proxy.address()).await["budgets"]["paid"];
+    let counts = ["refused", "rerouted", "then"].map(|key| &budget[key]);
+    assert_eq!(counts, [&json!(0), &json!(1), &json!("spare")], "{budget}");
 }
 
 #[tokio::test]
