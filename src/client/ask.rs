@@ -305,8 +305,8 @@ impl Asker<'_> {
     /// pool `hop`. Logs nothing if another connection would get the same member.
     pub(crate) fn log_kept_exit(&self, hop: &Arc<str>, generation: &Generation, shared: &Shared) {
         let of_hop = generation.hops().iter().find(|named| named.name == *hop);
-        let pick = of_hop.and_then(|named| named.settings.iter().find(|one| one.key == "pick"));
-        let Some(pick) = pick.filter(|pick| PICKS_AGAIN.contains(&&*pick.value)) else { return };
+        let pick = of_hop.and_then(|named| named.settings.iter().find(|one| one.picks_again()));
+        let Some(pick) = pick else { return };
         if !shared.denials().note_once(ClientLine::KeptExit(Arc::clone(hop))) {
             return;
         }
@@ -340,9 +340,6 @@ pub(crate) fn username_of_provider(hop: &str) -> String {
          usernames such as `session-NAME,country-us`"
     )
 }
-
-/// The values of `pick` by which another connection of the same client may get another member.
-const PICKS_AGAIN: [&str; 3] = ["round-robin", "random", "least-used"];
 
 /// The beginning of what is said about a username in a provider's form.
 const USERNAME_OF_PROVIDER: &str = "it looks like the username of an account at a provider, which is not passed on. Write the account into";
