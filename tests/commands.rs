@@ -654,7 +654,7 @@ fn a_list_with_passwords_is_a_warning_if_others_can_read_it() {
         let said = said(&command(directory.path(), &["check", "-c", "a.yaml"]));
         let found = said.contains("every user of this machine can read this file: its permissions");
         assert_eq!(found, is_told, "{mode:o}: {said}");
-        assert!(!is_told || said.contains("`members_from.file`"), "{said}");
+        assert!(!is_told || said.contains("hops.a.members_from.file: "), "{said}");
         assert!(!said.contains(CANARY), "{said}");
     }
 }

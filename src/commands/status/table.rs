@@ -637,11 +637,11 @@ corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
 opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins and TLS \
 with hops; `mooltiroute usage` has the bytes on the wire
 
-pool   member      state                                    carried  failed  refused  address
-exits  members[0]  in use, refused the last 3                   120       0        4  a.test:80
-exits  members[1]  left out, tried again in 4 s                   3      17        0  -
+pool   member      state                                     carried  failed  refused  address
+exits  members[0]  in use, refused the last 3                    120       0        4  a.test:80
+exits  members[1]  left out, tried again in 4 s                    3      17        0  -
 exits  members[2]  left out until 20:11:02 UTC, as it asked        0       1        0  -
-exits  other       57 of 58 work                                  9       1        2  -
+exits  other       57 of 58 work                                   9       1        2  -
 carried: connections, each of which may have had many requests of its client
 exits.members[0] refused the last 3 requests: it answered 403
 exits.members[1] is left out: it answered 407
