@@ -635,6 +635,32 @@ fn a_secret_in_a_file_is_a_warning_if_others_can_read_it() {
 
 #[cfg(unix)]
 #[test]
+fn a_list_with_passwords_is_a_warning_if_others_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let text =
+        "hops: { a: { kind: pool, members_from: { file: list.txt } } }\nchains: { default: [a] }\n";
+    fs::write(path("a.yaml"), text).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for (list, mode, is_told) in [
+        (format!("b.test:1\na.test:1:joe:{CANARY}\n"), 0o644, true),
+        (format!("a.test:1:joe:{CANARY}\n"), 0o600, false),
+        ("a.test:1\nb.test:1\n".to_owned(), 0o644, false),
+    ] {
+        fs::write(path("list.txt"), list).unwrap();
+        fs::set_permissions(path("list.txt"), fs::Permissions::from_mode(mode)).unwrap();
+        let said = said(&command(directory.path(), &["check", "-c", "a.yaml"]));
+        let found = said.contains("every user of this machine can read this file: its permissions");
+        assert_eq!(found, is_told, "{mode:o}: {said}");
+        assert!(!is_told || said.contains("hops.a.members_from.file: "), "{said}");
+        assert!(!said.contains(CANARY), "{said}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn an_unreadable_password_file_names_the_user_that_needs_the_right() {
     use std::os::unix::fs::PermissionsExt as _;
 

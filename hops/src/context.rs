@@ -17,7 +17,7 @@ use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use zeroize::Zeroizing;
 
 use crate::{
-    Hop, InvalidSetting, Secret, Settings,
+    Hop, InvalidSetting, KeyPath, Secret, Settings,
     encryption::{EncryptedFile, Encryption},
     exchange,
 };
@@ -42,6 +42,8 @@ pub struct BuildContext<'a> {
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
     warnings: RefCell<Vec<InvalidSetting>>,
+    /// The settings that name files with secrets, which no credential of the hop shows.
+    secret_files: RefCell<Vec<(KeyPath, PathBuf)>>,
     /// The sources of the hop's credentials, in words.
     login: Option<String>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
@@ -80,6 +82,7 @@ impl<'a> BuildContext<'a> {
             named: Rc::default(),
             siblings: None,
             warnings: RefCell::default(),
+            secret_files: RefCell::default(),
             login: None,
             system_verifier: Rc::default(),
         }
@@ -173,6 +176,7 @@ impl<'a> BuildContext<'a> {
             named: Rc::clone(&self.named),
             siblings: self.siblings,
             warnings: RefCell::default(),
+            secret_files: RefCell::default(),
             // The credentials of another hop come from elsewhere.
             login: None,
             system_verifier: Rc::clone(&self.system_verifier),
@@ -260,6 +264,16 @@ impl<'a> BuildContext<'a> {
     /// Returns the warnings so far.
     pub fn warnings(&self) -> Vec<InvalidSetting> {
         self.warnings.borrow().clone()
+    }
+
+    /// Notes that the file at `path`, which `setting` names, has a secret in it, so that other users should not read it.
+    pub fn note_secret(&self, setting: KeyPath, path: &Path) {
+        self.secret_files.borrow_mut().push((setting, self.directory.join(path)));
+    }
+
+    /// Returns the files that have a secret in them, with the settings that name them.
+    pub fn secret_files(&self) -> Vec<(KeyPath, PathBuf)> {
+        self.secret_files.borrow().clone()
     }
 
     /// Returns every file that was asked for by this context or [another](Self::another) of the configuration, whether

@@ -72,7 +72,7 @@ pub use crate::{
     country::{Country, InvalidCountry},
     decider::{Decider, Decision, Foresight},
     encryption::Encryption,
-    error::{HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
+    error::{AskedToWait, HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},
     glob::Glob,

@@ -77,6 +77,16 @@ impl Account {
         row.set_passage(passage);
     }
 
+    /// Notes that many requests of the client took the way of `passage`, over one connection. Logs it once for each pool on
+    /// the way that chooses a member for each connection.
+    pub(crate) fn keeps_exit(&self, passage: &Passage, shared: &Shared) {
+        let row = self.row();
+        let asker = Asker { peer: row.peer, protocol: row.protocol, target: &row.target };
+        for hop in self.chain().hops_with_choice(passage) {
+            asker.log_kept_exit(hop, &row.generation, shared);
+        }
+    }
+
     /// The row in the table of open connections, which counts the bytes.
     pub(crate) fn row(&self) -> &Arc<OpenConnection> {
         self.registration.row()

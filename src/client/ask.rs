@@ -301,6 +301,25 @@ impl Asker<'_> {
         info!(%client, %protocol, %target, hop = &**hop, advice, "the client names no session");
     }
 
+    /// Logs, once for each pool, that the client sends many requests over one connection, and so through one member of the
+    /// pool `hop`. Logs nothing if another connection would get the same member.
+    pub(crate) fn log_kept_exit(&self, hop: &Arc<str>, generation: &Generation, shared: &Shared) {
+        let of_hop = generation.hops().iter().find(|named| named.name == *hop);
+        let pick = of_hop.and_then(|named| named.settings.iter().find(|one| one.picks_again()));
+        let Some(pick) = pick else { return };
+        if !shared.denials().note_once(ClientLine::KeptExit(Arc::clone(hop))) {
+            return;
+        }
+        let Self { peer: client, protocol, target } = self;
+        let advice = format!(
+            "pool `{hop}` has `pick: {}`, which chooses a member for each connection of a client, and all requests of one \
+             connection take the same member. For another exit with each request, let the client close its connection after \
+             each one: send `Connection: close`; with Python's requests, use a new Session; with curl, one command for each",
+            pick.value
+        );
+        info!(%client, %protocol, %target, hop = &**hop, advice, "the client keeps its connection, and so its exit");
+    }
+
     /// Logs that the country in the name of the client's session has no effect.
     fn log_country_in_session(&self, country: Country, shared: &Shared) {
         let Self { peer: client, target, .. } = self;

@@ -170,6 +170,9 @@ impl Forwarder<'_> {
                     account.takes(&upstream.tunnel);
                     debug!("the connection of the request before is used");
                     account.took_way(upstream.passage().again(), shared);
+                    if upstream.is_reused() {
+                        account.keeps_exit(upstream.passage(), shared);
+                    }
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
                     // The upstream had closed it before the request arrived, which no check can

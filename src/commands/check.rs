@@ -179,6 +179,9 @@ fn describe(
         }
         for setting in &*hop.settings {
             write!(out, ", {} {}", setting.key, setting.value)?;
+            if setting.picks_again() {
+                write!(out, " for each connection of a client")?;
+            }
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;

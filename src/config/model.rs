@@ -195,6 +195,14 @@ pub struct ShownSetting {
     pub value: String,
 }
 
+impl ShownSetting {
+    /// Returns whether it lets a pool choose for each connection of a client, so that another connection may get another
+    /// member.
+    pub(crate) fn picks_again(&self) -> bool {
+        self.key == "pick" && ["round-robin", "random", "least-used"].contains(&&*self.value)
+    }
+}
+
 /// Hops in the order of travel.
 #[derive(Clone, Debug, Default)]
 pub struct ChainConfig {

@@ -52,6 +52,8 @@ pub(crate) enum ClientLine {
     CountryInSession,
     /// A client names no session, and this hop has `sessions: by-client`.
     NoSession(Arc<str>),
+    /// A client sends many requests over one connection, and this pool chooses a member for each connection.
+    KeptExit(Arc<str>),
     /// A client of this protocol asks for an address, and routes before the one that it takes are for names.
     AddressForName(Protocol),
 }

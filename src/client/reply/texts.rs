@@ -431,6 +431,10 @@ pub(super) fn expired_certificate(owner: &str) -> String {
     )
 }
 
+/// Advice about a pool whose members all asked to be left alone for a while.
+pub(super) const ASKED_TO_WAIT: &str = "Mooltiroute asks no member before its time is over, since that would only make the wait longer. Send fewer requests, or \
+                                        send them more slowly, or add members.";
+
 /// Advice about a hop that wants fewer connections, or fewer requests in a given time (429, RFC 6585 §4).
 pub(super) fn busy(refusal: &Refusal) -> String {
     let wait = refusal.retry_after.map_or_else(String::new, |wait| {

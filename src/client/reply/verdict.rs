@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io, time::Duration};
 
 use mooltiroute_hops::{
-    HeldBack, HopError, Meaning, MissingCredentials, NoChoice, Party, Refusal, Spoken,
+    AskedToWait, HeldBack, HopError, Meaning, MissingCredentials, NoChoice, Party, Refusal, Spoken,
     tls::RejectionReason,
 };
 
@@ -16,7 +16,7 @@ use crate::{
     proxy_error::ProxyError,
     system::open_files,
     upstream::{
-        chain::{Cause, ChainError, Stage, Step},
+        chain::{Cause, ChainError, FailedMembers, Stage, Step},
         dial::DialError,
     },
 };
@@ -108,6 +108,7 @@ impl FailureVerdict {
             Cause::Dial(error) => not_dialled(stage, error),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
             Cause::Hop(HopError::HeldBack(held)) => held_back(error, held),
+            Cause::Hop(HopError::AskedToWait(asked)) => asked_to_wait(error, asked),
             // The one step without a hop that can fail like this: TLS with the target, at the end
             // of the tunnel.
             Cause::Hop(error) if stage.hop.is_none() => target_failed(error),
@@ -426,10 +427,34 @@ fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     if refusal.meaning == Meaning::Busy {
         verdict.field = Some(texts::RETRY_IN_FIVE_SECONDS.into());
     }
-    if let Some(wait) = refusal.retry_after.or(refusal.held_back) {
+    // A pool takes the next request as soon as the first of its members may be asked again.
+    let of_members = chain.failed_members.as_ref().and_then(FailedMembers::wait);
+    if let Some(wait) = of_members.or(refusal.retry_after).or(refusal.held_back) {
         verdict.field = Some(texts::retry_after(wait).into());
     }
     verdict
+}
+
+/// Judges a request for which no member of a pool was asked, since all of them asked to be left alone for a while.
+fn asked_to_wait(chain: &ChainError, asked: &AskedToWait) -> FailureVerdict {
+    let verdict = refused(chain, &asked.refusal);
+    let seconds = asked.wait.as_secs();
+    let summary = match asked.members {
+        1 => format!("asked to wait, for another {seconds} s"),
+        count => format!("{count} members asked to wait, the first for another {seconds} s"),
+    };
+    let advice = match asked.refusal.meaning {
+        Meaning::Busy => texts::ASKED_TO_WAIT.into(),
+        _ => verdict.advice,
+    };
+    FailureVerdict {
+        // Nothing was sent, so there is no status that was received.
+        received_status: None,
+        summary: summary.into(),
+        advice,
+        field: Some(texts::retry_after(asked.wait).into()),
+        ..verdict
+    }
 }
 
 /// Judges a request whose credentials were not sent, since the hop rejected them a short time ago.

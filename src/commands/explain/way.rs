@@ -127,7 +127,7 @@ impl fmt::Display for TakenMember {
             Self::None => Ok(()),
             Self::One(name, _) => write!(f, ", its {name} while that works"),
             Self::PerRequest(count) => {
-                write!(f, ", one of its {count} members, chosen for each connection")
+                write!(f, ", one of its {count} members, chosen for each connection of a client")
             }
         }
     }

@@ -111,13 +111,27 @@ fn budgets(budgets: &Value, out: &mut dyn Write) -> io::Result<()> {
         let [used, limit] = ["used", "bytes"].map(|key| bytes(number(&budget[key])));
         let left = Duration::from_secs(number(&budget["seconds_left"]));
         let limit = format!("{limit} per {}", word(&budget["per"]));
-        let refused = number(&budget["refused"]).to_string();
-        vec![hop.clone(), state, used, limit, duration::in_words(left), refused]
+        vec![hop.clone(), state, used, limit, duration::in_words(left), after_the_limit(budget)]
     };
     let rows: Vec<_> = budgets.as_object().into_iter().flatten().map(row).collect();
-    // Requests that were refused, or took the chain of `then`.
-    let head = ["budget", "state", "used", "limit", "begins again in", "turned away"];
+    let head = ["budget", "state", "used", "limit", "begins again in", "requests beyond it"];
     if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
+}
+
+/// Says what became of the requests that came after a budget was used up.
+fn after_the_limit(budget: &Value) -> String {
+    let (refused, rerouted) = (number(&budget["refused"]), number(&budget["rerouted"]));
+    let chain = match budget["then"].is_string() {
+        true => format!("took chain `{}` instead", word(&budget["then"])),
+        // The budget has been edited since then.
+        false => "took another chain".to_owned(),
+    };
+    match (refused, rerouted) {
+        (0, 0) => "-".to_owned(),
+        (refused, 0) => format!("{refused} turned away"),
+        (0, rerouted) => format!("{rerouted} {chain}"),
+        (refused, rerouted) => format!("{refused} turned away, {rerouted} {chain}"),
+    }
 }
 
 fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -269,6 +283,10 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
                     in_a_row if in_a_row < REFUSALS_IN_A_ROW => "works".to_owned(),
                     in_a_row => format!("in use, refused the last {in_a_row}"),
                 },
+                _ if member["asked_until"].is_string() => {
+                    let until = word(&member["asked_until"]);
+                    format!("left out until {} UTC, as it asked", time_of(&until))
+                }
                 Some(seconds) if seconds > 0.0 => {
                     format!("left out, tried again in {seconds:.0} s")
                 }
@@ -308,7 +326,9 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     }
     write_section(&head, rows, out)?;
+    writeln!(out, "carried: connections, each of which may have had many requests of its client")?;
     let rest = reasons.len().saturating_sub(REASONS_MAX);
+    out_of_members(pools, out)?;
     reasons.iter().take(REASONS_MAX).try_for_each(|reason| writeln!(out, "{reason}"))?;
     if rest > 0 {
         writeln!(
@@ -317,6 +337,39 @@ fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     if is_refusing { writeln!(out, "{REFUSING_MEMBER}") } else { Ok(()) }
+}
+
+/// Says for each pool of which no member works what its requests do.
+fn out_of_members(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
+    for (name, pool) in pools.as_object().into_iter().flatten() {
+        let [members, working, asked] =
+            ["members", "working", "asked_to_wait"].map(|key| number(&pool[key]));
+        // Another version of the proxy may not report all of them.
+        if members == 0 || working > 0 || !pool["working"].is_u64() {
+            continue;
+        }
+        let left = match members - asked.min(members) {
+            0 => {
+                writeln!(
+                    out,
+                    "no member of {name} works, and all asked to wait: requests are refused at once until the first may be asked"
+                )?;
+                continue;
+            }
+            1 if members == 1 => "it".to_owned(),
+            left if left > TRIED_MAX => format!("{TRIED_MAX} of them"),
+            left if left < members => format!("the {left} that did not ask to wait"),
+            _ => "all of them".to_owned(),
+        };
+        writeln!(out, "no member of {name} works, so each request tries {left}")?;
+    }
+    Ok(())
+}
+
+/// Returns the time of day of a time stamp such as `2026-11-22T20:11:02Z`.
+fn time_of(stamp: &str) -> &str {
+    let time = stamp.split_once('T').map_or(stamp, |(_, time)| time);
+    time.trim_end_matches('Z')
 }
 
 fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -478,10 +531,24 @@ const STAGES: [(&str, &str); 5] = [
 const REFUSALS_IN_A_ROW: u64 = 3;
 /// The most members of pools whose failures are listed. All members of a long list may fail at once.
 const REASONS_MAX: usize = 10;
+/// The most members that one request tries: the first one, and those of its detours.
+const TRIED_MAX: u64 = 33;
 /// The columns that contain words, besides the first one.
-const WORDS: [&str; 13] = [
-    "since", "stage", "error", "client", "process", "protocol", "target", "chain", "hops",
-    "session", "member", "state", "address",
+const WORDS: [&str; 14] = [
+    "since",
+    "stage",
+    "error",
+    "client",
+    "process",
+    "protocol",
+    "target",
+    "chain",
+    "hops",
+    "session",
+    "member",
+    "state",
+    "address",
+    "requests beyond it",
 ];
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[1;31m";
@@ -504,7 +571,7 @@ mod tests {
         hop["last_failure"] =
             json!({ "at": "2026-11-22T20:11:02Z", "cause": "407, credentials rejected" });
         hop["held_back_seconds"] = json!(224);
-        let status = json!({
+        let mut status = json!({
             "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",
             "generation": 7, "generation_since": "2026-11-22T20:11:02Z", "draining": false,
             "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
@@ -520,10 +587,6 @@ mod tests {
             "warm": { "default": { "hits": 5, "misses": 1, "stale": 2, "waiting": 3 } },
             "lists": { "exits": { "source": "exits.txt", "loaded": true, "members": 60, "members_before": 61,
                                   "loaded_at": "2026-11-22T20:11:02Z", "confirmed_at": "2026-11-22T21:11:02Z" } },
-            "budgets": { "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
-                                    "is_warned": true, "is_reached": true, "refused": 4 },
-                         "line": { "bytes": 2048, "per": "day", "used": 1900, "seconds_left": 3600,
-                                   "is_warned": true, "is_reached": false, "refused": 0 } },
             "pools": { "exits": {
                 "members": 60, "working": 58,
                 "shown": [
@@ -531,10 +594,17 @@ mod tests {
                       "reached": 120, "failed": 0, "refused": 4, "refused_in_a_row": 3, "refusal": "it answered 403" },
                     { "name": "members[1]", "address": null, "working": false, "retry_seconds": 4.2,
                       "reached": 3, "failed": 17, "refused": 0, "problem": "it answered 407" },
+                    { "name": "members[2]", "address": null, "working": false, "retry_seconds": 27.5,
+                      "asked_until": "2026-11-22T20:11:02Z", "reached": 0, "failed": 1, "refused": 0,
+                      "problem": "it answered 429" },
                 ],
                 "other": { "members": 58, "working": 57, "reached": 9, "failed": 1, "refused": 2 },
             } },
         });
+        status["budgets"] = json!({ "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
+                                    "is_warned": true, "is_reached": true, "refused": 4, "rerouted": 2, "then": "spare" },
+                         "line": { "bytes": 2048, "per": "day", "used": 1900, "seconds_left": 3600,
+                                   "is_warned": true, "is_reached": false, "refused": 0 } });
         let mut out = Vec::new();
         write(&status, &mut anstream::StripStream::new(&mut out)).unwrap();
         let expected = "\
@@ -567,21 +637,24 @@ corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
 opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins and TLS \
 with hops; `mooltiroute usage` has the bytes on the wire
 
-pool   member      state                         carried  failed  refused  address
-exits  members[0]  in use, refused the last 3        120       0        4  a.test:80
-exits  members[1]  left out, tried again in 4 s        3      17        0  -
-exits  other       57 of 58 work                       9       1        2  -
+pool   member      state                                     carried  failed  refused  address
+exits  members[0]  in use, refused the last 3                    120       0        4  a.test:80
+exits  members[1]  left out, tried again in 4 s                    3      17        0  -
+exits  members[2]  left out until 20:11:02 UTC, as it asked        0       1        0  -
+exits  other       57 of 58 work                                   9       1        2  -
+carried: connections, each of which may have had many requests of its client
 exits.members[0] refused the last 3 requests: it answered 403
 exits.members[1] is left out: it answered 407
+exits.members[2] is left out: it answered 429
 A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
 it out of the pool.
 
 spare tunnels  waiting  used  missed  dead
 default              3     5       1     2
 
-budget  state                    used            limit  begins again in  turned away
-exits   used up (150 %)       3.0 KiB  2.0 KiB per day              1 h            4
-line    92 %, near the limit  1.9 KiB  2.0 KiB per day              1 h            0
+budget  state                    used            limit  begins again in  requests beyond it
+exits   used up (150 %)       3.0 KiB  2.0 KiB per day              1 h  4 turned away, 2 took chain `spare` instead
+line    92 %, near the limit  1.9 KiB  2.0 KiB per day              1 h  -
 
 failed at  times  stage   error
 corporate      2  extend  dns_error
@@ -591,5 +664,34 @@ so that the account is not locked
 ";
         let expected = expected.replace("ADVICE", NO_SOCKET_ADVICE);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_pool_without_a_working_member_says_what_its_requests_do() {
+        let told = |members: u64, working: u64, asked: u64| {
+            let pool = json!({ "members": members, "working": working, "asked_to_wait": asked });
+            let mut out = Vec::new();
+            out_of_members(&json!({ "exits": pool }), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(told(3, 1, 2), "");
+        let tries =
+            |what: &str| format!("no member of exits works, so each request tries {what}\n");
+        assert_eq!(told(3, 0, 0), tries("all of them"));
+        assert_eq!(told(1, 0, 0), tries("it"));
+        assert_eq!(told(3, 0, 2), tries("the 1 that did not ask to wait"));
+        assert_eq!(told(500, 0, 2), tries("33 of them"));
+        assert!(told(3, 0, 3).contains("all asked to wait: requests are refused at once"));
+    }
+
+    #[test]
+    fn a_budget_says_what_became_of_the_requests_beyond_it() {
+        let told = |refused: u64, rerouted: u64, then: Value| {
+            after_the_limit(&json!({ "refused": refused, "rerouted": rerouted, "then": then }))
+        };
+        assert_eq!(told(0, 0, Value::Null), "-");
+        assert_eq!(told(2, 0, Value::Null), "2 turned away");
+        assert_eq!(told(0, 5, json!("direct")), "5 took chain `direct` instead");
+        assert_eq!(told(0, 5, Value::Null), "5 took another chain");
     }
 }

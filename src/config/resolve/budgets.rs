@@ -86,6 +86,14 @@ impl Resolver<'_> {
                         "leads through the hop whose budget is used up then; name another chain";
                     self.invalid(&path, message);
                 }
+                Some(chain) if chain.hops.is_empty() && !self.warnings.skips() => {
+                    let message = format!(
+                        "once the budget is used up, requests go direct by chain `{name}`, from this machine's own address"
+                    );
+                    let problem = self.tree.problem(&path, Part::Value, "direct", message);
+                    let help = "write `then: refuse` if they must not, or name a chain with hops";
+                    self.warnings.push(problem.with_help(help));
+                }
                 Some(_) => {}
                 None => self.unknown_chain(&path, name, names),
             }

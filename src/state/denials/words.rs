@@ -35,6 +35,7 @@ impl ClientLine {
             }
             Self::CountryInSession => ("a country in the name of a session has no effect", None),
             Self::NoSession(_) => ("the client names no session", None),
+            Self::KeptExit(_) => ("the client keeps its connection, and so its exit", None),
             Self::AddressForName(_) => {
                 ("the client sent an address; routes by name need the name", None)
             }

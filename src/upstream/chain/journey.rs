@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use self::detour::addresses;
-use super::{Chain, ChainError, FailedMember, LastHop, Stage, Step, TakenHop};
+use super::{Cause, Chain, ChainError, FailedMember, LastHop, Stage, Step, TakenHop};
 use crate::{error::with_causes, upstream::warm::Path};
 
 /// The hops that one connection takes, and the address at which it reaches each of them.
@@ -73,7 +73,7 @@ impl<'a> Journey<'a> {
                 Err(error) => {
                     let stop = request.target.clone();
                     let stage = Stage::new(Some(hop), None, Step::Choose, stop);
-                    return Err(chain.error(stage, error.into()));
+                    return Err(chain.error(stage, Cause::from(error).of_pool(&hop.name)));
                 }
             }
         }
@@ -331,11 +331,17 @@ impl ChosenHop {
         self.selection.map_or(Eventual::Ready(None), |selection| selection.another())
     }
 
-    /// Reports that the link failed, for the reason `why`, and chooses another one. Returns `None` if all were tried.
-    fn instead(self, why: &str) -> Eventual<'static, Option<Chosen>> {
+    /// Reports that the link failed, because of `cause`, and chooses another one. Returns `None` if all were tried.
+    /// `is_its_own` says whether the link itself met the error, and not the one before it.
+    fn instead(self, cause: &Cause, is_its_own: bool) -> Eventual<'static, Option<Chosen>> {
         match self.selection {
             Some(mut selection) => {
-                selection.note_failure(&why.into());
+                selection.note_failure(&with_causes(cause).into());
+                if let Cause::Hop(error) = cause
+                    && is_its_own
+                {
+                    selection.note_error(error);
+                }
                 selection.instead()
             }
             None => Eventual::Ready(None),

@@ -91,7 +91,8 @@ impl PoolMember {
         self.counts.shown_in(MemberStatus {
             scheme: description.scheme,
             hop: self.hop_name.clone(),
-            left_out: left_out.map(|left_out| left_out.pause),
+            left_out: left_out.map(|left_out| left_out.pause_of(&*self.hop)),
+            asked_to_wait: left_out.is_some_and(|left_out| left_out.is_asked),
             problem: left_out.and_then(|left_out| left_out.why.clone()),
             ..MemberStatus::new(Arc::clone(&self.name), description.address.cloned())
         })
@@ -193,8 +194,7 @@ impl Candidates {
         health: &Health,
     ) -> Option<(usize, Taken)> {
         let is_allowed = |index: &usize| {
-            let is_able = !self.must_take_preferences
-                || members.get(*index).is_some_and(|member| member.takes_preferences);
+            let is_able = members.get(*index).is_some_and(|member| self.allow(member));
             is_able && !self.taken.contains(index)
         };
         #[cfg(test)]
@@ -209,6 +209,11 @@ impl Candidates {
             self.looked_at += looked_at.get();
         }
         taken
+    }
+
+    /// Returns whether `member` can serve the connection.
+    pub(super) fn allow(&self, member: &PoolMember) -> bool {
+        !self.must_take_preferences || member.takes_preferences
     }
 
     /// Returns how many members were looked at so far.

@@ -5,13 +5,16 @@ use super::{
     template::{ForeignPlace, Placeholder, Template},
 };
 use crate::{
-    BuildContext, Country, Fault, InvalidSetting, credentials, kinds::gateway::GatewayProtocol,
+    BuildContext, Country, Fault, InvalidSetting, InvalidSettings, credentials,
+    kinds::gateway::GatewayProtocol,
 };
 
 impl RotatingConfig {
-    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+    /// Returns every setting that is wrong, or that has no effect.
+    pub(super) fn check(&self) -> Result<(), InvalidSettings> {
+        let mut invalid = Vec::new();
         if self.ports.len() > PORTS_MAX {
-            return Err(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
+            invalid.push(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
         }
         // A setting that has no effect is an error in all checks below: its operator would believe that the provider
         // honours it.
@@ -20,7 +23,7 @@ impl RotatingConfig {
         {
             if is_set && self.protocol == GatewayProtocol::Socks5 {
                 let message = "is for `protocol: http`: SOCKS5 has no header fields";
-                return Err(InvalidSetting::new(key, message));
+                invalid.push(InvalidSetting::new(key, message));
             }
         }
         for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
@@ -31,7 +34,8 @@ impl RotatingConfig {
                 .as_ref()
                 .is_some_and(|value| value.is_empty() || !value.bytes().all(is_allowed))
             {
-                return Err(InvalidSetting::new(key, "may have letters, digits, `_` and `.` only"));
+                let message = "may have letters, digits, `_` and `.` only";
+                invalid.push(InvalidSetting::new(key, message));
             }
         }
         // Providers differ in the form of sessions, such as digits only, or exactly eight characters.
@@ -39,9 +43,9 @@ impl RotatingConfig {
             let allowed = self.session_id.in_words();
             let message = format!("must be {allowed}, without blanks or other characters");
             let help = "`session_id` sets which characters the provider accepts, and how many";
-            return Err(InvalidSetting::new("session", message).with_help(help));
+            invalid.push(InvalidSetting::new("session", message).with_help(help));
         }
-        for (key, is_set, placeholders) in [
+        let settings = [
             (
                 "country",
                 self.country.is_some(),
@@ -51,17 +55,29 @@ impl RotatingConfig {
             ("session", self.session.is_some(), &[Placeholder::Session]),
             ("ttl", self.ttl.is_some(), &[Placeholder::Ttl]),
             ("sessions", self.sessions.are_by_client(), &[Placeholder::Session]),
-        ] {
-            if is_set && !self.has(placeholders) {
-                let name = placeholders[0].name();
-                let message = format!("has no effect: no template has `{{{name}}}` in it");
-                let help = format!(
-                    "write it into one, as in `username: \"{{user}}[-{name}-{{{name}}}]\"`"
-                );
-                return Err(InvalidSetting::new(key, message).with_help(help));
+        ];
+        let has_no_place =
+            |(_, is_set, places): &(_, bool, &[Placeholder])| *is_set && !self.has(places);
+        let unused = settings.into_iter().filter(has_no_place);
+        let unused: Vec<_> = unused.map(|(key, _, places)| (key, places[0].name())).collect();
+        // One template that has a place for all of them, so that the next check finds no other one without a place.
+        let mut names: Vec<&str> = Vec::new();
+        for (_, name) in &unused {
+            if !names.contains(name) {
+                names.push(name);
             }
         }
-        Ok(())
+        let places: String = names.iter().map(|name| format!("[-{name}-{{{name}}}]")).collect();
+        for (key, name) in unused {
+            // A value that is wrong is said to be wrong first.
+            if invalid.iter().any(|one| one.path().last_name() == Some(key)) {
+                continue;
+            }
+            let message = format!("has no effect: no template has `{{{name}}}` in it");
+            let help = format!("write it into one, as in `username: \"{{user}}{places}\"`");
+            invalid.push(InvalidSetting::new(key, message).with_help(help));
+        }
+        if invalid.is_empty() { Ok(()) } else { Err(invalid.into()) }
     }
 
     /// Warns of valid settings that are probably a mistake.
