@@ -316,7 +316,7 @@ async fn told_of(settings: &str, target: &str) -> (String, String, String) {
     assert!(passed_on.starts_with("HTTP/1.1 502"), "{passed_on}");
     let failed = proxy.event("request failed").await;
     let served = plain.event("request served").await;
-    (answer, failed.field("advice").to_owned(), served.field("reason").to_owned())
+    (answer, failed.field("advice"), served.field("reason"))
 }
 
 #[tokio::test]
