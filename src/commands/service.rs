@@ -1,6 +1,8 @@
 //! `mooltiroute service`: starts the proxy when the user logs in. Needs no administrator rights.
 
+mod doubts;
 mod environment_file;
+mod error;
 mod launchd;
 mod systemd;
 mod task;
@@ -18,13 +20,12 @@ use std::{
 };
 
 use mooltiroute_hops::Registry;
-use thiserror::Error;
 
-use self::environment_file::EnvironmentFile;
+use self::{doubts::Doubts, error::ServiceError};
 use super::{Verdict, complain};
 use crate::{
     cli::{self, ServiceAction},
-    config::{Environment, Loader, Overrides, Problems, Source, source::without_links},
+    config::{Environment, Source, source::without_links},
 };
 
 /// The program that the service manager runs, and its configuration.
@@ -65,47 +66,6 @@ trait Manager {
 
     /// Returns the command that succeeds while the service is known.
     fn status(&self) -> Command;
-}
-
-/// The reason why a service could not be changed.
-#[derive(Debug, Error)]
-enum ServiceError {
-    #[error("the directory of the user's services is not known: set {0}")]
-    NoDirectory(&'static str),
-    #[error("the name of the user is not known: set {0}")]
-    NoUser(&'static str),
-    #[error("`{}` was not written by this command; remove it first", .0.display())]
-    Foreign(PathBuf),
-    #[error("`{}` can't be read: {cause}", path.display())]
-    Read { path: PathBuf, cause: io::Error },
-    #[error("`{}` can't be written: {cause}", path.display())]
-    Write { path: PathBuf, cause: io::Error },
-    #[error("`{}` can't be removed: {cause}", path.display())]
-    Remove { path: PathBuf, cause: io::Error },
-    #[error("the path of this program is not known: {0}")]
-    Executable(io::Error),
-    #[error("the service of an earlier installation does not end; try again later")]
-    Running,
-    #[error("`{command}` can't be run: {cause}")]
-    Run { command: String, cause: io::Error },
-    #[error("`{command}` failed: {said}")]
-    Failed { command: String, said: String },
-    #[error("the service manager of this user can't be reached ({said}). {NO_SESSION}")]
-    Unreachable { said: String },
-    #[error(
-        "{cause}. The definition `{}` was written, and is not in force: run `mooltiroute service install` again after that, or \
-         `mooltiroute service uninstall` to remove it", path.display()
-    )]
-    Waiting { path: PathBuf, cause: Box<Self> },
-    #[error(
-        "{cause}. `{}` is removed, so the service does not start at the next login; whether it runs now is not known", path.display()
-    )]
-    NotStopped { path: PathBuf, cause: Box<Self> },
-    #[error(
-        "{cause}. The service is not started; its definition is `{}`. Mend that and run `mooltiroute service install` \
-         again, or start `mooltiroute run` in another way", path.display()
-    )]
-    Start { path: PathBuf, cause: Box<Self> },
 }
 
 /// Runs the command.
@@ -152,75 +112,8 @@ pub fn run(flags: &cli::Service, registry: Registry, environment: &Environment) 
     }
 }
 
-/// The reasons why the service may not work as the operator intends.
-#[derive(Debug, Default)]
-struct Doubts {
-    /// The problems of the configuration other than missing variables.
-    invalid: Option<Problems>,
-    /// About variables, which may still be set after the installation.
-    variables: Vec<String>,
-}
-
-impl Doubts {
-    /// Loads `source` as the service will: with the variables that it has, and none of this shell.
-    fn about(
-        manager: &dyn Manager,
-        source: &Source,
-        registry: Registry,
-        environment: &Environment,
-    ) -> Self {
-        let mut doubts = Self::default();
-        let file = manager.environment_file();
-        let environment = match &file {
-            None => environment.clone(),
-            Some(path) => {
-                let shown = path.display();
-                let read = EnvironmentFile::read(path).unwrap_or_else(|error| {
-                    doubts.variables.push(format!("`{shown}` can't be read: {error}"));
-                    EnvironmentFile::default()
-                });
-                doubts
-                    .variables
-                    .extend(read.doubts.iter().map(|doubt| format!("`{shown}`: {doubt}")));
-                environment.clone().limited_to(&OF_SESSIONS).with_variables(read.variables)
-            }
-        };
-        let loader = Loader::new(source.clone(), Overrides::default(), registry, environment);
-        let problems = loader.load().err().unwrap_or_default();
-        let (unset, invalid): (Vec<_>, Vec<_>) =
-            problems.0.into_iter().partition(|problem| problem.code == "variable");
-        doubts.invalid = (!invalid.is_empty()).then_some(Problems(invalid));
-        let names = source.variables().into_iter();
-        // Also those with a default: the shell of the operator may have another value.
-        let is_missing =
-            |name: &String| file.is_none() || loader.environment().variable(name).is_none();
-        let names: Vec<_> = names.filter(is_missing).map(|name| format!("${{{name}}}")).collect();
-        if !names.is_empty() {
-            let names = names.join(", ");
-            let effect = if unset.is_empty() { DEFAULTS_COUNT } else { CANNOT_START };
-            doubts.variables.push(match &file {
-                Some(path) => format!(
-                    "the configuration uses {names}, which `{}` does not set{effect}; {SET_THEM}",
-                    path.display()
-                ),
-                None => format!("the configuration uses {names}; {VARIABLES_OF_A_SERVICE}"),
-            });
-        }
-        doubts
-    }
-}
-
-/// The variables that a service manager gives to the services of a user.
-const OF_SESSIONS: [&str; 8] =
-    ["HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"];
-const CANNOT_START: &str = ", so the service can't start";
-const DEFAULTS_COUNT: &str = ", so the defaults in the configuration count";
-const SET_THEM: &str = "write one `NAME=value` a line there, without `export`, or keep a password in a file and name that with \
-                        `password_file`";
 const NOT_INSTALLED_SO: &str = "the service is not installed. Correct the configuration, look at it with `mooltiroute check`, and run \
                                 this again";
-const VARIABLES_OF_A_SERVICE: &str = "a service does not have the variables of this shell. Set them where it gets its own, or \
-                                      keep a password in a file and name that with `password_file`";
 
 fn done(done: Result<String, ServiceError>) -> ExitCode {
     match done {
@@ -383,10 +276,6 @@ const MARK: &str = "Written by `mooltiroute service install`";
 /// The longest time that a service may take to end. launchd kills it after 20 s.
 const LONGEST_END: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
-/// Says how a user gets a service manager. `su` and `sudo` start none, and in many containers there is none at all.
-const NO_SESSION: &str = "Log in as this user instead of using `su` or `sudo`, or let an administrator run `loginctl \
-                          enable-linger USER`. Without systemd, start `mooltiroute run` in another way; a service for the \
-                          whole machine is `systemctl enable --now mooltiroute` of the packages";
 const NOT_INSTALLED: &str = "the service does not run; `mooltiroute service install` starts it";
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Hops chosen by a PAC file.
 
 mod chosen_hops;
+mod explained;
 mod fetching;
+mod held_up;
 mod hostile;
-
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -61,6 +61,24 @@ fn returning(answer: &str) -> String {
 
 fn stdout(output: std::process::Output) -> String {
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits for all of `works`.
+async fn futures<T>(works: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut works: Vec<_> = works.map(|work| Box::pin(work)).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(|context| {
+        works.retain_mut(|work| match work.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => {
+                done.push(value);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if works.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done
 }
 
 const BY_HOST: &str = "function FindProxyForURL(url, host) {
@@ -217,55 +235,6 @@ async fn a_file_without_an_answer_is_a_502_unless_it_is_known_to_fall_through() 
 }
 
 #[tokio::test]
-async fn a_loop_or_a_bomb_for_one_host_holds_up_no_other() {
-    let script = "var kept = [];
-    function FindProxyForURL(url, host) {
-        while (host === 'loop.test') {}
-        while (host === 'bomb.test') kept.push(new Array(1000).join('x') + kept.length);
-        return 'PROXY proxy1.corp.example';
-    }";
-    let (_corporate, _other, proxy) = with_file(script, FILE).await;
-    let began = Instant::now();
-    let hostile = async {
-        let asked = (0..20).map(|number| {
-            let host = if number % 2 == 0 { "loop.test:443" } else { "bomb.test:443" };
-            way(&proxy, host)
-        });
-        for answer in futures(asked).await {
-            assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
-        }
-    };
-    let honest = async {
-        for number in 0..20 {
-            assert_eq!(way(&proxy, format!("host-{number}.test:443")).await, "corporate");
-        }
-        began.elapsed()
-    };
-    let ((), took) = tokio::join!(hostile, honest);
-    // Each hostile host is asked about once: its verdict is kept.
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    assert_eq!(way(&proxy, "www.test:443").await, "corporate");
-}
-
-/// Waits for all of `works`.
-async fn futures<T>(works: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut works: Vec<_> = works.map(|work| Box::pin(work)).collect();
-    let mut done = Vec::new();
-    std::future::poll_fn(|context| {
-        works.retain_mut(|work| match work.as_mut().poll(context) {
-            std::task::Poll::Ready(value) => {
-                done.push(value);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if works.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    done
-}
-
-#[tokio::test]
 async fn a_kept_connection_carries_only_requests_that_the_file_sends_the_same_way() {
     let origin = HttpOrigin::plain().await;
     let forwarder = Double::start([
@@ -307,66 +276,6 @@ async fn a_kept_connection_carries_only_requests_that_the_file_sends_the_same_wa
     }
     let sent = forwarder.sent();
     assert!(!sent.contains("/bytes/7"), "{sent}");
-}
-
-#[tokio::test]
-async fn explain_names_the_hop_that_the_file_chose_and_why() {
-    let (_corporate, _other, proxy) = with_file(BY_HOST, FILE).await;
-    let path = proxy.config().path().to_str().unwrap();
-    let explain = |url: &str, format: &str| run(["explain", url, "-c", path, "--format", format]);
-    let json = |url: &str| serde_json::from_str::<Value>(&stdout(explain(url, "json"))).unwrap();
-    let chosen = json("https://www.corp.test/");
-    assert_eq!(chosen["chain"]["steps"][0]["hop"], "corporate", "{chosen}");
-    let decided = &chosen["chain"]["decided"][0];
-    assert_eq!(decided["answer"], "PROXY Proxy7.CORP.example:3128; DIRECT", "{decided}");
-    assert_eq!((&decided["choice"], &decided["taken"]), (&"hop".into(), &"corporate".into()));
-    let direct = json("http://www.corp.test/");
-    assert_eq!(
-        (&direct["chain"]["direct"], &direct["chain"]["steps"][0]["hop"]),
-        (&true.into(), &Value::Null)
-    );
-    assert_eq!(direct["chain"]["steps"].as_array().unwrap().len(), 1, "{direct}");
-    let text = stdout(explain("https://www.corp.test/", "human"));
-    for words in [
-        "office is chosen by the PAC file office.pac",
-        "PROXY Proxy7.CORP.example:3128",
-        "`proxy*.corp.example`",
-    ] {
-        assert!(text.contains(words), "{text}");
-    }
-}
-
-#[tokio::test]
-async fn explain_without_an_answer_of_the_script_ends_with_1() {
-    let (corporate, other) = (named("Corporate").await, named("Other").await);
-    let config = ConfigDir::new(&yaml(&corporate, &other, FILE));
-    let path = config.path().to_str().unwrap();
-    let explain = || run(["explain", "https://www.test/", "-c", path]);
-    for (script, words) in [
-        (returning("dnsResolve('intra.test')"), "`intra.test`"),
-        (returning("'PROXY x:1'"), "`x:1` matches no pattern"),
-        (returning("null"), "its function returned null"),
-        (
-            "function FindProxyForURL(url, host) { for (;;) {} }".to_owned(),
-            "takes longer than 100 ms",
-        ),
-    ] {
-        config.write("office.pac", &script);
-        let output = explain();
-        assert_eq!(output.status.code(), Some(1), "{script}");
-        let text = stdout(output);
-        assert!(text.contains(words), "{script}: {text}");
-    }
-    let server = Double::start([Step::Listen]).await;
-    config.write(
-        "10-test.yaml",
-        &yaml(&corporate, &other, &format!("url: \"http://{}/\"", server.address())),
-    );
-    let output = explain();
-    assert_eq!(output.status.code(), Some(1));
-    let text = stdout(output);
-    assert!(text.contains("is not fetched") && text.contains("mooltiroute probe"), "{text}");
-    assert!(server.record().now().is_empty(), "it opens no connection");
 }
 
 #[tokio::test]
@@ -452,89 +361,4 @@ async fn settings_that_can_not_work_are_refused_with_their_place() {
         let text = stdout(output);
         assert!(text.contains(words), "{to}: {text}");
     }
-}
-
-#[tokio::test]
-async fn probe_follows_the_file() {
-    let (_corporate, _other, proxy) = with_file(BY_HOST, FILE).await;
-    let path = proxy.config().path().to_str().unwrap().to_owned();
-    let probe = async |url: &'static str| crate::support::run_probe(&path, &[url], "json").await;
-    let output = probe("https://www.corp.test/").await;
-    let probed: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(probed["steps"][0]["hop"], "office.corporate", "{probed}");
-}
-
-/// Asks for hosts that were not asked for before until `work` has ended, and returns its result. Each must come to `expected`
-/// within `LONGEST`.
-#[expect(clippy::print_stdout, reason = "the figures are for people")]
-async fn beside<T>(proxy: &Proxy, expected: &str, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    let mut waits = Vec::new();
-    let result = loop {
-        let asking = async {
-            let began = Instant::now();
-            let host = format!("fast-{}.test:443", waits.len());
-            assert_eq!(way(proxy, host).await, expected);
-            waits.push(began.elapsed());
-        };
-        let mut asking = std::pin::pin!(asking);
-        tokio::select! {
-            result = &mut work => {
-                asking.await;
-                break result;
-            }
-            () = &mut asking => {}
-        }
-    };
-    waits.sort();
-    let (p99, longest) = (waits[waits.len() * 99 / 100], waits[waits.len() - 1]);
-    println!("{} requests meanwhile: p99 {p99:?}, longest {longest:?}", waits.len());
-    assert!(waits.len() > 10 && longest < LONGEST, "{} requests, {longest:?}", waits.len());
-    result
-}
-
-/// Under 100 ms on a machine with time to spare. Other tests run beside this one.
-const LONGEST: Duration = Duration::from_millis(900);
-
-/// A silent name server holds up the request that needs it for two seconds, and no other.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_name_server_that_says_nothing_holds_up_only_the_request_that_needs_it() {
-    use crate::support::{Namespace, Says};
-    Namespace::run(Says::Nothing, |_namespace| async move {
-        let script = "function FindProxyForURL(url, host) {
-            if (dnsDomainIs(host, '.slow.test')) return isResolvable('intra.test') ? 'PROXY x:9999' : 'PROXY proxy1.corp.example';
-            return 'PROXY x:9999';
-        }";
-        let (_corporate, _other, proxy) = with_file(script, FILE).await;
-        let began = Instant::now();
-        // They need one name, which is looked up once.
-        let asked = (0..40).map(|number| way(&proxy, format!("www-{number}.slow.test:443")));
-        let slow = beside(&proxy, "other", futures(asked)).await;
-        assert!(slow.iter().all(|answer| answer == "corporate"), "{slow:?}");
-        let took = began.elapsed();
-        assert!(
-            (Duration::from_millis(900)..Duration::from_millis(3900)).contains(&took),
-            "{took:?}"
-        );
-    });
-}
-
-/// A search that takes minutes inside one function of the engine, which nothing can interrupt.
-#[tokio::test]
-async fn a_call_that_can_not_be_interrupted_holds_up_only_its_own_host() {
-    let script = "function FindProxyForURL(url, host) {
-        if (host === 'search.test') {
-            var half = new Array(1 << 20).join('a');
-            (half + half).indexOf(half + 'b');
-        }
-        return 'PROXY x:9999';
-    }";
-    let (_corporate, _other, proxy) = with_file(script, FILE).await;
-    let refused = beside(&proxy, "other", way(&proxy, "search.test:443")).await;
-    assert!(refused.contains("(office: the PAC file takes too long)"), "{refused}");
-    // The host is not asked about again for a while, since each such call costs a thread.
-    let began = Instant::now();
-    assert_eq!(way(&proxy, "search.test:443").await, refused);
-    assert!(began.elapsed() < LONGEST);
 }

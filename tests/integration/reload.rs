@@ -1,16 +1,14 @@
 //! Edits of the configuration while it is in use.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener},
-    time::Duration,
-};
+mod addresses;
+mod rejections;
+
+use std::{fs, net::SocketAddr, time::Duration};
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
 
 use crate::support::{
-    Certificates, ConfigDir, Double, EchoOrigin, Event, Proxy, Step, Way, assert_reads, connect,
-    free_port, head, open, pause, ping, run, within,
+    ConfigDir, Double, Event, Proxy, Step, Way, assert_reads, connect, head, open,
 };
 
 #[tokio::test]
@@ -245,106 +243,6 @@ async fn a_reload_that_leaves_a_chain_alone_keeps_its_upstream_connections() {
 const WENT_DIRECT: &str = "targets that went through hops go direct now";
 
 #[tokio::test]
-async fn a_broken_edit_changes_nothing() {
-    let toggle = Toggle::new().await;
-    let proxy = toggle.proxy(&[]).await;
-    let echo = EchoOrigin::start().await;
-    for (broken, place) in [
-        ("chains: { default: []\n", "30-broken.yaml:"),
-        ("hops:\n  corporate:\n    enabeld: false\n", "30-broken.yaml:3:5"),
-        ("chains:\n  default: [nobody]\n", "30-broken.yaml:2:13"),
-        ("hops:\n  corporate:\n    username: ${MOOLTIROUTE_TEST_UNSET}\n", "30-broken.yaml:3:15"),
-        ("chains: { default: [] }\nhops: { corporate: { enabled: maybe } }\n", "30-broken.yaml:2:"),
-    ] {
-        let seen = proxy.events().len();
-        proxy.config().write("30-broken.yaml", broken);
-        let rejected = proxy.event_after(seen, "config rejected").await;
-        assert!(rejected.text().contains(place), "{place}: {rejected:?}");
-        toggle.assert_used(&proxy, true).await;
-
-        let path = proxy.config().path().to_str().unwrap();
-        let output = run(["check", "-c", path]);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let words =
-            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(words.contains(place), "{place}: {words}");
-    }
-    // The way out of it is another edit.
-    let seen = proxy.events().len();
-    proxy.config().write("30-broken.yaml", "chains: { default: [] }\n");
-    proxy.event_after(seen, "config valid again").await;
-    proxy.event_after(seen, "config reloaded").await;
-    connect(proxy.address(), echo.address()).await.tunnel();
-}
-
-#[tokio::test]
-async fn the_end_of_a_rejection_is_logged_if_nothing_else_changed() {
-    let proxy = Proxy::start("chains: { default: [] }\n").await;
-    for _ in 0..2 {
-        let seen = proxy.events().len();
-        proxy.config().write("30-broken.yaml", "chains: { default: [nobody] }\n");
-        proxy.event_after(seen, "config rejected").await;
-        proxy.config().write("30-broken.yaml", "x-nothing: here\n");
-        proxy.event_after(seen, "config valid again").await;
-        let event = proxy.event_after(seen, "config unchanged").await;
-        assert_eq!(event.field("generation"), "1");
-    }
-    let seen = proxy.events().len();
-    proxy.config().write("30-broken.yaml", "timeouts: { idle: 1h }\n");
-    proxy.event_after(seen, "config reloaded").await;
-    let said = proxy.events()[seen..].iter().any(|event| event.message() == "config valid again");
-    assert!(!said, "nothing was rejected before");
-}
-
-#[tokio::test]
-async fn every_problem_is_in_one_event() {
-    let toggle = Toggle::new().await;
-    let proxy = toggle.proxy(&[]).await;
-    let broken = "hops:\n  one: { kind: http-conect, address: \"a.test:1\" }\n  two: { kind: http-connect }\n\
-                  chains: { default: [nobody] }\ntimeouts: { idel: 1h }\n";
-    proxy.config().write("30-broken.yaml", broken);
-    let rejected = proxy.event("config rejected").await.field("problems");
-    for place in
-        ["30-broken.yaml:2:", "30-broken.yaml:3:", "30-broken.yaml:4:", "30-broken.yaml:5:"]
-    {
-        assert!(rejected.contains(place), "{place}: {rejected}");
-    }
-    toggle.assert_used(&proxy, true).await;
-    proxy.config().write("30-broken.yaml", "timeouts: { idle: 1h }\n");
-    proxy.event("config reloaded").await;
-    let rejections =
-        proxy.events().iter().filter(|event| event.message() == "config rejected").count();
-    assert_eq!(rejections, 1);
-}
-
-#[tokio::test]
-async fn a_missing_file_of_a_hop_rejects_the_reload() {
-    let toggle = Toggle::new().await;
-    let proxy = toggle.proxy(&[]).await;
-    for (file, yaml) in
-        [("authority.pem", "tls: { ca: FILE }"), ("password", "username: ann, password_file: FILE")]
-    {
-        let path = proxy.config().path().join(file);
-        let yaml = yaml.replace("FILE", &format!("{:?}", path.to_str().unwrap()));
-        let yaml =
-            format!("hops: {{ more: {{ kind: http-connect, address: \"a.test:1\", {yaml} }} }}\n");
-        let seen = proxy.events().len();
-        proxy.config().write("30-more.yaml", &yaml);
-        let rejected = proxy.event_after(seen, "config rejected").await;
-        assert!(rejected.text().contains(file), "{rejected:?}");
-        toggle.assert_used(&proxy, true).await;
-        // Its coming is a change, too, where it stands beside the configuration.
-        let content = fs::read_to_string(Certificates::new().authority_file()).unwrap();
-        // A password is one line. On Windows, two characters end each line of a certificate.
-        let is_password = file == "password";
-        let content = if is_password { content.replace(['\r', '\n'], "") } else { content };
-        proxy.config().write(file, &content);
-        proxy.event_after(seen, "config reloaded").await;
-        toggle.assert_used(&proxy, true).await;
-    }
-}
-
-#[tokio::test]
 async fn an_edit_without_meaning_makes_no_generation() {
     let toggle = Toggle::new().await;
     let proxy = toggle.proxy(&[]).await;
@@ -384,22 +282,6 @@ async fn a_kept_connection_takes_the_new_way() {
 }
 
 #[tokio::test]
-async fn an_address_given_by_flag_stays() {
-    let echo = EchoOrigin::start().await;
-    let config = ConfigDir::new("chains: { default: [] }\n");
-    let proxy = Proxy::on(config, &["--listen", "127.0.0.1:0"]).await;
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let more = format!("server: {{ listen: \"{address}\" }}\ntimeouts: {{ idle: 1h }}\n");
-    proxy.config().write("20-more.yaml", &more);
-    proxy.event("config reloaded").await;
-    connect(proxy.address(), echo.address()).await.tunnel();
-    assert!(
-        TcpStream::connect(address).await.is_err(),
-        "nothing listens at the address of the file"
-    );
-}
-
-#[tokio::test]
 async fn flags_win_and_go_on_winning() {
     for (arguments, in_file, in_force) in [
         (["--no-corporate"].as_slice(), true, false),
@@ -415,76 +297,6 @@ async fn flags_win_and_go_on_winning() {
         proxy.event("config reloaded").await;
         toggle.assert_used(&proxy, in_force).await;
     }
-}
-
-#[tokio::test]
-async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
-    let echo = EchoOrigin::start().await;
-    let proxy = Proxy::start("chains: { default: [] }\n").await;
-    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    proxy.config().write("20-listen.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
-    let rejected = proxy.event("config rejected").await;
-    assert!(rejected.text().contains(&address.to_string()), "{rejected:?}");
-    connect(proxy.address(), echo.address()).await.tunnel();
-
-    let seen = proxy.events().len();
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    proxy.config().write("20-listen.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
-    proxy.event_after(seen, "config reloaded").await;
-    connect(address, echo.address()).await.tunnel();
-    within("the old one is let go", async {
-        while TcpStream::connect(proxy.address()).await.is_ok() {
-            pause().await;
-        }
-    })
-    .await;
-    ping(&mut tunnel).await;
-}
-
-#[tokio::test]
-async fn listeners_of_both_families_come_and_go_live() {
-    let echo = EchoOrigin::start().await;
-    let proxy = Proxy::start("chains: { default: [] }\n").await;
-    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    let (old, second) = (proxy.address(), SocketAddr::from(([127, 0, 0, 1], free_port())));
-    let six = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
-    let mut last = vec![old];
-    // An address that the system chose stays the one that was written, which has no port.
-    let written = |address: SocketAddr| {
-        if address == old { "127.0.0.1:0".into() } else { address.to_string() }
-    };
-    for listen in
-        [vec![old, six], vec![six, second, old], vec![six], vec![second], vec![second, six]]
-    {
-        let seen = proxy.events().len();
-        let words: Vec<_> =
-            listen.iter().map(|address| format!("\"{}\"", written(*address))).collect();
-        proxy
-            .config()
-            .write("20-listen.yaml", &format!("server: {{ listen: [{}] }}\n", words.join(", ")));
-        proxy.event_after(seen, "config reloaded").await;
-        for address in &listen {
-            connect(*address, echo.address()).await.tunnel();
-        }
-        for gone in last.iter().filter(|address| !listen.contains(address)) {
-            within("one that is not named is let go", async {
-                while TcpStream::connect(gone).await.is_ok() {
-                    pause().await;
-                }
-            })
-            .await;
-        }
-        // The kept listener is the same socket; it is not bound again.
-        for event in proxy.events()[seen..].iter().filter(|event| event.message() == "listening") {
-            let address: SocketAddr = event.field("address").parse().unwrap();
-            assert!(listen.contains(&address) && !last.contains(&address), "{event:?}");
-        }
-        last = listen;
-    }
-    ping(&mut tunnel).await;
 }
 
 fn generation(event: &Event) -> u64 {

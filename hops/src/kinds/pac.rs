@@ -9,6 +9,7 @@ mod answers;
 mod asked;
 mod choice;
 mod config;
+mod failure;
 mod names;
 mod pattern;
 mod plan;
@@ -21,7 +22,8 @@ pub use self::config::PacConfig;
 use self::{
     asked::Asked,
     choice::Choosing,
-    plan::{Failure, Plan, Rules, Verdict},
+    failure::Failure,
+    plan::{Plan, Rules, Verdict},
     reader::PacReader,
     script::Script,
 };

@@ -1,15 +1,17 @@
 //! One fetch of a document by HTTP.
 
+mod error;
+
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use thiserror::Error;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::{problem::LoadCause, url::RemoteUrl};
+use self::error::FetchError;
+use super::url::RemoteUrl;
 use crate::{
-    Field, Forwarder, HopError, Logon, OpenError, PlainConnection, Refusal, RequestLine, Secret,
-    Services, Spoken, Tunnel, Validators,
+    Field, Forwarder, HopError, Logon, PlainConnection, Refusal, RequestLine, Secret, Services,
+    Tunnel, Validators,
     exchange::{Answer, Exchange},
     tls::TlsClient,
 };
@@ -37,115 +39,6 @@ pub(crate) struct RemoteBody {
 impl std::fmt::Debug for RemoteBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RemoteBody").field("charset", &self.charset).finish_non_exhaustive()
-    }
-}
-
-/// Why a document was not fetched.
-#[derive(Debug, Error)]
-pub(super) enum FetchError {
-    #[error(transparent)]
-    NotOpened(#[from] OpenError),
-    #[error("{}", with_source(.0))]
-    Failed(#[from] HopError),
-    /// The server answered with another status than 200. The reason phrase is its own.
-    #[error("{}", answered("answers", said, hop.as_deref()))]
-    Status {
-        /// The hop that forwarded the request, which may have answered it itself.
-        hop: Option<Arc<str>>,
-        /// The status.
-        status: u16,
-        /// The status and the reason phrase.
-        said: String,
-    },
-    /// The hop that was to forward the request refused it.
-    #[error("hop `{hop}` answers {said}")]
-    ByHop {
-        /// The name of the hop.
-        hop: Arc<str>,
-        /// The status.
-        status: u16,
-        /// The status and the reason phrase.
-        said: String,
-    },
-    #[error("the hop asks for a login again and again")]
-    Logons,
-    #[error("the server redirects to {}; write that as `url`", .0.expose())]
-    Elsewhere(RemoteUrl),
-    #[error("the server redirects to something that is not a URL")]
-    Nowhere,
-    #[error("the server redirects again and again")]
-    Redirects,
-    #[error("it has over {} MiB", BYTES_MAX >> 20)]
-    TooLarge,
-    #[error("the server takes longer than {} s", .0.as_secs())]
-    Silent(Duration),
-}
-
-impl FetchError {
-    /// Notes that the request was forwarded by `hop`.
-    fn through(self, hop: &Arc<str>) -> Self {
-        match self {
-            Self::Status { status, said, .. } => {
-                Self::Status { hop: Some(Arc::clone(hop)), status, said }
-            }
-            other => other,
-        }
-    }
-
-    /// Returns what the remedy depends on. `is_tls` says whether TLS was spoken with the server.
-    pub(super) fn cause(&self, is_tls: bool) -> LoadCause {
-        match self {
-            // A server that speaks TLS takes the request for a broken handshake. Most close the connection or reset it,
-            // some send an alert of TLS, and some answer 400.
-            Self::Failed(
-                HopError::Io(_)
-                | HopError::Closed
-                | HopError::Malformed(_)
-                | HopError::OtherProtocol(Spoken::Tls),
-            )
-            | Self::Status { status: 400, .. }
-                if !is_tls =>
-            {
-                LoadCause::PerhapsTls
-            }
-            Self::Failed(HopError::Certificate(_)) => LoadCause::Certificate,
-            Self::Failed(HopError::Tls(_) | HopError::OtherProtocol(Spoken::NoTls)) => {
-                LoadCause::NoTls
-            }
-            Self::Status { status, .. } => LoadCause::of_status(*status),
-            Self::Elsewhere(_) | Self::Nowhere | Self::Redirects => LoadCause::OtherAnswer,
-            Self::TooLarge => LoadCause::Content,
-            // The words of the error name the hop that did not let the request through.
-            Self::NotOpened(_)
-            | Self::Failed(_)
-            | Self::ByHop { .. }
-            | Self::Logons
-            | Self::Silent(_) => LoadCause::Unreachable,
-        }
-    }
-
-    /// Describes the error without anything that could repeat the path of a URL.
-    pub(super) fn without_urls(&self) -> String {
-        match self {
-            // A reason phrase may quote the request.
-            Self::Status { hop, status, .. } => {
-                answered("answers with", &format!("status {status}"), hop.as_deref())
-            }
-            Self::ByHop { hop, status, .. } => format!("hop `{hop}` answers with status {status}"),
-            Self::Elsewhere(url) => {
-                format!("the server redirects to {}; write that address as `url`", url.server())
-            }
-            other => other.to_string(),
-        }
-    }
-}
-
-/// Says who answered what. A status alone does not tell an answer of a hop from one of the server.
-fn answered(verb: &str, said: &str, hop: Option<&str>) -> String {
-    match hop {
-        // The status first, since a reason phrase has no room for all of it.
-        Some(hop) => format!("{said} from the server, or from hop `{hop}` before it"),
-        None => format!("the server {verb} {said}"),
     }
 }
 
@@ -354,14 +247,6 @@ fn charset(media_type: &str) -> Option<String> {
     charset.map(|(_, value)| value.trim().to_owned())
 }
 
-/// Shows an error with the reason below it.
-fn with_source(error: &HopError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
 /// The largest document. PAC files of companies have some hundred kibibytes, and so do lists of ten thousand proxies.
 const BYTES_MAX: usize = 4 << 20;
 const REDIRECTS_MAX: usize = 5;
@@ -371,44 +256,11 @@ const USER_AGENT: &str = concat!("mooltiroute/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
     fn a_media_type_may_name_its_charset() {
         assert_eq!(charset("application/x-ns-proxy-autoconfig").as_deref(), None);
         assert_eq!(charset("text/plain; a=b; Charset = latin1").as_deref(), Some("latin1"));
-    }
-
-    #[test]
-    fn a_server_that_breaks_off_without_tls_may_speak_it() {
-        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
-        for error in [
-            HopError::Io(reset()),
-            HopError::Closed,
-            HopError::OtherProtocol(Spoken::Tls),
-            HopError::Malformed("no head"),
-        ] {
-            let error = FetchError::Failed(error);
-            assert_eq!(error.cause(false), LoadCause::PerhapsTls, "{error}");
-            assert_ne!(error.cause(true), LoadCause::PerhapsTls, "{error}");
-        }
-        let status = |status| FetchError::Status { hop: None, status, said: String::new() };
-        assert_eq!(status(400).cause(false), LoadCause::PerhapsTls);
-        assert_eq!(status(400).cause(true), LoadCause::OtherAnswer);
-        assert_eq!(status(404).cause(false), LoadCause::Missing);
-        let failed = FetchError::Failed(HopError::Tls(reset()));
-        assert_eq!(failed.cause(true), LoadCause::NoTls);
-    }
-
-    #[test]
-    fn an_error_can_be_told_without_the_path_of_a_url() {
-        let status = FetchError::Status { hop: None, status: 404, said: "404 No /canary".into() };
-        let url = "https://other.example/canary".parse().unwrap();
-        for error in [status, FetchError::Elsewhere(url)] {
-            assert!(error.to_string().contains("canary"));
-            assert!(!error.without_urls().contains("canary"));
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use mooltiroute_hops::{Key, KeyPath};
 
-use crate::config::resolve::{Names, Part, Resolver, misnamed::is_proxy, some_of};
+use crate::config::resolve::{Names, Part, Resolver, misnamed::is_proxy, problems::some_of};
 use crate::config::{ChainConfig, NamedHop, raw, report::problem::is_name};
 
 impl Resolver<'_> {

@@ -1,28 +1,29 @@
-//! The rounds of an authentication to the proxy.
+//! The authentication to the proxy.
 
 mod challenged;
 mod plain;
 mod rejections;
+mod rounds;
 
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
+use self::rounds::{HopRequest, RoundsEnd};
 use super::{
     attempt::{Attempt, Method},
-    lockout::{Lockout, Permit},
+    lockout::Lockout,
     sign_on::SignOn,
 };
 use crate::{
-    Authority, Field, HopError, MissingCredentials, PlainRequest, Readiness, RequestLine, Secret,
-    Tunnel,
+    Authority, Field, HopError, MissingCredentials, Readiness, Secret, Tunnel,
     auth::{
         challenge::{AuthScheme, Challenge},
         channel_bindings::ChannelBindings,
         digest::{DigestCredentials, DigestSession},
     },
-    exchange::{Answer, Exchange},
+    exchange::Exchange,
     refusal::{RequestSecrets, SentLogin},
 };
 
@@ -50,26 +51,6 @@ pub(super) struct Authenticator {
 pub(super) enum Outcome {
     Connected,
     /// The proxy closes the connection, and a new one goes on with what was learned.
-    Closes,
-}
-
-/// The request by which the proxy is asked.
-#[derive(Clone, Copy, Debug)]
-enum HopRequest<'a> {
-    /// A CONNECT with these fields.
-    Connect(&'a Authority, &'a [Field]),
-    /// A request for the target of a plain one, without a body. The plain request itself has the last credentials.
-    Plain(PlainRequest<'a>),
-}
-
-/// The end of the rounds on one connection.
-#[derive(Debug)]
-enum RoundsEnd {
-    /// The proxy has not answered 407 to these credentials.
-    Answered(Answer, Attempt),
-    /// These credentials go with the plain request.
-    Ready(Attempt, Option<Permit>),
-    /// The proxy closes the connection.
     Closes,
 }
 
@@ -101,31 +82,6 @@ enum Stop {
 impl From<HopError> for Stop {
     fn from(error: HopError) -> Self {
         Self::Failed(error)
-    }
-}
-
-impl HopRequest<'_> {
-    async fn send(
-        &self,
-        exchange: &mut Exchange<'_>,
-        credentials: Vec<Field>,
-    ) -> Result<Answer, HopError> {
-        match self {
-            Self::Connect(next, fields) => {
-                exchange.connect(next, &[fields, &credentials[..]].concat()).await
-            }
-            // A proxy that asks for nothing passes this on to the target, which must do no harm: HEAD changes nothing
-            // there (RFC 9110 §9.2.1), and its answer has no body.
-            Self::Plain(PlainRequest { line, target, .. }) => {
-                let line = RequestLine { method: "HEAD", uri: line.uri };
-                exchange.request(line, target, &credentials).await
-            }
-        }
-    }
-
-    /// Returns whether the credentials need no further round, so that the plain request itself can have them.
-    fn takes_along(&self, attempt: &Attempt) -> bool {
-        matches!(self, Self::Plain(_)) && attempt.is_last()
     }
 }
 
@@ -248,53 +204,6 @@ impl Authenticator {
         }
     }
 
-    /// Sends a request with better credentials each time that the proxy answers 407.
-    ///
-    /// Each 407 is answered by at most one more request, until one is a rejection.
-    async fn rounds(
-        &self,
-        exchange: &mut Exchange<'_>,
-        asked: HopRequest<'_>,
-        opening: Attempt,
-        purpose: Purpose<'_>,
-    ) -> Result<RoundsEnd, HopError> {
-        let mut attempt = opening;
-        // The permit lasts for all rounds of this connection. Other connections with untried credentials wait until
-        // then, so that a wrong password reaches the proxy once and not once for each client.
-        let mut permit = None;
-        for _ in 0..ROUNDS_MAX {
-            // A request without credentials needs no permit, so that a proxy that asks for nothing delays no request.
-            if permit.is_none() && !matches!(attempt, Attempt::None) {
-                permit = Some(self.lockout.permit().await?);
-            }
-            if asked.takes_along(&attempt) {
-                return Ok(RoundsEnd::Ready(attempt, permit));
-            }
-            // One request is under way at a time: a proxy that refuses this one would read the next one as addressed
-            // to itself.
-            let answer = asked.send(exchange, self.fields(&attempt)).await?;
-            if self.takes_rounds() {
-                exchange.report_round(attempt.scheme(), attempt.source(), &answer);
-            }
-            if answer.status() != 407 {
-                return Ok(RoundsEnd::Answered(answer, attempt));
-            }
-            // The answer is found before the body is drained. A rejection needs no further request, and the schemes
-            // on offer must be known to the next connection if this one ends now.
-            let challenges = Challenge::parse(answer.challenges());
-            attempt = match self.after(attempt, &challenges, purpose).await {
-                Ok(attempt) => attempt,
-                Err(stop) => return Err(self.stopped(stop, answer.into_refusal()).await),
-            };
-            // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,
-            // and a new connection begins from the start, with the scheme that is known by now.
-            if !exchange.finish(&answer).await? {
-                return Ok(RoundsEnd::Closes);
-            }
-        }
-        Err(HopError::Malformed("it asks for credentials again and again"))
-    }
-
     /// Returns the fields that carry the credentials of a request.
     fn fields(&self, attempt: &Attempt) -> Vec<Field> {
         // Old proxies answer 407 in HTTP/1.0 and close, unless this field asks them to stay. NTLM is impossible
@@ -377,6 +286,3 @@ impl Authenticator {
         })
     }
 }
-
-/// The most requests on one connection, so that a proxy which never ends its challenges is given up.
-const ROUNDS_MAX: usize = 6;

@@ -1,5 +1,7 @@
 //! Protection against a lock-out: a wrong password is tried once, not once for every client.
 
+mod rejection;
+
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,58 +15,7 @@ use tokio::{
 
 use mooltiroute_sso::Ticket;
 
-use crate::{HeldBack, HopError, MissingCredentials, Refusal};
-
-/// A rejection of credentials, by the proxy or by the domain that issues tickets for it.
-#[derive(Clone, Debug)]
-pub(super) enum Rejection {
-    ByProxy(Box<Refusal>),
-    ByDomain(Box<MissingCredentials>),
-}
-
-impl Rejection {
-    /// Returns the error of the request that was rejected. The credentials are held back for `wait` from now on.
-    pub(super) fn met(self, wait: Duration) -> HopError {
-        match self {
-            Self::ByProxy(mut refusal) => {
-                refusal.held_back = Some(wait);
-                HopError::Refused(refusal)
-            }
-            Self::ByDomain(mut missing) => {
-                missing.retry_after = Some(wait);
-                HopError::NoCredentials(missing)
-            }
-        }
-    }
-}
-
-/// A rejection that keeps the credentials of later requests from being sent.
-#[derive(Clone, Debug)]
-pub(super) struct Hold {
-    rejection: Rejection,
-    /// The time that is left of it.
-    wait: Duration,
-}
-
-impl From<Hold> for HopError {
-    /// Returns the error of a request that did not send the credentials.
-    fn from(Hold { rejection, wait }: Hold) -> Self {
-        match rejection {
-            Rejection::ByProxy(refusal) => {
-                Self::HeldBack(Box::new(HeldBack { wait, refusal: *refusal }))
-            }
-            Rejection::ByDomain(mut missing) => {
-                missing.retry_after = Some(wait);
-                missing.details = format!(
-                    "credentials not sent: held back for another {} s, after this: {}",
-                    wait.as_secs(),
-                    missing.details
-                );
-                Self::NoCredentials(missing)
-            }
-        }
-    }
-}
+pub(super) use self::rejection::{Hold, Rejection};
 
 /// The last verdict of a proxy about a hop's credentials. It is shared by all connections of the hop, and a reload that
 /// changes the hop starts with a new one.
@@ -329,7 +280,7 @@ mod tests {
     use tokio::time;
 
     use super::*;
-    use crate::{Meaning, Party};
+    use crate::{Meaning, Party, Refusal};
 
     fn lockout() -> Lockout {
         Lockout::new(Duration::from_secs(30))

@@ -169,7 +169,7 @@ mod tests {
             (true, plain(one), [false, true, false]),
         ] {
             let answers = Answers::new(is_by_url);
-            let verdict = Err(Arc::new(super::super::plan::Failure::too_many_names(1)));
+            let verdict = Err(Arc::new(super::super::failure::Failure::too_many_names(1)));
             let slot = answers.slot(&Asked::new(asked));
             slot.set(Kept::for_period(verdict, Duration::from_secs(60))).unwrap();
             let known = [tunnel, plain(one), plain(two)].map(|one| answers.known(one).is_some());
@@ -187,7 +187,7 @@ mod tests {
             let uri = format!("http://a.test/{}", "x".repeat(length));
             let line = RequestLine { method: "GET", uri: &uri };
             let request = Request::new(&target, &preferences).with_plain(line);
-            let verdict = Err(Arc::new(super::super::plan::Failure::too_many_names(1)));
+            let verdict = Err(Arc::new(super::super::failure::Failure::too_many_names(1)));
             let slot = answers.slot(&Asked::new(request));
             slot.set(Kept::for_period(verdict, Duration::from_secs(60))).unwrap();
             assert_eq!(answers.known(request).is_some(), expected, "{length}");

@@ -7,7 +7,8 @@ use std::sync::{
 
 use super::{
     Pac, PacMember,
-    plan::{Candidate, Failure, Plan},
+    failure::Failure,
+    plan::{Candidate, Plan},
 };
 use crate::{
     AnswerRecord, ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
@@ -61,7 +62,7 @@ impl Choosing {
                 Some(Candidate::Member { index, .. }) => *index,
                 Some(Candidate::Direct { .. }) => return Eventual::Ready(Ok(Way::direct(self))),
                 Some(Candidate::Refuse { entry }) => {
-                    let failure = Failure::unknown_entry(entry, &self.plan);
+                    let failure = Failure::unknown_entry(entry, &self.plan.answer, &self.plan.off);
                     return Eventual::Ready(Err(failure.to_error().into()));
                 }
                 None => continue,

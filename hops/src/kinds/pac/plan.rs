@@ -1,6 +1,6 @@
 //! Turns the answer of a PAC file into the hops that a request may take.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mooltiroute_pac::PacError;
 
@@ -8,12 +8,10 @@ use super::{
     PacMember,
     answer::{self, Entry, shown},
     config::Otherwise,
+    failure::{Failure, OFF, in_words, is_final},
     pattern::EntryPattern,
 };
-use crate::{
-    Authority, Decision, HopError, NoChoice, SourceKind,
-    remote::{LoadProblem, next_fetch},
-};
+use crate::{Authority, Decision};
 
 /// How the entries of a list are read.
 #[derive(Debug)]
@@ -49,18 +47,6 @@ pub(super) enum Candidate {
 
 /// The plan for a request, or why there is none.
 pub(super) type Verdict = Result<Arc<Plan>, Arc<Failure>>;
-
-/// Why a request has no plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    /// A few words.
-    pub(super) summary: String,
-    /// A clause.
-    pub(super) details: String,
-    pub(super) advice: Cow<'static, str>,
-    /// The text of the script, if it gave one.
-    pub(super) answer: Option<String>,
-}
 
 impl Plan {
     pub(super) fn candidates(&self) -> impl ExactSizeIterator<Item = &Candidate> + Clone {
@@ -205,124 +191,13 @@ impl Rules {
     }
 }
 
-impl Failure {
-    fn no_list(no_list: &answer::NoList, text: &str) -> Self {
-        Self {
-            summary: "the PAC file gave no list of proxies".into(),
-            details: format!("the PAC file gave no list: {no_list}"),
-            advice: REPORT_OR_GO_DIRECT.into(),
-            answer: Some(shown(text)),
-        }
-    }
-
-    /// All hops that the file chose are `off`.
-    fn all_off(text: &str, off: &[Arc<str>]) -> Self {
-        Self {
-            summary: format!("the PAC file's choice is off: {}", off.join(", ")),
-            details: format!(
-                "every hop that the PAC file chose is switched off: {}, for its answer `{}`",
-                in_words(off),
-                shown(text)
-            ),
-            advice: "Switch the hop on, or route this host another way. `mooltiroute status` names an option of the command \
-                     line or a condition that keeps it off."
-                .into(),
-            answer: Some(shown(text)),
-        }
-    }
-
-    /// The entry that is due matches no pattern. The hops of `plan` that are off may be the reason why it is due.
-    pub(super) fn unknown_entry(entry: &Authority, plan: &Plan) -> Self {
-        let summary = format!("the PAC file chose {entry}, which is not a hop");
-        let what = format!("the PAC file chose `{entry}`, which matches no pattern of `hops`");
-        let add = "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.";
-        let (details, advice) = match &*plan.off {
-            [] => (what, add.into()),
-            off => {
-                let names = in_words(off);
-                let advice =
-                    format!("Switch {names} on if the file should take it. Otherwise: {add}");
-                (format!("{what}; it also names {names}, {OFF}"), advice.into())
-            }
-        };
-        Self { summary, details, advice, answer: Some(plan.answer.to_string()) }
-    }
-
-    fn script(error: &PacError) -> Self {
-        let summary = match error {
-            PacError::TooSlow(_) | PacError::Stuck | PacError::HeldUp => {
-                "the PAC file takes too long"
-            }
-            PacError::Exhausted => "the PAC file takes too much memory",
-            PacError::Busy | PacError::NoThread(_) => "the PAC file can't be asked now",
-            PacError::NotText(_) => "the PAC file gave no answer",
-            _ => "the PAC file failed",
-        };
-        let details = format!("the PAC file gave no answer: {error}");
-        let advice = if is_final(error) { REPORT_OR_GO_DIRECT } else { REPORT };
-        Self { summary: summary.into(), details, advice: advice.into(), answer: None }
-    }
-
-    pub(super) fn too_many_names(count: usize) -> Self {
-        Self {
-            summary: "the PAC file takes too long".into(),
-            details: format!("the PAC file asks for the addresses of over {count} names"),
-            advice: REPORT.into(),
-            answer: None,
-        }
-    }
-
-    /// The file at `url` can't be used. A request after `retry` asks for it again.
-    pub(super) fn not_loaded(url: &str, problem: &LoadProblem, retry: Duration) -> Self {
-        let LoadProblem { words, cause } = problem;
-        let next = next_fetch(retry);
-        Self {
-            summary: format!("no PAC file: {}", shown(words)),
-            details: format!("the PAC file {url} can't be used: {words}; {next}"),
-            advice: cause.remedy(SourceKind::PacFile).into(),
-            answer: None,
-        }
-    }
-
-    /// Says that `otherwise: direct` is not for a file that can't be used, if it is written.
-    pub(super) fn despite(mut self, otherwise: Otherwise) -> Self {
-        if otherwise == Otherwise::Direct {
-            self.advice = format!("{} {NOT_COVERED}", self.advice).into();
-        }
-        self
-    }
-
-    /// Returns the error that the chain gets.
-    pub(super) fn to_error(&self) -> HopError {
-        let Self { summary, details, advice, .. } = self.clone();
-        NoChoice { summary, details, advice: advice.into_owned() }.into()
-    }
-}
-
-/// Returns the names of hops in words.
-fn in_words(hops: &[Arc<str>]) -> String {
-    hops.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Returns whether a script that failed like this has no answer at all, so that `otherwise` applies. After any other
-/// error, such as one about time or memory, it may have an answer that it could not deliver.
-fn is_final(error: &PacError) -> bool {
-    matches!(error, PacError::Threw { .. } | PacError::NotText(_) | PacError::NoFunction)
-}
-
-const OFF: &str = "which is switched off";
 const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused all the same; \
                              `enabled: { when: … }` switches this hop off outside of the company's network";
-const NOT_COVERED: &str = "`otherwise: direct` of this hop is for the answers of the file, and not for a file that can't be fetched. To \
-                           go direct outside of the company's network, write `enabled: { when: … }` for this hop.";
-const REPORT: &str = "Report it to the administrator of the PAC file.";
-const REPORT_OR_GO_DIRECT: &str = "Report it to the administrator of the PAC file, or write `otherwise: direct` in \
-                                   this hop if such requests are meant to go without a proxy.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::LoadCause;
+    use crate::remote::{LoadCause, LoadProblem};
 
     fn members() -> Vec<PacMember> {
         let hop = Arc::new(crate::kinds::pac::tests::Fixed("a.example:1".parse().unwrap()));
@@ -373,7 +248,7 @@ mod tests {
     fn a_hop_that_is_off_is_named_beside_the_entry_that_is_refused() {
         let rules = rules(None, Otherwise::Refuse);
         let plan = rules.plan("PROXY off:1; PROXY off:1; PROXY x:1", &members()).unwrap();
-        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan);
+        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan.answer, &plan.off);
         assert_eq!(
             failure.details,
             "the PAC file chose `x:1`, which matches no pattern of `hops`; it also names `off`, which is switched off"
@@ -385,7 +260,7 @@ mod tests {
             "`x:1` matches no pattern of `hops`; the file names `off` too, which is switched off"
         );
         let plan = rules.plan("PROXY x:1", &members()).unwrap();
-        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan);
+        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan.answer, &plan.off);
         assert!(!failure.details.contains("off") && failure.advice.starts_with("Add"));
     }
 

@@ -18,8 +18,9 @@ use super::{
     PacMember,
     answers::{Answers, Kept},
     asked::Asked,
+    failure::Failure,
     names::{Names, PacFacts},
-    plan::{Failure, Rules, Verdict},
+    plan::{Rules, Verdict},
 };
 use crate::{Decision, Foresight, Request, Services};
 

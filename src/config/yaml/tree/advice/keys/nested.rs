@@ -1,8 +1,9 @@
 //! Keys that are written in a hop and belong elsewhere, and the keys of other programs below those of a hop.
 
 use super::{
-    A_VARIABLE, COMMANDS, HEALTH_CHECKS, NO_COMMAND, NO_COMMAND_FOR_PASS, OtherKeys, RETRIES,
-    VARIABLES, keys,
+    HEALTH_CHECKS, OtherKeys, RETRIES,
+    accounts::{A_VARIABLE, COMMANDS, NO_COMMAND, NO_COMMAND_FOR_PASS, VARIABLES},
+    keys,
 };
 
 /// Returns the keys of other programs below `key` of a hop.

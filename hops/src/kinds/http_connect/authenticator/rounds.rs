@@ -1,0 +1,106 @@
+//! The rounds on one connection, until the proxy answers or closes it.
+
+use super::{Authenticator, Purpose};
+use crate::{
+    Authority, Field, HopError, PlainRequest, RequestLine,
+    auth::challenge::Challenge,
+    exchange::{Answer, Exchange},
+    kinds::http_connect::{attempt::Attempt, lockout::Permit},
+};
+
+/// The request by which the proxy is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HopRequest<'a> {
+    /// A CONNECT with these fields.
+    Connect(&'a Authority, &'a [Field]),
+    /// A request for the target of a plain one, without a body. The plain request itself has the last credentials.
+    Plain(PlainRequest<'a>),
+}
+
+/// The end of the rounds on one connection.
+#[derive(Debug)]
+pub(super) enum RoundsEnd {
+    /// The proxy has not answered 407 to these credentials.
+    Answered(Answer, Attempt),
+    /// These credentials go with the plain request.
+    Ready(Attempt, Option<Permit>),
+    /// The proxy closes the connection.
+    Closes,
+}
+
+impl HopRequest<'_> {
+    async fn send(
+        &self,
+        exchange: &mut Exchange<'_>,
+        credentials: Vec<Field>,
+    ) -> Result<Answer, HopError> {
+        match self {
+            Self::Connect(next, fields) => {
+                exchange.connect(next, &[fields, &credentials[..]].concat()).await
+            }
+            // A proxy that asks for nothing passes this on to the target, which must do no harm: HEAD changes nothing
+            // there (RFC 9110 §9.2.1), and its answer has no body.
+            Self::Plain(PlainRequest { line, target, .. }) => {
+                let line = RequestLine { method: "HEAD", uri: line.uri };
+                exchange.request(line, target, &credentials).await
+            }
+        }
+    }
+
+    /// Returns whether the credentials need no further round, so that the plain request itself can have them.
+    fn takes_along(&self, attempt: &Attempt) -> bool {
+        matches!(self, Self::Plain(_)) && attempt.is_last()
+    }
+}
+
+impl Authenticator {
+    /// Sends a request with better credentials each time that the proxy answers 407.
+    ///
+    /// Each 407 is answered by at most one more request, until one is a rejection.
+    pub(super) async fn rounds(
+        &self,
+        exchange: &mut Exchange<'_>,
+        asked: HopRequest<'_>,
+        opening: Attempt,
+        purpose: Purpose<'_>,
+    ) -> Result<RoundsEnd, HopError> {
+        let mut attempt = opening;
+        // The permit lasts for all rounds of this connection. Other connections with untried credentials wait until
+        // then, so that a wrong password reaches the proxy once and not once for each client.
+        let mut permit = None;
+        for _ in 0..ROUNDS_MAX {
+            // A request without credentials needs no permit, so that a proxy that asks for nothing delays no request.
+            if permit.is_none() && !matches!(attempt, Attempt::None) {
+                permit = Some(self.lockout.permit().await?);
+            }
+            if asked.takes_along(&attempt) {
+                return Ok(RoundsEnd::Ready(attempt, permit));
+            }
+            // One request is under way at a time: a proxy that refuses this one would read the next one as addressed
+            // to itself.
+            let answer = asked.send(exchange, self.fields(&attempt)).await?;
+            if self.takes_rounds() {
+                exchange.report_round(attempt.scheme(), attempt.source(), &answer);
+            }
+            if answer.status() != 407 {
+                return Ok(RoundsEnd::Answered(answer, attempt));
+            }
+            // The answer is found before the body is drained. A rejection needs no further request, and the schemes
+            // on offer must be known to the next connection if this one ends now.
+            let challenges = Challenge::parse(answer.challenges());
+            attempt = match self.after(attempt, &challenges, purpose).await {
+                Ok(attempt) => attempt,
+                Err(stop) => return Err(self.stopped(stop, answer.into_refusal()).await),
+            };
+            // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,
+            // and a new connection begins from the start, with the scheme that is known by now.
+            if !exchange.finish(&answer).await? {
+                return Ok(RoundsEnd::Closes);
+            }
+        }
+        Err(HopError::Malformed("it asks for credentials again and again"))
+    }
+}
+
+/// The most requests on one connection, so that a proxy which never ends its challenges is given up.
+const ROUNDS_MAX: usize = 6;

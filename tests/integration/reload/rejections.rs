@@ -1,0 +1,106 @@
+//! Edits that are rejected, and the end of a rejection.
+
+use std::fs;
+
+use super::Toggle;
+use crate::support::{Certificates, EchoOrigin, Proxy, connect, run};
+
+#[tokio::test]
+async fn a_broken_edit_changes_nothing() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    let echo = EchoOrigin::start().await;
+    for (broken, place) in [
+        ("chains: { default: []\n", "30-broken.yaml:"),
+        ("hops:\n  corporate:\n    enabeld: false\n", "30-broken.yaml:3:5"),
+        ("chains:\n  default: [nobody]\n", "30-broken.yaml:2:13"),
+        ("hops:\n  corporate:\n    username: ${MOOLTIROUTE_TEST_UNSET}\n", "30-broken.yaml:3:15"),
+        ("chains: { default: [] }\nhops: { corporate: { enabled: maybe } }\n", "30-broken.yaml:2:"),
+    ] {
+        let seen = proxy.events().len();
+        proxy.config().write("30-broken.yaml", broken);
+        let rejected = proxy.event_after(seen, "config rejected").await;
+        assert!(rejected.text().contains(place), "{place}: {rejected:?}");
+        toggle.assert_used(&proxy, true).await;
+
+        let path = proxy.config().path().to_str().unwrap();
+        let output = run(["check", "-c", path]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let words =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(words.contains(place), "{place}: {words}");
+    }
+    // The way out of it is another edit.
+    let seen = proxy.events().len();
+    proxy.config().write("30-broken.yaml", "chains: { default: [] }\n");
+    proxy.event_after(seen, "config valid again").await;
+    proxy.event_after(seen, "config reloaded").await;
+    connect(proxy.address(), echo.address()).await.tunnel();
+}
+
+#[tokio::test]
+async fn the_end_of_a_rejection_is_logged_if_nothing_else_changed() {
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    for _ in 0..2 {
+        let seen = proxy.events().len();
+        proxy.config().write("30-broken.yaml", "chains: { default: [nobody] }\n");
+        proxy.event_after(seen, "config rejected").await;
+        proxy.config().write("30-broken.yaml", "x-nothing: here\n");
+        proxy.event_after(seen, "config valid again").await;
+        let event = proxy.event_after(seen, "config unchanged").await;
+        assert_eq!(event.field("generation"), "1");
+    }
+    let seen = proxy.events().len();
+    proxy.config().write("30-broken.yaml", "timeouts: { idle: 1h }\n");
+    proxy.event_after(seen, "config reloaded").await;
+    let said = proxy.events()[seen..].iter().any(|event| event.message() == "config valid again");
+    assert!(!said, "nothing was rejected before");
+}
+
+#[tokio::test]
+async fn every_problem_is_in_one_event() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    let broken = "hops:\n  one: { kind: http-conect, address: \"a.test:1\" }\n  two: { kind: http-connect }\n\
+                  chains: { default: [nobody] }\ntimeouts: { idel: 1h }\n";
+    proxy.config().write("30-broken.yaml", broken);
+    let rejected = proxy.event("config rejected").await.field("problems");
+    for place in
+        ["30-broken.yaml:2:", "30-broken.yaml:3:", "30-broken.yaml:4:", "30-broken.yaml:5:"]
+    {
+        assert!(rejected.contains(place), "{place}: {rejected}");
+    }
+    toggle.assert_used(&proxy, true).await;
+    proxy.config().write("30-broken.yaml", "timeouts: { idle: 1h }\n");
+    proxy.event("config reloaded").await;
+    let rejections =
+        proxy.events().iter().filter(|event| event.message() == "config rejected").count();
+    assert_eq!(rejections, 1);
+}
+
+#[tokio::test]
+async fn a_missing_file_of_a_hop_rejects_the_reload() {
+    let toggle = Toggle::new().await;
+    let proxy = toggle.proxy(&[]).await;
+    for (file, yaml) in
+        [("authority.pem", "tls: { ca: FILE }"), ("password", "username: ann, password_file: FILE")]
+    {
+        let path = proxy.config().path().join(file);
+        let yaml = yaml.replace("FILE", &format!("{:?}", path.to_str().unwrap()));
+        let yaml =
+            format!("hops: {{ more: {{ kind: http-connect, address: \"a.test:1\", {yaml} }} }}\n");
+        let seen = proxy.events().len();
+        proxy.config().write("30-more.yaml", &yaml);
+        let rejected = proxy.event_after(seen, "config rejected").await;
+        assert!(rejected.text().contains(file), "{rejected:?}");
+        toggle.assert_used(&proxy, true).await;
+        // Its coming is a change, too, where it stands beside the configuration.
+        let content = fs::read_to_string(Certificates::new().authority_file()).unwrap();
+        // A password is one line. On Windows, two characters end each line of a certificate.
+        let is_password = file == "password";
+        let content = if is_password { content.replace(['\r', '\n'], "") } else { content };
+        proxy.config().write(file, &content);
+        proxy.event_after(seen, "config reloaded").await;
+        toggle.assert_used(&proxy, true).await;
+    }
+}
