@@ -315,7 +315,7 @@ async fn told_of(settings: &str, target: &str) -> (String, String, String) {
     let passed_on = exchange(plain.address(), get.as_bytes()).await;
     assert!(passed_on.starts_with("HTTP/1.1 502"), "{passed_on}");
     let failed = proxy.event("request failed").await;
-    let served = plain.event("request served").await;
+    let served = plain.event("request").await;
     (answer, failed.field("advice"), served.field("reason"))
 }
 
