@@ -37,7 +37,7 @@ impl Refusal {
         let (meaning, about) = match (status, wait) {
             // A proxy that names a time speaks of itself: it is overloaded, or being maintained (RFC 9110 §15.6.4). No
             // proxy knows when a target that is down will be back.
-            (503, Some(_)) => (Meaning::Busy, Party::Hop),
+            (503, Some(_)) => (Meaning::Unclear, Party::Hop),
             _ => meaning(status),
         };
         let said = match printable(reason) {
