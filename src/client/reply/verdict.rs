@@ -201,6 +201,7 @@ fn certificate_summary(reason: &RejectionReason) -> &'static str {
         RejectionReason::UnknownIssuer { .. } => "certificate of an unknown authority",
         RejectionReason::SelfSigned => "certificate is self-signed",
         RejectionReason::OtherName { .. } => "certificate is for another name",
+        RejectionReason::OldVersion => "certificate is not of version 3",
         RejectionReason::Expired(_) => "certificate has expired",
         RejectionReason::NotYetValid(_) => "certificate is not valid yet",
         _ => "certificate not accepted",

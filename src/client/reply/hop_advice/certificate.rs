@@ -16,6 +16,17 @@ pub(in crate::client::reply) fn certificate(
         (RejectionReason::Expired(_) | RejectionReason::NotYetValid(_), _) => {
             return expired_certificate(&format!("`{hop}`"));
         }
+        (RejectionReason::OldVersion, _) => {
+            return format!(
+                "The administrator of `{hop}` must have it issued again as version 3, with a `subjectAltName`; no `ca` changes this."
+            );
+        }
+        (RejectionReason::OtherName { names, expected: Some(expected) }, _) if names.is_empty() => {
+            return format!(
+                "The administrator of `{hop}` must have it issued again with `subjectAltName=DNS:{expected}`. Its common name \
+                 does not count, so no `server_name` fits it."
+            );
+        }
         (RejectionReason::OtherName { names, .. }, _) => {
             let name = names.first().map_or("NAME", String::as_str);
             format!("write the name that it was made for, as in `tls: {{ server_name: {name} }}`")
