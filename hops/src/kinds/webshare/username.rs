@@ -9,7 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-use crate::{Country, InvalidSetting, Secret, SettingMeaning, credentials};
+use crate::{
+    Country, InvalidSetting, Preferences, Secret, SettingMeaning, credentials,
+    kinds::added::{Added, Origin},
+};
 
 /// The choice of the exit of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +47,32 @@ pub(super) struct ExitWish<'a> {
 }
 
 impl ExitWish<'_> {
+    /// Returns the parts that [`written_into`](Self::written_into) adds, for a client with these preferences.
+    pub(super) fn added(&self, preferences: &Preferences) -> Added {
+        let mut added = Added::default();
+        let origin = |is_of_client, key| match is_of_client {
+            true => Origin::Client,
+            false => Origin::Setting(key),
+        };
+        if !self.countries.is_empty() {
+            let text = self.countries.iter().map(|country| format!("-{country}")).collect();
+            added.push("a country", Some(text), origin(preferences.country.is_some(), "country"));
+            added.doubt(self.countries);
+        }
+        if let Some(city) = self.city {
+            added.push("a city", Some(format!("-city_{city}")), Origin::Setting("city"));
+        }
+        let of_session = origin(preferences.session.is_some(), "session");
+        match self.session {
+            Session::AsWritten => {}
+            Session::Rotate => added.push("a session", Some("-rotate".to_owned()), of_session),
+            Session::Number(number) => {
+                added.push("a session", Some(format!("-{number}")), of_session)
+            }
+        }
+        added
+    }
+
     /// Returns the username that asks for all of this.
     ///
     /// # Errors
@@ -68,8 +97,8 @@ impl ExitWish<'_> {
         // which no other can be added.
         if !bare.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             // A trace of a file or a shell is more exact than the rule that it breaks.
-            if let Some(trace) =
-                credentials::control_character(bare).or_else(|| credentials::doubtful(bare.expose()))
+            if let Some(trace) = credentials::control_character(bare)
+                .or_else(|| credentials::doubtful(bare.expose()))
             {
                 return Err(InvalidSetting::new("username", trace));
             }
@@ -128,7 +157,9 @@ fn other_characters(username: &str) -> String {
     for one in username.chars().filter(|one| !one.is_ascii_alphanumeric()) {
         let kind = match one {
             _ if one.is_whitespace() => "a blank".to_owned(),
-            _ if one.is_alphanumeric() => "a letter or digit beyond `a` to `z` and `0` to `9`".to_owned(),
+            _ if one.is_alphanumeric() => {
+                "a letter or digit beyond `a` to `z` and `0` to `9`".to_owned()
+            }
             '`' => "a backtick".to_owned(),
             _ if one.is_ascii_punctuation() => format!("a `{one}`"),
             _ => "another special character".to_owned(),
