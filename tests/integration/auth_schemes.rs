@@ -143,6 +143,22 @@ async fn credentials_that_are_answered_without_an_offer_are_rejected() {
 }
 
 #[tokio::test]
+async fn credentials_that_were_accepted_before_have_probably_changed() {
+    let offer =
+        "HTTP/1.1 407 Auth\r\nProxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
+    let agreed = "HTTP/1.1 200 OK\r\n\r\n";
+    let script = |second: &str| [Step::Answer(offer.into()), Step::Answer(second.into())];
+    let hop = Double::start(script(agreed)).await;
+    let proxy = Proxy::start(&of_double(&hop, "ntlm, basic")).await;
+    drop(connect(proxy.address(), "origin.test:443").await.tunnel());
+    hop.becomes(script(offer));
+    let told = exchange(proxy.address(), CONNECT).await;
+    assert!(told.contains("it rejected the credentials"), "{told}");
+    assert!(told.contains("has accepted these credentials before"), "{told}");
+    assert!(told.contains("Correct `password`"), "{told}");
+}
+
+#[tokio::test]
 async fn ntlm_is_bound_to_the_certificate_of_a_proxy_with_tls() {
     let certificates = Certificates::new();
     let Some(squid) = Squid::tls(SquidRules::Ntlm, &certificates).await else { return };

@@ -1,8 +1,10 @@
 //! The way of a request, hop by hop.
 
+mod step;
+mod taken_member;
+
 use std::{
     collections::BTreeMap,
-    fmt,
     io::{self, Write},
     sync::Arc,
 };
@@ -12,6 +14,8 @@ use mooltiroute_hops::{
 };
 use serde::Serialize;
 
+pub(super) use self::step::ExplainedStep;
+use self::{step::login, taken_member::TakenMember};
 use super::{
     asked::{Asked, Form},
     decided::DecidedHop,
@@ -55,83 +59,8 @@ struct UnfetchedList<'a> {
     source: String,
 }
 
-/// One stop, and the request that it receives.
-#[derive(Serialize)]
-pub(super) struct ExplainedStep<'a> {
-    /// The hop's name, or `None` for the target.
-    pub(super) hop: Option<&'a str>,
-    kind: Option<&'a str>,
-    address: String,
-    /// The request that it receives.
-    request: String,
-    credentials: Vec<ShownCredential<'a>>,
-    #[serde(skip)]
-    words: String,
-    /// The parts of the login that depend on the client, without secrets.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    login: BTreeMap<String, String>,
-    /// The meanings of the settings about sessions.
-    #[serde(skip)]
-    sessions: Vec<String>,
-}
-
-impl ExplainedStep<'_> {
-    /// Says that the credentials come from the URL of `--hop`.
-    pub(super) fn take_credentials_from_url(&mut self) {
-        let from_url = |one: &ShownCredential<'_>| format!(", {} from `--hop`", one.setting);
-        self.words = self.credentials.iter().map(from_url).collect();
-    }
-}
-
-/// Returns the login of `hop` for a client with these preferences, as far as it depends on them.
-fn login(hop: &NamedHop, preferences: &Preferences) -> BTreeMap<String, String> {
-    let shapes = hop.hop.as_ref().map(|hop| hop.login_shape(preferences)).unwrap_or_default();
-    shapes.into_iter().take(SHAPES_MAX).map(|shape| (shape.name, shape.text)).collect()
-}
-
 /// The kinds that are the gateways of providers.
 const PROVIDERS: [&str; 2] = ["webshare", "rotating"];
-
-/// A pool may have many members with a login of this sort.
-const SHAPES_MAX: usize = 10;
-
-/// The member of a pool that a request takes.
-enum TakenMember {
-    /// The hop is no pool, has one member, or has a list that is not known here.
-    None,
-    /// The member of this name, while it works.
-    One(Arc<str>, Option<Authority>),
-    /// One of so many members, chosen for each connection.
-    PerRequest(usize),
-}
-
-impl TakenMember {
-    fn of(hop: &NamedHop, request: Request<'_>) -> Self {
-        let Some(hop) = hop.hop.as_ref().filter(|hop| hop.decider().is_none()) else {
-            return Self::None;
-        };
-        let members = hop.members();
-        if members.len() < 2 {
-            return Self::None;
-        }
-        match hop.usual_member(request).and_then(|index| members.get(index)) {
-            Some(member) => Self::One(Arc::clone(&member.name), member.address.clone()),
-            None => Self::PerRequest(members.len()),
-        }
-    }
-}
-
-impl fmt::Display for TakenMember {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => Ok(()),
-            Self::One(name, _) => write!(f, ", its {name} while that works"),
-            Self::PerRequest(count) => {
-                write!(f, ", one of its {count} members, chosen for each connection of a client")
-            }
-        }
-    }
-}
 
 impl<'a> ExplainedWay<'a> {
     pub(super) fn new(

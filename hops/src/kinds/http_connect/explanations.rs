@@ -59,18 +59,23 @@ pub(super) fn asked_late(refusal: Refusal) -> Refusal {
 }
 
 /// Explains that the proxy does not accept the credentials. `domain` is the one that the proxy names, if the username has
-/// none.
-/// `secret_key` is the key of the password or of its hash.
+/// none. `secret_key` is the key of the password or of its hash. `were_right` says whether the proxy has accepted them before.
 pub(super) fn rejection(
     refusal: Refusal,
     scheme: AuthScheme,
     domain: Option<&str>,
     secret_key: &str,
+    were_right: bool,
 ) -> Refusal {
     let hash = if secret_key == NT_HASH { PASS_NT } else { "" };
     let correct = format!("Correct this hop's `username` and `{secret_key}`{hash}. {REJECTED}");
     let detail = format!("it rejected the credentials, by {}", scheme.name());
     let advice = match domain {
+        // What has changed is not the username, so a guess about that would lead away from the cause.
+        _ if were_right => format!(
+            "The proxy has accepted these credentials before: the password was probably changed or has expired, or the \
+             account is locked. Correct `{secret_key}`, or ask the administrator of the account."
+        ),
         // The username itself is a secret here, so its place is named.
         Some(domain) => format!(
             "The username has no domain, and the proxy names `{domain}`: try `username: '{domain}\\NAME'`. If that is no \
