@@ -188,7 +188,7 @@ fn describe(
         if hop.is_enabled && hop.has_all_members_off {
             writeln!(out, "    {}", describe::MEMBERS_OFF)?;
         }
-        for words in describe::sessions(hop) {
+        for words in describe::sessions(hop, None) {
             writeln!(out, "    {words}")?;
         }
         describe::condition(hop, network, "    ", out)?;

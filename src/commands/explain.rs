@@ -19,7 +19,7 @@ use self::{
     way::{ExplainedStep, ExplainedWay},
 };
 use super::{
-    USAGE, Verdict, complain, describe, doubtful_session, graph::Graph, json::ShownRoute,
+    USAGE, Verdict, complain, describe, doubtful_preferences, graph::Graph, json::ShownRoute,
     preferences_of, running, write_problems,
 };
 use crate::{
@@ -149,7 +149,7 @@ pub fn explain(
             if let Some(note) = &near {
                 writeln!(out, "\nnote: {note}")?;
             }
-            if let Some(note) = client.as_ref().and_then(doubtful_session) {
+            for note in client.iter().flat_map(doubtful_preferences) {
                 writeln!(out, "\n{note}")?;
             }
             if let Some(note) = running::note_on_budgets(&used_up) {

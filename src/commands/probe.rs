@@ -25,7 +25,7 @@ use self::{
     visit::Visit,
 };
 use super::{
-    ASK_WITH_A_SESSION, USAGE, Verdict, complain, describe, doubtful_session, example_address,
+    ASK_WITH_A_SESSION, USAGE, Verdict, complain, describe, doubtful_preferences, example_address,
     explain::NO_EFFECT, preferences_of, running, write_problems,
 };
 use crate::{
@@ -197,7 +197,7 @@ pub async fn probe(
             if let Some(why) = &ignored {
                 writeln!(out, "{NO_EFFECT}: {why}")?;
             }
-            if let Some(note) = doubtful_session(&errand.preferences) {
+            for note in doubtful_preferences(&errand.preferences) {
                 writeln!(out, "{note}")?;
             }
             if let Some(note) = running::note_on_budgets(&used_up) {

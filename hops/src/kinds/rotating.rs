@@ -16,6 +16,7 @@ use self::{
     session_id::SessionId,
     template::{Placeholder, Template, Values},
 };
+use super::added::{Added, Origin};
 use super::gateway::{GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
@@ -161,6 +162,32 @@ impl RotatingConfig {
             session: chosen.or(self.session.as_deref()),
             ttl: self.ttl.as_deref(),
         }
+    }
+
+    /// Returns the parts of a login with `values` that choose the exit of a client with these preferences.
+    fn added(&self, preferences: &Preferences, values: &Values<'_>) -> Added {
+        let mut added = Added::default();
+        let origin = |is_of_client, key| match is_of_client {
+            true => Origin::Client,
+            false => Origin::Setting(key),
+        };
+        // A setting that no template has is not sent, and `check` refuses it.
+        if let Some(country) = values.country {
+            let of_country = origin(preferences.country.is_some(), "country");
+            added.push("a country", Some(country.to_string()), of_country);
+            added.doubt(&[country]);
+        }
+        if let Some(city) = values.city {
+            added.push("a city", Some(city.to_owned()), Origin::Setting("city"));
+        }
+        // The name of a session in the file is not for clients, which get the advice too.
+        if values.session.is_some() {
+            added.push("a session", None, origin(preferences.session.is_some(), "session"));
+        }
+        if values.ttl.is_some() {
+            added.push("a time", None, Origin::Setting("ttl"));
+        }
+        added
     }
 
     fn has(&self, placeholders: &[Placeholder]) -> bool {

@@ -19,6 +19,7 @@ use self::{
     by_client::ByClient,
     username::{ExitWish, Session, something_else},
 };
+use super::added::Added;
 use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
@@ -101,6 +102,7 @@ struct Exit {
     pass_headers: PassHeaders,
     head_bytes_max: usize,
     lacks_session: bool,
+    added: Added,
 }
 
 impl HopConfig for WebshareConfig {
@@ -138,8 +140,8 @@ impl HopConfig for WebshareConfig {
             }
             context.warn(InvalidSetting::new("username", message));
         }
-        if let Some(doubt) = self.country.0.iter().find_map(|country| country.doubt()) {
-            context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));
+        if let Some((doubt, help)) = self.country.0.iter().find_map(|country| country.doubt()) {
+            context.warn(InvalidSetting::new("country", doubt).with_help(help));
         }
         let (address, alternatives) = addresses(self.address, self.ports)?;
         let wish = ExitWish {
@@ -149,6 +151,7 @@ impl HopConfig for WebshareConfig {
         };
         // The login of clients without preferences is made now. So a username or city that can't be sent is an error
         // of the configuration, and not of the first request.
+        let added = wish.added(&Preferences::default());
         let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
         let fixed_username = username_form(&wish);
         let requires_session = self.sessions.are_required();
@@ -182,6 +185,7 @@ impl HopConfig for WebshareConfig {
             pass_headers,
             head_bytes_max,
             lacks_session,
+            added,
         });
         Ok(Arc::new(Webshare {
             exit,
@@ -257,9 +261,10 @@ impl Hop for Webshare {
             // between sessions.
             Some(by_client) if !request.preferences.is_empty() => by_client
                 .login(request.preferences)
-                .map(|(login, reuse)| {
+                .map(|((login, reuse), added)| {
                     let lacks_session = request.preferences.session.is_none();
-                    let exit = Exit { login, reuse, lacks_session, ..Exit::clone(&self.exit) };
+                    let exit =
+                        Exit { login, reuse, lacks_session, added, ..Exit::clone(&self.exit) };
                     Chosen::new(Arc::new(exit))
                 })
                 .map_err(ChooseError::from),
@@ -316,6 +321,7 @@ impl Link for Exit {
 
     fn explain(&self, refusal: &mut Refusal) {
         reason::explain(refusal);
+        self.added.explain(refusal);
     }
 }
 

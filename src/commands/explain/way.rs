@@ -152,7 +152,7 @@ impl<'a> ExplainedWay<'a> {
                     describe::credentials(&hop.credentials)
                 ),
                 login: login(hop, preferences),
-                sessions: describe::sessions(hop),
+                sessions: describe::sessions(hop, Some(preferences)),
             });
         }
         // A hop that forwards the request connects to the target itself, so the target is no step of ours

@@ -82,8 +82,8 @@ impl RotatingConfig {
 
     /// Warns of valid settings that are probably a mistake.
     pub(super) fn warn(&self, context: &BuildContext<'_>) {
-        if let Some(doubt) = self.country.and_then(Country::doubt) {
-            context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));
+        if let Some((doubt, help)) = self.country.and_then(Country::doubt) {
+            context.warn(InvalidSetting::new("country", doubt).with_help(help));
         }
         let is_word = |value: &Option<String>, words: &[&str]| {
             value

@@ -94,6 +94,10 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         (Some(of_kind), _) => of_kind.clone().into(),
         (None, _) => advice,
     };
+    let advice = match &refusal.note {
+        Some(note) => format!("{advice} {note}").into(),
+        None => advice,
+    };
     let mut verdict = FailureVerdict::new(error, refusal_summary(stage, refusal), advice);
     let hold = if refusal.is_of_ticket { Hold::of_ticket } else { Hold::of_logon };
     verdict.hold = refusal.held_back.map(|wait| hold(wait, stage.url.is_some()));
