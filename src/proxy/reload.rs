@@ -12,11 +12,11 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use tokio::{sync::mpsc, task};
 
+pub(crate) use self::words::announce;
 use self::{
     rejection::{LastRejected, next_due},
     triggers::{next_edit, next_order, next_request},
 };
-pub(crate) use self::words::announce;
 use crate::{
     config::{Environment, Loader, Overridden, Shadowed, source::KeptTexts},
     control::{

@@ -33,7 +33,6 @@ use tokio::{
     task,
 };
 
-pub(crate) use self::{marks::FileMarks, survey::wait_for_writers};
 use self::{
     burst::Burst,
     completeness::Progress,
@@ -42,6 +41,7 @@ use self::{
     tick::{Tick, listen},
     trail::{Identity, Look, Trail},
 };
+pub(crate) use self::{marks::FileMarks, survey::wait_for_writers};
 
 /// Watches everything on the way to the files of a configuration, through any links.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ pub(crate) struct FileMarks(BTreeMap<PathBuf, Option<u64>>);
 
 impl FileMarks {
     /// Reads `files`. Blocks.
-    pub(super) fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
+    pub(crate) fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
         Self(files.map(|file| (file.to_owned(), mark(file))).collect())
     }
 
