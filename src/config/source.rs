@@ -173,11 +173,10 @@ const PATH_VARIABLE: &str = "MOOLTIROUTE_CONFIG";
 /// The configuration that is used if there is no file.
 const EMBEDDED: &str = "server: { listen: 127.0.0.1:8888 }\nchains: { default: [] }\n";
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn a_file_is_shown_below_the_path_that_was_written() {
         let directory = tempfile::tempdir().unwrap();

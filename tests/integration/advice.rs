@@ -2,17 +2,18 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::support::{ConfigDir, Double, Proxy, Step, exchange, free_port, outcome, probe, run};
+use crate::support::{
+    ConfigDir, Double, Proxy, SHORT_TIMEOUTS, Step, exchange, free_port, outcome, probe, run,
+};
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
 const GET: &[u8] = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n";
-const IMPATIENT: &str = "timeouts: { connect: 500ms, handshake: 500ms }\n";
 
 /// Asks a proxy whose only hop has these settings and plays `step`. Returns the answer.
 async fn ask(settings: &str, step: Step, request: &[u8]) -> String {
     let hop = Double::start([step]).await;
     let proxy = Proxy::start(&format!(
-        "{IMPATIENT}hops: {{ gate: {{ address: \"{}\", {settings} }} }}\nchains: {{ default: [gate] }}\n",
+        "{SHORT_TIMEOUTS}hops: {{ gate: {{ address: \"{}\", {settings} }} }}\nchains: {{ default: [gate] }}\n",
         hop.address()
     ))
     .await;
@@ -23,7 +24,7 @@ async fn ask(settings: &str, step: Step, request: &[u8]) -> String {
 async fn ask_pool(list: &str, step: Step, request: &[u8]) -> String {
     let hop = Double::start([step]).await;
     let config = ConfigDir::new(&format!(
-        "{IMPATIENT}hops: {{ exits: {{ kind: pool, members_from: {{ file: exits.txt }} }} }}\n\
+        "{SHORT_TIMEOUTS}hops: {{ exits: {{ kind: pool, members_from: {{ file: exits.txt }} }} }}\n\
          chains: {{ default: [exits] }}\n"
     ));
     config.write("exits.txt", &list.replace("ADDRESS", &hop.address().to_string()));

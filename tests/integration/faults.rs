@@ -3,12 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::support::{
-    Double, EchoOrigin, Proxy, Squid, SquidRules, Step, assert_reads, connect, exchange, free_port,
-    two_hops,
+    Double, EchoOrigin, Proxy, SHORT_TIMEOUTS, Squid, SquidRules, Step, assert_reads, connect,
+    exchange, free_port, two_hops,
 };
-
-/// Short waits, so that a hang is found soon.
-const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n";
 
 #[tokio::test]
 async fn a_hop_that_refuses_a_tunnel_is_a_502() {
@@ -207,5 +204,5 @@ fn assert_told(told: &str, status: u16, stop: &str, says: &str) {
 }
 
 fn config(corporate: SocketAddr, chain: &str) -> String {
-    format!("{TIMEOUTS}{}chains: {{ default: {chain} }}\n", two_hops(corporate))
+    format!("{SHORT_TIMEOUTS}{}chains: {{ default: {chain} }}\n", two_hops(corporate))
 }

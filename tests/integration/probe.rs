@@ -7,12 +7,11 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::support::{
-    Certificates, ConfigDir, Double, HttpOrigin, Network, PASSWORD, Proxy, Squid, SquidRules, Step,
-    Tinyproxy, USERNAME, WAYS, exchange, free_port, probe, run_probe, two_hops,
+    Certificates, ConfigDir, Double, HttpOrigin, Network, PASSWORD, Proxy, SHORT_TIMEOUTS,
+    SHORT_WAIT, Squid, SquidRules, Step, Tinyproxy, USERNAME, WAYS, exchange, free_port, probe,
+    run_probe, two_hops,
 };
 
-/// Short waits, so that a hang is found soon.
-const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n";
 const AGREED: &str = "HTTP/1.1 200 OK\r\n\r\n";
 /// Any target that only the last hop is asked for.
 const TARGET: &str = "https://target.test/";
@@ -126,7 +125,7 @@ async fn a_plain_request_blames_who_answers_it() {
     for (script, words) in [
         (answer("407 No\r\nProxy-Authenticate: Basic"), "`username` and `password`"),
         (answer("503 No\r\nX-Squid-Error: ERR_DNS_FAIL 0"), "Check the host name first"),
-        (vec![Step::Listen], "no answer within 1 s (`timeouts.response`)"),
+        (vec![Step::Listen], &*format!("no answer within {SHORT_WAIT} s (`timeouts.response`)")),
         (vec![Step::Answer(String::new()), Step::End], "closed before"),
         (vec![Step::Answer("SSH-2.0-hop\r\n".into())], "can't be passed on"),
     ] {
@@ -163,11 +162,15 @@ async fn a_target_is_blamed_for_its_own_faults() {
     let probed = probe("chains: { default: [] }\n", &[&url]).await;
     probed.blames("", "TLS", "speaks TLS at this port");
     let silent = Double::start([Step::Listen]).await;
-    let yaml = format!("{TIMEOUTS}chains: {{ default: [] }}\n");
+    let yaml = format!("{SHORT_TIMEOUTS}chains: {{ default: [] }}\n");
     let probed = probe(&yaml, &[&format!("https://{}/", silent.address())]).await;
     probed.blames("", "TLS", "raise `timeouts.connect`");
     let probed = probe(&yaml, &[&format!("http://{}/", silent.address())]).await;
-    probed.blames("", "first byte", "no answer within 1 s (`timeouts.response`)");
+    probed.blames(
+        "",
+        "first byte",
+        &format!("no answer within {SHORT_WAIT} s (`timeouts.response`)"),
+    );
 }
 
 #[tokio::test]
@@ -301,5 +304,5 @@ fn answer(head: &str) -> Vec<Step> {
 }
 
 fn config(corporate: SocketAddr, chain: &str) -> String {
-    format!("{TIMEOUTS}{}chains: {{ default: {chain} }}\n", two_hops(corporate))
+    format!("{SHORT_TIMEOUTS}{}chains: {{ default: {chain} }}\n", two_hops(corporate))
 }

@@ -7,7 +7,9 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::support::{Double, Program, Proxy, Step, exchange, free_port, skip, two_hops, within};
+use crate::support::{
+    Double, Program, Proxy, SHORT_TIMEOUTS, Step, exchange, free_port, skip, two_hops, within,
+};
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
 const GET: &[u8] = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n";
@@ -172,6 +174,5 @@ async fn check(proxy: &Proxy, request: &[u8], expected: &str) {
 }
 
 fn config(corporate: SocketAddr) -> String {
-    let timeouts = "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n";
-    format!("{timeouts}{}chains: {{ default: [corporate] }}\n", two_hops(corporate))
+    format!("{SHORT_TIMEOUTS}{}chains: {{ default: [corporate] }}\n", two_hops(corporate))
 }

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::support::{
     ConfigDir, EchoOrigin, HttpOrigin, Proxy, Way, connect, fill, first_difference, head, open,
-    pause, ping, status, within,
+    pause, ping, read_through, status, within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,8 +256,9 @@ async fn serve(mut client: TcpStream, number: usize) -> Option<()> {
         return client.set_zero_linger().ok();
     }
     let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(client.read_u8().await.ok()?);
+    let reading = read_through(&mut client, "\r\n\r\n", |bytes| head.extend_from_slice(bytes));
+    if !reading.await.ok()? {
+        return None;
     }
     let target = String::from_utf8(head).ok()?.split(' ').nth(1)?.to_owned();
     match number % 10 {
@@ -286,7 +287,7 @@ fn soak() -> Duration {
 }
 
 const SECONDS: u64 = 4;
-const EDIT_EVERY: Duration = Duration::from_millis(100);
+const EDIT_EVERY: Duration = Duration::from_millis(if cfg!(windows) { 400 } else { 100 });
 /// How much longer edits go on at most, if too few were taken.
 const LONGER_MAX: Duration = Duration::from_secs(60);
 const BODY_BYTES: usize = 40_000;

@@ -33,7 +33,8 @@ pub(crate) use self::kdc::{Kdc, SilentKdc};
 pub(crate) use self::{
     certificates::Certificates,
     client::{
-        assert_reads, connect, connect_early, exchange, head, open, ping, rest, socks_connect,
+        assert_reads, connect, connect_early, exchange, head, open, ping, read_through, rest,
+        socks_connect,
     },
     client_program::{quiet, script, with_library},
     config::{ConfigDir, Way, two_hops},
@@ -50,8 +51,8 @@ pub(crate) use self::{
     squid::{Passed, Squid, SquidRules, free_port},
     status::status,
     tinyproxy::Tinyproxy,
-    wait::{pause, within},
-    wine::{finds_proxies_or_skip, resets, resets_or_skip},
+    wait::{SHORT_TIMEOUTS, SHORT_WAIT, pause, within},
+    wine::{finds_proxies_or_skip, rename, resets, resets_or_skip},
 };
 #[cfg(target_os = "linux")]
 pub(crate) use self::{

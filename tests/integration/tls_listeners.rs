@@ -19,7 +19,7 @@ use tokio_rustls::{
 
 use crate::support::{
     Certificates, ConfigDir, EchoOrigin, HttpOrigin, Network, Program, Proxy, WAYS, assert_reads,
-    exchange, fill, first_difference, open, ping, rest, run, within,
+    exchange, fill, first_difference, open, ping, rename, rest, run, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -308,7 +308,7 @@ async fn a_new_certificate_serves_new_connections_and_a_bad_one_none() {
         let text = fs::read(from.path().join(file)).unwrap();
         let beside = config.path().join(format!("{file}.new"));
         fs::write(&beside, text).unwrap();
-        fs::rename(beside, config.path().join(file)).unwrap();
+        rename(beside, config.path().join(file));
     };
     install(&old, "certificate.pem");
     install(&old, "key.pem");

@@ -5,7 +5,9 @@ mod members;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::support::{ConfigDir, Double, Proxy, Step, connect, exchange, outcome, probe, run};
+use crate::support::{
+    ConfigDir, Double, Proxy, SHORT_WAIT, Step, connect, exchange, outcome, probe, run,
+};
 #[cfg(target_os = "linux")]
 use crate::support::{EchoOrigin, pause, within};
 
@@ -22,8 +24,8 @@ fn answer(text: &str) -> Step {
 /// A pool of one member.
 fn pool(member: &Double) -> String {
     format!(
-        "timeouts: {{ response: 1s }}\nhops:\n  exits:\n    kind: pool\n    members: [{{ kind: http-connect, address: \
-         \"{}\" }}]\nchains: {{ default: [exits] }}\n",
+        "timeouts: {{ response: {SHORT_WAIT}s }}\nhops:\n  exits:\n    kind: pool\n    \
+         members: [{{ kind: http-connect, address: \"{}\" }}]\nchains: {{ default: [exits] }}\n",
         member.address()
     )
 }

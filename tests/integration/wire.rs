@@ -18,14 +18,17 @@ mod slow_peers;
 
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Double, Proxy, Step, open, rest};
+use crate::support::{Double, Proxy, SHORT_WAIT, Step, open, rest};
 
 /// A short answer that allows another request.
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// Starts a proxy that goes straight to origins, with short timeouts.
 async fn direct() -> Proxy {
-    Proxy::start("timeouts: { header: 1s, response: 1s }\nchains: { default: [] }\n").await
+    Proxy::start(&format!(
+        "timeouts: {{ header: {SHORT_WAIT}s, response: {SHORT_WAIT}s }}\nchains: {{ default: [] }}\n"
+    ))
+    .await
 }
 
 /// Sends `request` to an origin that plays `steps`, with `{o}` for the origin's authority. Returns everything that the

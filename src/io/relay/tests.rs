@@ -197,9 +197,6 @@ async fn a_reset_arrives_as_a_reset() {
     }
 }
 
-#[cfg(target_os = "linux")]
-// In real time: a paused clock jumps ahead while the system still moves bytes from one socket to the other.
-
 /// A stream that delivers and takes one byte at a time, each after a wake-up, and then breaks.
 struct Grudging {
     says: Vec<u8>,

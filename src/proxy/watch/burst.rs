@@ -43,6 +43,11 @@ impl Burst {
     pub(super) fn end(&self) -> Instant {
         (self.last_new + REPEATS_MAX).min(self.begun + WAIT_MAX)
     }
+
+    /// Returns whether only files change now that a program saves again and again.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.end()
+    }
 }
 
 /// How long files that have changed already may go on changing.
@@ -71,6 +76,7 @@ mod tests {
             advance(step).await;
         }
         assert_eq!(burst.end() - begun, 2 * step + REPEATS_MAX);
+        assert!(burst.is_over());
         for file in 0..20 {
             burst.note(&Tick::Renamed(file.to_string().into()));
             advance(step).await;

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::{
     Watch,
     burst::Burst,
-    survey::{Survey, lock},
+    survey::{Sizes, Survey, lock},
     tick::Tick,
+    trail::Look,
     unfinished::Unfinished,
 };
 
@@ -64,17 +65,18 @@ impl Watch {
 
     async fn complete_within(&mut self, limits: WaitLimits) -> Result<(), Unfinished> {
         let begun = Instant::now();
-        let (mut is_told, mut last_look) = (false, None);
+        let (mut is_told, mut last) = (false, None);
         loop {
             // One save is several events, so nothing is looked at before they have stopped.
             self.quiet().await;
             let Some(survey) = self.survey().await else { return Ok(()) };
-            let (unfinished, look) = (self.unfinished(&survey), survey.look);
+            let unfinished = self.unfinished(&survey);
             let filled = survey.filled.clone();
             let emptied: BTreeSet<_> = survey.empty.intersection(&self.filled).cloned().collect();
-            self.follow(survey);
-            // Without events for closed files, two looks in a row must agree before a file counts as complete.
-            let is_settled = self.is_told_of_closes() || last_look.replace(look) == Some(look);
+            let look = survey.look;
+            let sizes = self.follow(survey);
+            let is_settled = self.is_told_of_closes() || self.has_settled(last, look, &sizes);
+            last = Some((look, sizes));
             let waited = begun.elapsed();
             let is_late = waited > WRITER_WAIT_MAX;
             match unfinished {
@@ -115,6 +117,16 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Returns whether files without an event for the close count as complete, by two looks in a row.
+    ///
+    /// The two agree, or the burst is over and no file has grown: a file that is saved again and again never looks the same
+    /// twice, and must not delay the edit of another one for ever. A file that grows is being written.
+    fn has_settled(&self, last: Option<(Look, Sizes)>, look: Look, sizes: &Sizes) -> bool {
+        last.is_some_and(|(last_look, last_sizes)| {
+            look == last_look || (self.burst.is_over() && !sizes.have_grown_since(&last_sizes))
+        })
     }
 
     /// Waits until no event comes for a moment, but not far beyond the end of the [burst](Burst).

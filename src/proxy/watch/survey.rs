@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    fs,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -41,12 +42,17 @@ impl Files {
     }
 }
 
+/// The sizes of the files.
+#[derive(Debug)]
+pub(super) struct Sizes(BTreeMap<PathBuf, u64>);
+
 /// How everything on the way to the files looks.
 #[derive(Debug)]
 pub(super) struct Survey {
     pub(super) trail: Trail,
     pub(super) directories: BTreeMap<PathBuf, Identity>,
     pub(super) look: Look,
+    pub(super) sizes: Sizes,
     /// Files without any content, and those with some.
     pub(super) empty: BTreeSet<PathBuf>,
     pub(super) filled: BTreeSet<PathBuf>,
@@ -64,7 +70,22 @@ impl Survey {
         let writer = writers::find(trail.files());
         let look = trail.look();
         let (empty, filled) = trail.files().map(Path::to_owned).partition(|path| is_blank(path));
-        Self { trail, directories, look, empty, filled, writer }
+        let sizes = Sizes::of(trail.files());
+        Self { trail, directories, look, sizes, empty, filled, writer }
+    }
+}
+
+impl Sizes {
+    fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
+        let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
+        Self(files.map(|path| (path.to_owned(), size(path))).collect())
+    }
+
+    /// Returns whether a file has more bytes than it had in `before`.
+    pub(super) fn have_grown_since(&self, before: &Self) -> bool {
+        let has_grown =
+            |(path, size): (&PathBuf, &u64)| before.0.get(path).is_none_or(|before| size > before);
+        self.0.iter().any(has_grown)
     }
 }
 

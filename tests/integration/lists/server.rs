@@ -122,8 +122,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
-        head.push(byte);
+        let Ok(1..) = stream.read_buf(&mut head).await else { return };
     }
     let head = String::from_utf8(head).unwrap();
     let make = Arc::clone(&answer.lock().unwrap());

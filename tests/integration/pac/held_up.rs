@@ -32,7 +32,7 @@ async fn a_loop_or_a_bomb_for_one_host_holds_up_no_other() {
     };
     let ((), took) = tokio::join!(hostile, honest);
     // Each hostile host is asked about once: its verdict is kept.
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(if cfg!(windows) { 20 } else { 5 }), "{took:?}");
     assert_eq!(way(&proxy, "www.test:443").await, "corporate");
 }
 
@@ -104,9 +104,16 @@ async fn beside<T>(proxy: &Proxy, expected: &str, work: impl Future<Output = T>)
     waits.sort();
     let (p99, longest) = (waits[waits.len() * 99 / 100], waits[waits.len() - 1]);
     println!("{} requests meanwhile: p99 {p99:?}, longest {longest:?}", waits.len());
-    assert!(waits.len() > 10 && longest < LONGEST, "{} requests, {longest:?}", waits.len());
+    assert!(
+        waits.len() > MEANWHILE_MIN && longest < LONGEST,
+        "{} requests, {longest:?}",
+        waits.len()
+    );
     result
 }
 
-/// Under 100 ms on a machine with time to spare. Other tests run beside this one.
-const LONGEST: Duration = Duration::from_millis(900);
+/// Under 100 ms on a machine with time to spare. Other tests run beside this one. A request that is held up waits for two
+/// seconds.
+const LONGEST: Duration = Duration::from_millis(if cfg!(windows) { 1800 } else { 900 });
+/// The requests that have their answers meanwhile, at least. They are slow under Wine.
+const MEANWHILE_MIN: usize = if cfg!(windows) { 2 } else { 10 };

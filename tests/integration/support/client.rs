@@ -68,18 +68,46 @@ pub(crate) async fn ping(tunnel: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
 /// Reads a head to its empty line, and no byte more.
 pub(crate) async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
-    within("a head comes", async {
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read_u8().await {
-                Ok(byte) => head.push(byte),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(error) => panic!("after {:?}: {error}", String::from_utf8_lossy(&head)),
-            }
-        }
-    })
-    .await;
+    let reading = read_through(stream, "\r\n\r\n", |bytes| head.extend_from_slice(bytes));
+    if let Err(error) = within("a head comes", reading).await {
+        panic!("after {:?}: {error}", String::from_utf8_lossy(&head));
+    }
     String::from_utf8(head).unwrap()
 }
+
+/// Reads to the first `end`, and no byte more. Gives `took` the bytes as they come, and returns whether `end` came before the
+/// other side ended.
+///
+/// It peeks at what has come and then takes as much as it needs. Reads of one byte take seconds under Wine when the machine is
+/// busy, since each of them asks Wine's server.
+pub(crate) async fn read_through(
+    stream: &mut TcpStream,
+    end: &str,
+    mut took: impl FnMut(&[u8]),
+) -> io::Result<bool> {
+    let (mut read, mut peeked) = (Vec::new(), vec![0; PEEK_BYTES]);
+    while !read.ends_with(end.as_bytes()) {
+        let length = stream.peek(&mut peeked).await?;
+        if length == 0 {
+            return Ok(false);
+        }
+        let before = read.len();
+        read.extend_from_slice(&peeked[..length]);
+        // The last bytes before these may be the start of `end`.
+        let from = (before + 1).saturating_sub(end.len());
+        let found = read[from..].windows(end.len()).position(|bytes| bytes == end.as_bytes());
+        if let Some(at) = found {
+            read.truncate(from + at + end.len());
+        }
+        let needed = read.len() - before;
+        stream.read_exact(&mut peeked[..needed]).await?;
+        took(&read[before..]);
+    }
+    Ok(true)
+}
+
+/// More than most heads have.
+const PEEK_BYTES: usize = 16 << 10;
 
 /// Reads exactly as many bytes as `expected` has, and compares them.
 pub(crate) async fn assert_reads(stream: &mut (impl AsyncRead + Unpin), expected: &str) {

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 
-use super::{PASSWORD, USERNAME};
+use super::{PASSWORD, USERNAME, wine::rename};
 
 /// A scratch directory with configuration files in it.
 #[derive(Debug)]
@@ -37,13 +37,13 @@ impl ConfigDir {
             Way::Rename => {
                 let new = self.path().join(format!(".{file}.swp"));
                 fs::write(&new, yaml).unwrap();
-                fs::rename(new, path).unwrap();
+                rename(new, path);
             }
             Way::BackupAndRename => {
                 let new = self.path().join("4913");
                 fs::write(&new, yaml).unwrap();
                 fs::copy(&path, self.path().join(format!("{file}~"))).unwrap();
-                fs::rename(new, path).unwrap();
+                rename(new, path);
             }
         }
     }

@@ -13,7 +13,10 @@ use tokio::{
     time,
 };
 
-use super::record::{Record, Seen};
+use super::{
+    client::read_through,
+    record::{Record, Seen},
+};
 
 /// One step of a double's script.
 #[derive(Clone, Debug)]
@@ -138,11 +141,6 @@ async fn listen(stream: &mut TcpStream, number: usize, record: &Record) {
 
 /// Reads up to the end of `end`, and no byte more; tells whether it came.
 async fn hear(stream: &mut TcpStream, end: &str, number: usize, record: &Record) -> bool {
-    let mut last = Vec::new();
-    while !last.ends_with(end.as_bytes()) {
-        let Ok(byte) = stream.read_u8().await else { return false };
-        record.received(number, &[byte]);
-        last.push(byte);
-    }
-    true
+    let reading = read_through(stream, end, |bytes| record.received(number, bytes));
+    reading.await.unwrap_or(false)
 }

@@ -8,6 +8,17 @@ use tokio::time;
 /// under Wine, which runs the tests of Windows, may take half a minute to start.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Seconds that the program waits for peers in tests in which one says nothing. Peers that answer take far less, but under Wine
+/// and load they may take more than one second.
+pub(crate) const SHORT_WAIT: u64 = if cfg!(windows) { 6 } else { 1 };
+
+/// The timeouts of a configuration that waits [`SHORT_WAIT`] for each hop and target.
+pub(crate) const SHORT_TIMEOUTS: &str = if cfg!(windows) {
+    "timeouts: { connect: 6s, handshake: 6s, response: 6s }\n"
+} else {
+    "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n"
+};
+
 /// Awaits `future`, and fails the test if that takes longer than [`DEADLINE`].
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match time::timeout(DEADLINE, future).await {

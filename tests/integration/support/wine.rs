@@ -1,8 +1,16 @@
-//! Abilities of Windows that Wine lacks. A test that needs one is skipped there, and runs on Windows itself.
+//! Abilities of Windows that Wine lacks. A test that needs one is skipped there, unless it can try again, and runs on Windows
+//! itself.
 
-use std::{fs, io::Read as _, net};
+use std::{
+    fs,
+    io::{ErrorKind, Read as _},
+    net,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::process::report_skip;
+use super::{process::report_skip, wait::DEADLINE};
 
 /// Returns whether commands find every proxy that runs, and reports a skip if not. Wine can't list named pipes, so commands
 /// find only a proxy that they name by its first address.
@@ -27,9 +35,20 @@ pub(crate) fn resets() -> bool {
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
-    socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
     drop(socket);
     client.read(&mut [0]).is_err()
+}
+
+/// Renames `old` to `new`, a file that a proxy may be reading. Wine refuses that until the file is closed, so this tries again.
+#[track_caller]
+pub(crate) fn rename(old: impl AsRef<Path>, new: impl AsRef<Path>) {
+    let deadline = Instant::now() + DEADLINE;
+    while let Err(error) = fs::rename(&old, &new) {
+        let is_open = cfg!(windows) && error.kind() == ErrorKind::PermissionDenied;
+        assert!(is_open && Instant::now() < deadline, "{}: {error}", new.as_ref().display());
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Returns `is_there`, and reports a skip for the reason `why` if that is false.

@@ -1,7 +1,7 @@
 //! A member of a pool refuses, or is silent.
 
 use super::{AGREED, BLOCKED, CONNECT, GET, answer, count, pool, shown};
-use crate::support::{Double, Proxy, Step, connect, exchange, status};
+use crate::support::{Double, Proxy, SHORT_WAIT, Step, connect, exchange, status};
 
 #[tokio::test]
 async fn a_member_that_refuses_one_request_after_the_other_is_told_and_stays_in_use() {
@@ -108,14 +108,14 @@ async fn a_silent_member_is_named_with_the_setting_that_ends_the_wait() {
     );
     for words in [
         "hop `exits.members[0]` took the request",
-        "no answer within 1 s (`timeouts.response`)",
+        &format!("no answer within {SHORT_WAIT} s (`timeouts.response`)"),
         "raise `timeouts.response`",
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }
     let waiting = proxy.event("the request is sent, and its answer is awaited").await;
     assert_eq!(waiting.field("upstream"), "exits.members[0]");
-    assert_eq!(waiting.field("timeouts.response"), "1 s");
+    assert_eq!(waiting.field("timeouts.response"), format!("{SHORT_WAIT} s"));
     let failed = proxy.event("request failed").await;
     assert!(failed.field("error").contains("`timeouts.response`"), "{failed:?}");
     assert!(failed.field("hops").contains("exits.members[0]@"), "{failed:?}");

@@ -1,8 +1,6 @@
 //! The table of failures: the answer to a tunnel and to a plain request for each place and kind of failure.
 
-use crate::support::{Double, Proxy, Step, exchange, free_port, two_hops};
-
-const TIMEOUTS: &str = "timeouts: { connect: 1s, handshake: 1s, response: 1s }\n";
+use crate::support::{Double, Proxy, SHORT_TIMEOUTS, Step, exchange, free_port, two_hops};
 
 #[tokio::test]
 async fn a_failed_hop_is_named_with_the_reason() {
@@ -72,7 +70,7 @@ async fn a_failed_hop_is_named_with_the_reason() {
 #[tokio::test]
 async fn a_place_that_is_not_reached_is_named() {
     let closed = format!("127.0.0.1:{}", free_port());
-    let direct = Proxy::start(&format!("{TIMEOUTS}chains: {{ default: [] }}\n")).await;
+    let direct = Proxy::start(&format!("{SHORT_TIMEOUTS}chains: {{ default: [] }}\n")).await;
     let down = proxy(&closed).await;
     let unknown = proxy("no-such-host.invalid:80").await;
     for method in ["CONNECT ", "GET http://"] {
@@ -124,7 +122,7 @@ async fn the_proxy_does_not_call_itself() {
         let own = if listen.starts_with('[') { "[::1]" } else { "127.0.0.1" };
         let address = format!("{own}:{port}");
         let server = format!(
-            "server: {{ listen: \"{listen}:{port}\", auth: {{ username: u, password: p }} }}\n{TIMEOUTS}"
+            "server: {{ listen: \"{listen}:{port}\", auth: {{ username: u, password: p }} }}\n{SHORT_TIMEOUTS}"
         );
         let direct = Proxy::start(&format!("{server}chains: {{ default: [] }}\n")).await;
         let field = format!("error=proxy_loop_detected; next-hop=\"{address}\"; details=");
@@ -158,7 +156,7 @@ fn free_port_at(host: &str) -> Option<u16> {
 
 async fn proxy(corporate: &str) -> Proxy {
     Proxy::start(&format!(
-        "{TIMEOUTS}hops: {{ corporate: {{ kind: http-connect, address: \"{corporate}\", username: u, password: canary }} }}\n\
+        "{SHORT_TIMEOUTS}hops: {{ corporate: {{ kind: http-connect, address: \"{corporate}\", username: u, password: canary }} }}\n\
          chains: {{ default: [corporate] }}\n"
     ))
     .await

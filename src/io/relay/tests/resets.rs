@@ -53,6 +53,7 @@ async fn bytes_arrive_if_the_receiver_writes_on_after_the_end() {
     assert_eq!(task.await.unwrap(), End::UpstreamBroke);
 }
 
+// In real time: a paused clock jumps ahead while the system still moves bytes from one socket to the other.
 #[tokio::test]
 async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
     let (client, _client_far) = sockets_with(|far| {
