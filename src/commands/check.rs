@@ -181,6 +181,11 @@ fn describe(
             write!(out, ", {} {}", setting.key, setting.value)?;
             if setting.picks_again() {
                 write!(out, " for each connection of a client")?;
+            } else if setting.picks_by_session() {
+                write!(
+                    out,
+                    " (by the session of a client, from a username such as `session-NAME`, or by the target's host if it names none)"
+                )?;
             }
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;

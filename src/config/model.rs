@@ -201,6 +201,11 @@ impl ShownSetting {
     pub(crate) fn picks_again(&self) -> bool {
         self.key == "pick" && ["round-robin", "random", "least-used"].contains(&&*self.value)
     }
+
+    /// Returns whether it lets a pool choose by the session of a client.
+    pub(crate) fn picks_by_session(&self) -> bool {
+        self.key == "pick" && self.value == "sticky"
+    }
 }
 
 /// Hops in the order of travel.

@@ -12,8 +12,11 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use tokio::{sync::mpsc, task};
 
-use self::triggers::{next_edit, next_order, next_request};
 pub(crate) use self::words::announce;
+use self::{
+    rejection::{LastRejected, next_due},
+    triggers::{next_edit, next_order, next_request},
+};
 use crate::{
     config::{Environment, Loader, Overridden, Shadowed, source::KeptTexts},
     control::{
@@ -39,8 +42,8 @@ pub(crate) struct Reloads {
     requests: Option<ReloadRequests>,
     orders: Option<mpsc::Receiver<ReloadOrder>>,
     log: Option<LogControl>,
-    /// The problems of the last attempt, if it was rejected.
-    rejected: Option<Vec<String>>,
+    /// The last attempt, if it was rejected.
+    rejected: Option<LastRejected>,
     /// The values in the files that options of the command line override.
     overridden: Vec<Overridden>,
     /// The values in the files that later files override.
@@ -132,6 +135,10 @@ impl Reloads {
                     order = Some(ordered);
                     Call::Order
                 }
+                () = next_due(self.rejected.as_ref()) => {
+                    self.tell_still_rejected();
+                    continue;
+                }
             };
             // `changed` has waited for the writers of an edit. A signal or an order comes at any time, perhaps in
             // the middle of a save.
@@ -185,7 +192,7 @@ impl Reloads {
             Err(panicked) => vec![ToldProblem::line(panicked.to_string())],
         };
         if !problems.is_empty() {
-            self.reject(problems, Call::Network);
+            self.reject(problems, Call::Network).await;
         }
         drop(held);
     }

@@ -50,7 +50,7 @@ pub(crate) enum ClientLine {
     UsernameOfProvider,
     /// A client names a session with a country in its name.
     CountryInSession,
-    /// A client names no session, and this hop has `sessions: by-client`.
+    /// A client names no session, and this hop has `sessions: by-client` or `pick: sticky`.
     NoSession(Arc<str>),
     /// A client sends many requests over one connection, and this pool chooses a member for each connection.
     KeptExit(Arc<str>),

@@ -326,11 +326,54 @@ fn explain_names_the_member_of_a_session_or_says_that_each_connection_gets_one()
     };
     let sticky: Vec<_> = (0..8).map(|session| told("sticky", session)).collect();
     for (member, address) in [("members[0]", "127.0.0.1:1,"), ("members[1]", "127.0.0.1:2,")] {
-        let words = format!("{address} its {member} while that works");
+        let words = format!("{address} its {member}, chosen by the session `");
         assert!(sticky.iter().any(|text| text.contains(&words)), "{sticky:?}");
     }
+    assert!(sticky[3].contains("chosen by the session `3`"), "{}", sticky[3]);
+    let text = told("failover", 1);
+    assert!(text.contains("127.0.0.1:1, its members[0] while that works"), "{text}");
+    let config = ConfigDir::new(&two_members([1, 2]).replace("pool\n", "pool\n    pick: sticky\n"));
+    let path = config.path().to_str().unwrap();
+    let output = run(["explain", "-c", path, "https://t.test/"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = "chosen by the target's host, as the client names no session";
+    assert!(text.contains(words), "{text}");
     let text = told("round-robin", 1);
     assert!(text.contains("one of its 2 members, chosen for each connection"), "{text}");
+}
+
+#[tokio::test]
+async fn the_log_says_once_that_a_sticky_pool_chooses_by_the_host() {
+    let member = Double::start(vec![Step::Answer(ANSWER.into()); 60]).await;
+    let other = Double::start(vec![Step::Answer(ANSWER.into()); 60]).await;
+    let ports = [&member, &other].map(|one| one.address().port());
+    for (pick, is_told) in [("sticky", true), ("failover", false)] {
+        let yaml = two_members(ports).replace("pool\n", &format!("pool\n    pick: {pick}\n"));
+        let proxy = Proxy::start(&yaml).await;
+        let notes = || {
+            let events = proxy.events().into_iter();
+            events
+                .filter(|event| event.message() == "the client names no session")
+                .collect::<Vec<_>>()
+        };
+        if is_told {
+            let named = "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\nProxy-Authorization: Basic \
+                         c2Vzc2lvbi1hOng=\r\n\r\n";
+            exchange(proxy.address(), named.as_bytes()).await;
+            assert_eq!(notes().len(), 0, "the client names a session");
+        }
+        for _ in 0..2 {
+            exchange(proxy.address(), REQUEST).await;
+        }
+        let notes = notes();
+        assert_eq!(notes.len(), usize::from(is_told), "{notes:?}");
+        if let Some(note) = notes.first() {
+            let advice = note.field("advice");
+            assert!(advice.contains("the target's host chooses the member"), "{advice}");
+            let url = format!("`http://session-NAME:x@{}`", proxy.address());
+            assert!(advice.contains(&url), "{advice}");
+        }
+    }
 }
 
 /// Answers each CONNECT with this status, and closes.
@@ -426,7 +469,14 @@ async fn credentials_that_are_held_back_have_one_time_and_count_as_no_failure() 
          chains: {{ default: [exits] }}\n"
     ))
     .await;
-    for _ in 0..4 {
+    exchange(proxy.address(), REQUEST).await;
+    // Nothing has asked for the credentials since they were rejected, and they are held back already.
+    let first = status(proxy.address()).await["pools"]["exits"].clone();
+    assert_eq!(first["working"], 0, "{first}");
+    assert!(first["shown"][0]["held_back_seconds"].as_u64().unwrap() > 0, "{first}");
+    let text = String::from_utf8(proxy.command(&["status"]).stdout).unwrap();
+    assert!(text.contains("left out, credentials held back for "), "{text}");
+    for _ in 0..3 {
         exchange(proxy.address(), REQUEST).await;
     }
     let told = status(proxy.address()).await;

@@ -73,6 +73,8 @@ pub struct MemberStatus {
     pub refusal: Option<Arc<str>>,
     /// The time until a connection tries it again, if it failed and is left out. `None` if it is in use.
     pub left_out: Option<Duration>,
+    /// How long its credentials are held back, because it has rejected them. Then it is left out for as long at least.
+    pub held_back: Option<Duration>,
     /// Whether it is left out for that long because it asked for it, and is not asked even if no other member works.
     pub asked_to_wait: bool,
     /// Why it is left out, if it is and the reason is known.
@@ -95,6 +97,7 @@ impl MemberStatus {
             refused_in_a_row: 0,
             refusal: None,
             left_out: None,
+            held_back: None,
             asked_to_wait: false,
             problem: None,
         }

@@ -11,7 +11,7 @@ use crate::{
         reply::{Reply, with_address},
         socks::reply_code,
     },
-    config::Protocol,
+    config::{Protocol, ShownSetting},
     state::{
         denials::ClientLine,
         generation::{Generation, Way},
@@ -88,10 +88,7 @@ impl Asker<'_> {
             return;
         }
         let Self { peer: client, protocol, target } = self;
-        let url = match generation.auth {
-            Some(_) => "`http://USER+session-NAME:PASSWORD@localhost:8888`",
-            None => "`http://session-NAME:x@localhost:8888`",
-        };
+        let url = url_with_session(generation);
         // A hop of the command line has its settings in its URL.
         let of_hop = generation.hops().iter().find(|named| named.name == *hop);
         let (setting, required) = match of_hop.and_then(|named| named.url.as_ref()) {
@@ -104,6 +101,34 @@ impl Asker<'_> {
         let advice = format!(
             "hop `{hop}` has {setting}, and without a session its address may change with each connection. To keep one, give \
              the client {url} as its proxy (curl: `-x`). To refuse clients that name no session, write {required}"
+        );
+        let advice = &*with_address(&advice, generation.example_address());
+        info!(%client, %protocol, %target, hop = &**hop, advice, "the client names no session");
+    }
+
+    /// Logs, once for each pool, that the client names no session and the pool `hop` with `pick: sticky` so chooses by the
+    /// target's host. Logs nothing of other hops.
+    pub(crate) fn log_pick_by_host(
+        &self,
+        hop: &Arc<str>,
+        generation: &Generation,
+        shared: &Shared,
+    ) {
+        let of_hop = generation.hops().iter().find(|named| named.name == *hop);
+        let sticky =
+            of_hop.filter(|named| named.settings.iter().any(ShownSetting::picks_by_session));
+        let Some(built) = sticky.and_then(|named| named.hop.as_ref()) else { return };
+        // The members are listed only for the first request, since there may be thousands.
+        if !shared.denials().note_once(ClientLine::NoSession(Arc::clone(hop)))
+            || built.members().len() < 2
+        {
+            return;
+        }
+        let Self { peer: client, protocol, target } = self;
+        let advice = format!(
+            "pool `{hop}` has `pick: sticky`, and without a session the target's host chooses the member: all clients take the \
+             same one for a host. To give a client a member of its own, give it {} as its proxy (curl: `-x`)",
+            url_with_session(generation)
         );
         let advice = &*with_address(&advice, generation.example_address());
         info!(%client, %protocol, %target, hop = &**hop, advice, "the client names no session");
@@ -138,6 +163,14 @@ impl Asker<'_> {
             );
             warn!(%client, %target, reason, skipped, "a country in the name of a session has no effect");
         }
+    }
+}
+
+/// Returns a URL of this proxy with a session, for the settings of a client.
+fn url_with_session(generation: &Generation) -> &'static str {
+    match generation.auth {
+        Some(_) => "`http://USER+session-NAME:PASSWORD@localhost:8888`",
+        None => "`http://session-NAME:x@localhost:8888`",
     }
 }
 

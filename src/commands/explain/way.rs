@@ -94,7 +94,7 @@ impl<'a> ExplainedWay<'a> {
         let asking = Request::new(&asked.target, preferences);
         let address = |hop: &NamedHop| match TakenMember::of(hop, asking) {
             TakenMember::None => hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned()),
-            TakenMember::One(_, address) => address,
+            TakenMember::One(_, address) | TakenMember::Sticky(_, address, _) => address,
             TakenMember::PerRequest(_) => None,
         };
         let refuses = |hop: &NamedHop| {

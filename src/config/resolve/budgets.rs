@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use mooltiroute_hops::{KeptExit, Key, KeyPath};
 
 use crate::config::{
-    Budget, ChainConfig, Consequence, NamedHop, Zone, raw,
+    Budget, ChainConfig, Consequence, NamedHop, ShownSetting, Zone, raw,
     resolve::{Names, Part, Resolver},
     units::Period,
 };
@@ -67,8 +67,7 @@ impl Resolver<'_> {
                 }
             }
             // A pool that picks the same member each time gives the client the exit that it had.
-            let picks_again =
-                hop.settings.iter().any(|one| one.key == "pick" && one.value == "sticky");
+            let picks_again = hop.settings.iter().any(ShownSetting::picks_by_session);
             if hop.rotate_after.is_some() && picks_again && !self.warnings.skips() {
                 let message = "ends tunnels so that clients get another exit, but `pick: sticky` gives them the same member again";
                 let path = KeyPath::of(["hops", &hop.name, "rotate_after"]);

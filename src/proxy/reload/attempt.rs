@@ -26,7 +26,7 @@ impl Reloads {
         let config = loop {
             let config = match self.load().await {
                 Some(Ok(config)) => config,
-                Some(Err(problems)) => return self.reject(problems, call),
+                Some(Err(problems)) => return self.reject(problems, call).await,
                 // The generation in force stays. Files that change this fast change again, which calls for another
                 // attempt.
                 None => {
@@ -89,7 +89,7 @@ impl Reloads {
                 why.help()
             );
             let problem = self.about_listeners(why).await;
-            return self.reject(vec![problem], call);
+            return self.reject(vec![problem], call).await;
         }
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => {
@@ -102,7 +102,7 @@ impl Reloads {
             }
             Err(error) => {
                 let problem = self.about_listeners(with_causes(&error)).await;
-                self.reject(vec![problem], call)
+                self.reject(vec![problem], call).await
             }
         }
     }

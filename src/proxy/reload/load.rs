@@ -32,7 +32,11 @@ impl Reloads {
                 // If it was not watched before, or anything differs from the look that was taken before the load,
                 // the texts may be of different moments. Their mixture may be valid and mean the wrong thing, so
                 // they are dropped.
-                let is_news = watch.set_named(&files);
+                let is_news = match &loaded {
+                    Ok(_) => watch.set_named(&files),
+                    // A file that can't be read as YAML may name more, such as a list. Its edits are still edits.
+                    Err(_) => watch.add_named(&files),
+                };
                 if is_news || !watch.is_undisturbed().await {
                     watch.complete_again().await;
                     continue;

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{AskedToWait, Hop, HopError, Refusal};
+use crate::{AskedToWait, Hop, HopError, MemberStatus, Refusal};
 
 /// The pool's knowledge of its members, from the connections that passed them.
 ///
@@ -148,9 +148,22 @@ pub(in crate::kinds) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Returns the time until the member is tried again, which is `hop`. Its credentials may be held back for longer.
-    pub(in crate::kinds) fn pause_of(&self, hop: &dyn Hop) -> Duration {
-        self.pause.max(hop.held_back().unwrap_or_default())
+    /// Adds to `status` why the member is not in use, whose hop is `hop`. It may be `left_out`, and its credentials may be held
+    /// back for longer, also if no connection has failed for that yet.
+    pub(in crate::kinds) fn shown_in(
+        left_out: Option<&Self>,
+        hop: Option<&dyn Hop>,
+        status: MemberStatus,
+    ) -> MemberStatus {
+        let held_back = hop.and_then(Hop::held_back);
+        MemberStatus {
+            // `None` is less than any time.
+            left_out: left_out.map(|left_out| left_out.pause).max(held_back),
+            held_back,
+            asked_to_wait: left_out.is_some_and(|left_out| left_out.is_asked),
+            problem: left_out.and_then(|left_out| left_out.why.clone()),
+            ..status
+        }
     }
 }
 

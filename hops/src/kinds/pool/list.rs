@@ -301,6 +301,13 @@ mod tests {
         let doubt = |line: &str| parse_line(line).unwrap().unwrap().doubt();
         assert_eq!(doubt("1.2.3.4:80:u:p   # Berlin"), Some(LineDoubt::Comment));
         assert_eq!(doubt("1.2.3.4:80:u:p:5"), Some(LineDoubt::LongPassword));
+        for line in ["1.2.3.4:80:u:", "http://1.2.3.4:80:u:", "[::1]:80:u:"] {
+            assert_eq!(doubt(line), Some(LineDoubt::NoPassword), "{line}");
+        }
+        // An empty password in this form is meant.
+        for line in ["u:@1.2.3.4:80", "http://u:@1.2.3.4:80"] {
+            assert_eq!(doubt(line), None, "{line}");
+        }
         assert_eq!(doubt("1.2.3.4:80:u:p  US"), Some(LineDoubt::Column(' ')));
         assert_eq!(doubt("1.2.3.4:80:u:p|DE"), Some(LineDoubt::Column('|')));
         assert_eq!(doubt("http://u:p|DE@1.2.3.4:80"), None);

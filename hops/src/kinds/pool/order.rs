@@ -88,14 +88,12 @@ impl PoolMember {
     /// Describes the member, which may be `left_out`.
     pub(super) fn status(&self, left_out: Option<&LeftOut>) -> MemberStatus {
         let description = self.hop.describe();
-        self.counts.shown_in(MemberStatus {
+        let status = MemberStatus {
             scheme: description.scheme,
             hop: self.hop_name.clone(),
-            left_out: left_out.map(|left_out| left_out.pause_of(&*self.hop)),
-            asked_to_wait: left_out.is_some_and(|left_out| left_out.is_asked),
-            problem: left_out.and_then(|left_out| left_out.why.clone()),
             ..MemberStatus::new(Arc::clone(&self.name), description.address.cloned())
-        })
+        };
+        self.counts.shown_in(LeftOut::shown_in(left_out, Some(&*self.hop), status))
     }
 }
 

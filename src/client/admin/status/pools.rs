@@ -35,13 +35,16 @@ pub(crate) struct Member {
     pub label: String,
     /// Its address, if it has one.
     pub address: Option<String>,
-    /// Whether connections use it. Otherwise it failed, and they leave it out for a while.
+    /// Whether connections use it. Otherwise it failed, or its credentials are held back, and they leave it out for a while.
     pub working: bool,
     /// The time until a connection tries it again, if it is left out.
     pub retry_seconds: Option<f64>,
     /// When that will be, if the member itself asked for it by `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_until: Option<String>,
+    /// How long its credentials are held back, because it has rejected them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back_seconds: Option<u64>,
     /// Why it is left out, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -144,6 +147,7 @@ impl From<&MemberStatus> for Member {
             address: member.address.as_ref().map(ToString::to_string),
             working: member.left_out.is_none(),
             retry_seconds: member.left_out.map(|pause| pause.as_secs_f64()),
+            held_back_seconds: member.held_back.map(|wait| wait.as_secs()),
             asked_until: member
                 .left_out
                 .filter(|_| member.asked_to_wait)

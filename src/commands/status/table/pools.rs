@@ -23,6 +23,10 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
                     let until = word(&member["asked_until"]);
                     format!("left out until {} UTC, as it asked", time_of(&until))
                 }
+                Some(_) if member["held_back_seconds"].is_u64() => {
+                    let seconds = number(&member["held_back_seconds"]);
+                    format!("left out, credentials held back for {seconds} s")
+                }
                 Some(seconds) if seconds > 0.0 => {
                     format!("left out, tried again in {seconds:.0} s")
                 }

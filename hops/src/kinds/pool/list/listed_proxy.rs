@@ -68,6 +68,8 @@ pub(in crate::kinds::pool) enum InvalidLine {
 pub(in crate::kinds::pool) enum LineDoubt {
     /// The password has a `:`.
     LongPassword,
+    /// The password behind the address is empty, as in a line that was cut off.
+    NoPassword,
     Comment,
     Variable,
     /// The password ends with a `,` or a `;`.
@@ -89,6 +91,10 @@ impl ListedProxy {
         let password = password.expose();
         if self.is_login_last && password.contains(':') {
             return Some(LineDoubt::LongPassword);
+        }
+        // Some providers take a key as the username and no password. `USER:@HOST:PORT` says that on purpose.
+        if self.is_login_last && password.is_empty() {
+            return Some(LineDoubt::NoPassword);
         }
         if password.contains(" #") {
             return Some(LineDoubt::Comment);
