@@ -51,8 +51,12 @@ impl LastRejected {
 
     /// Takes the edits that a line is to tell of now, if there are any and the last line is long enough ago.
     pub(super) fn take_due(&mut self) -> Option<Edits> {
+        let due = self.due()?;
+        // The first line is due now, so the clock is read after that.
         let now = Instant::now();
-        self.due().filter(|due| *due <= now)?;
+        if due > now {
+            return None;
+        }
         self.logged = Some(now);
         Some(std::mem::take(&mut self.untold))
     }
