@@ -93,8 +93,17 @@ fn preferences_of(text: &str) -> Result<Preferences, String> {
     })
 }
 
-/// Returns a note on a session whose name seems to have a country in it.
-fn doubtful_session(preferences: &Preferences) -> Option<String> {
+/// Returns notes on a session whose name seems to have a country in it, and on a country that seems to be another one.
+fn doubtful_preferences(preferences: &Preferences) -> Vec<String> {
+    let session = note_on_session(preferences);
+    let country = preferences.country.and_then(|country| {
+        let (doubt, help) = country.doubt()?;
+        Some(format!("note: the country `{country}` {doubt}; {help}"))
+    });
+    session.into_iter().chain(country).collect()
+}
+
+fn note_on_session(preferences: &Preferences) -> Option<String> {
     let country = preferences.country_in_session()?;
     let session = preferences.session.as_deref()?;
     let name = session.split("country").next()?.trim_end_matches(['-', '_', '.']);

@@ -20,6 +20,7 @@ mod head;
 mod mend;
 #[cfg(test)]
 mod properties;
+pub(crate) mod proxy_protocol;
 mod request;
 mod response;
 mod role;
@@ -30,6 +31,7 @@ mod upgrade;
 mod version;
 mod write;
 
+pub(crate) use self::error::PROXY_PROTOCOL;
 pub use self::{
     body::{BodyReader, Decoded},
     error::{BadBody, BadRequest, BadResponse, Truncated},

@@ -3,6 +3,7 @@
 //! [`Metrics`] has the counts of each chain and hop by name, and outlives generations. A chain gets a [`Meter`] when it
 //! is built, which leads to its own and its hops' counts, so that nothing is looked up while it is used.
 
+mod by_name;
 mod chosen;
 mod histogram;
 mod warm;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use crate::{proxy_error::ProxyError, shorten::shortened, timestamp::rfc_3339, usage::UsageLedger};
 
 pub(crate) use self::{
+    by_name::ByName,
     chosen::{ChosenHops, ChosenPlace},
     histogram::{Buckets, Histogram},
     warm::{WarmCounts, WarmTotals},
@@ -43,10 +45,6 @@ pub(crate) struct Metrics {
     /// Bytes on the wire.
     pub usage: Arc<UsageLedger>,
 }
-
-/// The counts of things that have names in the configuration.
-#[derive(Debug)]
-pub(crate) struct ByName<T>(Mutex<BTreeMap<Arc<str>, Arc<T>>>);
 
 /// The traffic of one chain or one hop.
 #[derive(Debug, Default)]
@@ -145,30 +143,6 @@ impl Metrics {
         let hop = |name: Arc<str>| (Arc::clone(&name), self.hops.of(&name));
         let hops = hops.into_iter().map(hop).collect();
         Arc::new(Meter { chain: self.chains.of(name), hops, target: Arc::clone(&self.target) })
-    }
-}
-
-impl<T: Default> ByName<T> {
-    /// The counts under `name`, which begin at zero when it is new.
-    pub(crate) fn of(&self, name: &Arc<str>) -> Arc<T> {
-        let mut known = lock(&self.0);
-        if known.len() >= NAMES_MAX && !known.contains_key(name) {
-            // Names that no generation uses any more make room, or edit after edit could fill the memory.
-            known.retain(|_, counts| Arc::strong_count(counts) > 1);
-        }
-        Arc::clone(known.entry(Arc::clone(name)).or_default())
-    }
-
-    /// All of them, by name.
-    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {
-        let known = lock(&self.0);
-        known.iter().map(|(name, counts)| (Arc::clone(name), Arc::clone(counts))).collect()
-    }
-}
-
-impl<T> Default for ByName<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
     }
 }
 
@@ -310,12 +284,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The most characters of a cause. Words of a hop may be in it, and its end says most.
 const CAUSE_CHARS_MAX: usize = 2000;
-/// More names than any configuration has.
-const NAMES_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{by_name::NAMES_MAX, *};
 
     fn name(text: &str) -> Arc<str> {
         text.into()

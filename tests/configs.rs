@@ -19,12 +19,12 @@ use mooltiroute_hops::kinds;
 
 #[test]
 fn every_valid_configuration_says_what_it_means() {
-    compare("valid", Verdict::Valid, 95);
+    compare("valid", Verdict::Valid, 102);
 }
 
 #[test]
 fn every_invalid_configuration_says_what_is_wrong() {
-    compare("invalid", Verdict::Invalid, 360);
+    compare("invalid", Verdict::Invalid, 378);
 }
 
 fn compare(folder: &str, verdict: Verdict, count: usize) {
@@ -63,6 +63,7 @@ fn answer(folder: &Path, path: &Path) -> (Verdict, String) {
             "QUOTED" => Some("\"joe\"".into()),
             "ENCODED" => Some(format!("{CANARY}%40%3a").into()),
             "PAIR" => Some(format!("joe:{CANARY}").into()),
+            "VAULT" => Some(format!("$ANSIBLE_VAULT;1.1;AES256\n{CANARY}\n").into()),
             "RETURN" => Some(format!("{CANARY}\r").into()),
             _ => None,
         },

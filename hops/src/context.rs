@@ -16,7 +16,11 @@ use std::{
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use zeroize::Zeroizing;
 
-use crate::{Hop, InvalidSetting, Secret, Settings, exchange};
+use crate::{
+    Hop, InvalidSetting, KeyPath, Secret, Settings,
+    encryption::{EncryptedFile, Encryption},
+    exchange,
+};
 
 /// The surroundings of a hop while it is built, and a record of the files it has read.
 ///
@@ -38,6 +42,8 @@ pub struct BuildContext<'a> {
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
     siblings: Option<&'a dyn Siblings>,
     warnings: RefCell<Vec<InvalidSetting>>,
+    /// The settings that name files with secrets, which no credential of the hop shows.
+    secret_files: RefCell<Vec<(KeyPath, PathBuf)>>,
     /// The sources of the hop's credentials, in words.
     login: Option<String>,
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
@@ -76,6 +82,7 @@ impl<'a> BuildContext<'a> {
             named: Rc::default(),
             siblings: None,
             warnings: RefCell::default(),
+            secret_files: RefCell::default(),
             login: None,
             system_verifier: Rc::default(),
         }
@@ -169,6 +176,7 @@ impl<'a> BuildContext<'a> {
             named: Rc::clone(&self.named),
             siblings: self.siblings,
             warnings: RefCell::default(),
+            secret_files: RefCell::default(),
             // The credentials of another hop come from elsewhere.
             login: None,
             system_verifier: Rc::clone(&self.system_verifier),
@@ -179,7 +187,7 @@ impl<'a> BuildContext<'a> {
     /// reload, the hop is built again.
     ///
     /// # Errors
-    /// It can't be read, is a directory, a pipe or a device, is too large or is not in UTF-8.
+    /// It can't be read, is a directory, a pipe or a device, is too large, is not in UTF-8 or is encrypted.
     pub fn read(&self, path: &Path) -> io::Result<Secret> {
         let (path, bytes) = self.read_bytes(path)?;
         let text = str::from_utf8(&bytes).map_err(|_| {
@@ -242,6 +250,9 @@ impl<'a> BuildContext<'a> {
         if bytes.len() as u64 > BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is over 4 MiB"));
         }
+        if let Some(encryption) = Encryption::of(&bytes) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, EncryptedFile(encryption)));
+        }
         Ok((path, bytes))
     }
 
@@ -253,6 +264,16 @@ impl<'a> BuildContext<'a> {
     /// Returns the warnings so far.
     pub fn warnings(&self) -> Vec<InvalidSetting> {
         self.warnings.borrow().clone()
+    }
+
+    /// Notes that the file at `path`, which `setting` names, has a secret in it, so that other users should not read it.
+    pub fn note_secret(&self, setting: KeyPath, path: &Path) {
+        self.secret_files.borrow_mut().push((setting, self.directory.join(path)));
+    }
+
+    /// Returns the files that have a secret in them, with the settings that name them.
+    pub fn secret_files(&self) -> Vec<(KeyPath, PathBuf)> {
+        self.secret_files.borrow().clone()
     }
 
     /// Returns every file that was asked for by this context or [another](Self::another) of the configuration, whether

@@ -23,14 +23,13 @@ impl Country {
         self.to_string()
     }
 
-    /// Returns what is odd about a code that looks right.
-    pub(crate) fn doubt(self) -> Option<&'static str> {
-        (self.0 == *b"uk")
-            .then_some("is not a code of ISO 3166, in which the United Kingdom is `gb`")
+    /// Returns what is odd about a code that looks right, and what to do about it.
+    pub fn doubt(self) -> Option<(&'static str, &'static str)> {
+        (self.0 == *b"uk").then_some((
+            "is not a code of ISO 3166, in which the United Kingdom is `gb`",
+            "write `gb`, unless the provider's documentation has `uk`",
+        ))
     }
-
-    /// The remedy for a code that is in [`doubt`](Self::doubt).
-    pub(crate) const GB: &str = "write `gb`, unless the provider's documentation has `uk`";
 
     /// The code in upper case.
     pub fn upper(self) -> String {

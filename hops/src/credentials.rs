@@ -74,7 +74,7 @@ pub(crate) fn either(
     let fail = |message: &str| Err(InvalidSetting::file(file_key, message));
     let content = match context.read(file) {
         Ok(content) => content,
-        Err(error) => return fail(&format!("can't be read: {error}")),
+        Err(error) => return Err(InvalidSetting::unreadable_file(file_key, &error)),
     };
     let text = content.expose();
     // Editors and `echo` end a file with a line end, which is no part of the password. Only one is removed, and

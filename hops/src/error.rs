@@ -25,7 +25,7 @@ pub enum HopError {
     #[error("credentials not sent: held back for another {} s, after it answered {}", .0.wait.as_secs(), .0.refusal)]
     HeldBack(Box<HeldBack>),
     /// There are no credentials to send to the hop, such as without a Kerberos ticket.
-    #[error("{}", .0.details)]
+    #[error("{0}")]
     NoCredentials(Box<MissingCredentials>),
     /// The answer does not follow this hop's protocol.
     #[error("its answer is not understood: {0}")]
@@ -52,6 +52,9 @@ pub enum HopError {
     /// twice for a connection, within `timeouts.handshake`.
     #[error("it asks for one new connection after another")]
     Again(Arc<dyn Link>),
+    /// All links among which the hop chooses asked to be left alone for a while, so none was asked.
+    #[error("{0}")]
+    AskedToWait(Box<AskedToWait>),
     /// The hop could not choose who serves a request.
     #[error("{}", .0.details)]
     NoChoice(Box<NoChoice>),
@@ -82,6 +85,69 @@ pub struct MissingCredentials {
     pub is_timeout: bool,
     /// How long the credentials will not be tried again, to keep the account from being locked.
     pub retry_after: Option<Duration>,
+    /// Whether they were not tried for this request, because of an earlier failure that `details` tell of.
+    pub is_held_back: bool,
+}
+
+impl fmt::Display for MissingCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { details, retry_after, is_held_back, .. } = self;
+        match retry_after {
+            Some(wait) if *is_held_back => {
+                let seconds = wait.as_secs();
+                write!(
+                    f,
+                    "credentials not sent: held back for another {seconds} s, after this: {details}"
+                )
+            }
+            _ => f.write_str(details),
+        }
+    }
+}
+
+/// Links among which a hop chooses, and which all asked to be left alone for a while (`Retry-After`, RFC 9110 §10.2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedToWait {
+    /// The name of the hop that chooses among them, once it is known.
+    pub pool: Option<Arc<str>>,
+    /// The number of them.
+    pub members: usize,
+    /// Whether the hop has no others. The request may need something that the others can't do.
+    pub are_all: bool,
+    /// The time until the first of them may be asked again, in whole seconds.
+    pub wait: Duration,
+    /// The answer of that one.
+    pub refusal: Refusal,
+}
+
+impl AskedToWait {
+    /// Adds the members of another pool that is a member of the same pool.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        let (members, are_all) = (self.members + other.members, self.are_all && other.are_all);
+        let first = if other.wait < self.wait { other } else { self };
+        Self { members, are_all, ..first }
+    }
+}
+
+impl fmt::Display for AskedToWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pool, members, are_all, wait, refusal } = self;
+        let (seconds, said) = (wait.as_secs(), refusal);
+        let of = pool.as_ref().map(|pool| format!(" of `{pool}`")).unwrap_or_default();
+        match (members, are_all) {
+            (1, true) => write!(f, "the only member{of}")?,
+            (count, true) => write!(f, "all {count} members{of}")?,
+            (1, false) => write!(f, "the only member{of} for this request")?,
+            (count, false) => write!(f, "all {count} members{of} for this request")?,
+        }
+        match members {
+            1 => write!(f, " asked to wait, for another {seconds} s: it answered {said}"),
+            _ => write!(
+                f,
+                " asked to wait; the first for another {seconds} s, after it answered {said}"
+            ),
+        }
+    }
 }
 
 /// The reason why a hop could not choose who serves a request.
@@ -98,6 +164,12 @@ pub struct NoChoice {
 impl From<NoChoice> for HopError {
     fn from(reason: NoChoice) -> Self {
         Self::NoChoice(Box::new(reason))
+    }
+}
+
+impl From<AskedToWait> for HopError {
+    fn from(asked: AskedToWait) -> Self {
+        Self::AskedToWait(Box::new(asked))
     }
 }
 

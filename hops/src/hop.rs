@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::{
     choice::{AnswerRecord, ChooseError, Chosen, Selection},
-    description::{Description, LoginShape, MemberStatus, PlainForm, SettingMeaning},
+    description::{Description, KeptExit, LoginShape, MemberStatus, PlainForm, SettingMeaning},
 };
 use crate::{
     Asker, BuildContext, Decider, Eventual, InvalidSettings, Link, Preferences, Readiness, Request,
@@ -97,6 +97,12 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Returns what keeps the exit the same from one connection to the next, for every client. Returns `None` if a new
+    /// connection may get another exit.
+    fn kept_exit(&self) -> Option<KeptExit> {
+        None
+    }
+
     /// As [`Link::readiness`], if all links of this hop are alike.
     fn readiness(&self) -> Vec<Readiness> {
         Vec::new()
@@ -155,6 +161,10 @@ impl<L: Link + 'static> Hop for L {
         };
         let (scheme, forwards) = (Some(scheme), self.forwards());
         Description { scheme, forwards, ..Description::at(self.address()) }
+    }
+
+    fn kept_exit(&self) -> Option<KeptExit> {
+        Some(KeptExit::OneUpstream)
     }
 
     fn readiness(&self) -> Vec<Readiness> {

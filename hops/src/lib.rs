@@ -34,6 +34,7 @@ mod context;
 mod country;
 pub mod credentials;
 mod decider;
+mod encryption;
 mod error;
 mod eventual;
 pub mod exchange;
@@ -70,13 +71,14 @@ pub use crate::{
     context::{BuildContext, Siblings, is_utf16},
     country::{Country, InvalidCountry},
     decider::{Decider, Decision, Foresight},
-    error::{HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
+    encryption::Encryption,
+    error::{AskedToWait, HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,
     field::{Field, FieldName},
     glob::Glob,
     hop::{
-        AnswerRecord, ChooseError, Chosen, Description, Hop, HopConfig, LoginShape, MemberStatus,
-        PlainForm, Selection, SettingMeaning, UrlKeys,
+        AnswerRecord, ChooseError, Chosen, Description, Hop, HopConfig, KeptExit, LoginShape,
+        MemberStatus, PlainForm, Selection, SettingMeaning, UrlKeys,
     },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,

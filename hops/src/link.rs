@@ -178,6 +178,11 @@ impl LinkSettings {
         Self { protocol_key: "protocol", has_credentials: true, ..self }
     }
 
+    /// Returns whether the link is to a provider's gateway.
+    pub fn is_of_gateway(&self) -> bool {
+        self.protocol_key == "protocol"
+    }
+
     /// Returns these settings, with or without credentials.
     #[must_use]
     pub fn with_credentials(self, has_credentials: bool) -> Self {

@@ -44,6 +44,8 @@ pub struct Refusal {
     pub summary: Option<Cow<'static, str>>,
     /// Advice for the operator, if the kind of hop has any.
     pub advice: Option<String>,
+    /// Sentences that follow the advice, whether it is that of the kind or a general one.
+    pub note: Option<String>,
     /// How long the hop asks clients to wait.
     pub retry_after: Option<Duration>,
     /// How long the credentials will not be sent again, to keep the account from being locked.
@@ -118,6 +120,7 @@ impl Refusal {
             detail: None,
             summary: None,
             advice: None,
+            note: None,
             retry_after: None,
             held_back: None,
             is_of_ticket: false,

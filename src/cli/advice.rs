@@ -139,10 +139,7 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
             let argument = quoted(error, ContextKind::InvalidArg)?;
             let value = quoted(error, ContextKind::InvalidValue)?.to_ascii_lowercase();
             let words = words_of(arguments);
-            if let [.., "hop", state, name] = &words[..]
-                && is_name(name)
-                && ["on", "off", "auto"].contains(state)
-            {
+            if let Some((name, state)) = swapped_hop(&words) {
                 return Some(format!("the name comes first: `mooltiroute hop {name} {state}`"));
             }
             let instead = VALUES
@@ -152,6 +149,16 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns the name and the state of `hop STATE NAME`. Values of flags may be before and after them.
+fn swapped_hop<'a>(words: &[&'a str]) -> Option<(&'a str, &'a str)> {
+    let command = words.iter().position(|word| *word == "hop")?;
+    let mut pairs = words[command + 1..].windows(2);
+    pairs.find_map(|pair| match pair {
+        [state @ ("on" | "off" | "auto"), name] if is_name(name) => Some((*name, *state)),
+        _ => None,
+    })
 }
 
 /// Returns the arguments that are texts and no flags.
@@ -371,6 +378,9 @@ mod tests {
             "mooltiroute hop off webshare",
             "tip: the name comes first: `mooltiroute hop webshare off`",
         );
+        for line in ["hop off pool -c d", "hop -c d off pool", "hop --address a.test:1 off pool"] {
+            check(&format!("mooltiroute {line}"), "first: `mooltiroute hop pool off`");
+        }
         check("mooltiroute hop --list", "tip: `mooltiroute status` lists the hops");
         check(
             "mooltiroute service install --dry-run",

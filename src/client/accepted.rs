@@ -8,6 +8,7 @@ use tracing::warn;
 
 use crate::{
     client::{connection::Client, detect::Detected, reply::Reply, socks},
+    http::{PROXY_PROTOCOL, proxy_protocol},
     io::lazy_timer::Alarm,
     system::shutdown::Shutdown,
     tls::{TlsServer, failed_handshake},
@@ -91,6 +92,12 @@ async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
 
 /// Refuses a client that does not speak TLS, in its own protocol.
 async fn refuse_plain(client: Client) {
+    if proxy_protocol::begins(&client.seen) {
+        let reason = PROXY_PROTOCOL;
+        warn!(client = %client.peer, reason, "the client does not speak TLS, as this listener does");
+        let reply = Reply::refused(400, &format!("Mooltiroute can't serve this: {reason}."));
+        return client.close_with(&reply, false).await;
+    }
     let detected = Detected::of(&client.seen);
     warn!(client = %client.peer, protocol = %detected.protocol(), "the client does not speak TLS, as this listener does");
     match detected {

@@ -67,14 +67,30 @@ impl Account {
     }
 
     /// Notes the way that an open connection took. Logs it once for each hop that would have given the client an exit of
-    /// its own, had the client named a session.
+    /// its own, had the client named a session, and for each pool that would have chosen by the session.
     pub(crate) fn took_way(&self, passage: Passage, shared: &Shared) {
         let row = self.row();
         if let Some(hop) = &passage.without_session {
             let asker = Asker { peer: row.peer, protocol: row.protocol, target: &row.target };
             asker.log_no_session(hop, &row.generation, shared);
         }
+        if row.session.is_none() {
+            let asker = Asker { peer: row.peer, protocol: row.protocol, target: &row.target };
+            for hop in self.chain().hops_with_choice(&passage) {
+                asker.log_pick_by_host(hop, &row.generation, shared);
+            }
+        }
         row.set_passage(passage);
+    }
+
+    /// Notes that many requests of the client took the way of `passage`, over one connection. Logs it once for each pool on
+    /// the way that chooses a member for each connection.
+    pub(crate) fn keeps_exit(&self, passage: &Passage, shared: &Shared) {
+        let row = self.row();
+        let asker = Asker { peer: row.peer, protocol: row.protocol, target: &row.target };
+        for hop in self.chain().hops_with_choice(passage) {
+            asker.log_kept_exit(hop, &row.generation, shared);
+        }
     }
 
     /// The row in the table of open connections, which counts the bytes.

@@ -170,6 +170,9 @@ impl Forwarder<'_> {
                     account.takes(&upstream.tunnel);
                     debug!("the connection of the request before is used");
                     account.took_way(upstream.passage().again(), shared);
+                    if upstream.is_reused() {
+                        account.keeps_exit(upstream.passage(), shared);
+                    }
                     let (ending, hearing) =
                         pass(plan, client, upstream, alarm, is_cut, passed).await;
                     // The upstream had closed it before the request arrived, which no check can
@@ -282,9 +285,13 @@ async fn pass(
     let status = passed.opening.status;
     if is_passed_on && is_of_either(status) {
         let hop = plan.name_of(upstream);
-        passed.reason = Some(format!(
+        let mut reason = format!(
             "the {status} is from the target or from hop `{hop}`: over plain http they look the same"
-        ));
+        );
+        if let Some(note) = plan.near_target(upstream, status) {
+            reason = format!("{reason}. {note}");
+        }
+        passed.reason = Some(reason);
     }
     if let Hearing::Abandoned { waited, .. } = hearing {
         let waited = duration::in_words(duration::whole_milliseconds(waited));

@@ -5,6 +5,7 @@
 
 mod hop_advice;
 mod message;
+mod near_target;
 mod reason_phrase;
 mod texts;
 mod verdict;
@@ -12,6 +13,7 @@ mod verdict;
 pub(crate) use self::{
     hop_advice::waited,
     message::Reply,
+    near_target::NearTarget,
     reason_phrase::is_registered,
     texts::{with_address, with_addresses},
     verdict::advice,

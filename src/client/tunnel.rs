@@ -78,7 +78,7 @@ impl OpenTunnel {
 fn rotated(chain: &str, age: Duration) -> String {
     let age = duration::in_words(age);
     format!(
-        "older than `rotate_after` of chain `{chain}` ({age}), and no byte moved for a second; raise `rotate_after` if \
-         transfers break off"
+        "older than `rotate_after` of chain `{chain}` ({age}), and no byte moved for a second; if transfers break off, raise \
+         `rotate_after`, or remove it if a new tunnel gets the same exit"
     )
 }

@@ -179,13 +179,21 @@ fn describe(
         }
         for setting in &*hop.settings {
             write!(out, ", {} {}", setting.key, setting.value)?;
+            if setting.picks_again() {
+                write!(out, " for each connection of a client")?;
+            } else if setting.picks_by_session() {
+                write!(
+                    out,
+                    " (by the session of a client, from a username such as `session-NAME`, or by the target's host if it names none)"
+                )?;
+            }
         }
         write!(out, "{}", describe::credentials(&hop.credentials))?;
         writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
         if hop.is_enabled && hop.has_all_members_off {
             writeln!(out, "    {}", describe::MEMBERS_OFF)?;
         }
-        for words in describe::sessions(hop) {
+        for words in describe::sessions(hop, None) {
             writeln!(out, "    {words}")?;
         }
         describe::condition(hop, network, "    ", out)?;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use mooltiroute_hops::{Hop, SourceKind, SourceState};
+use mooltiroute_hops::{Hop, Preferences, SourceKind, SourceState};
 
 use crate::{
     config::{ChainConfig, Config, Credential, NamedHop, OnLeave, Route, ShownSetting},
@@ -162,14 +162,29 @@ pub(super) fn credentials(credentials: &[Credential]) -> String {
     credentials.iter().map(|credential| format!(", {credential}")).collect()
 }
 
-/// Says what the written settings about sessions mean, a line each.
-pub(super) fn sessions(hop: &NamedHop) -> Vec<String> {
+/// Says what the written settings about sessions, tunnels and header fields mean, a line each.
+/// `client` are the preferences of the client that asks, if there is one.
+pub(super) fn sessions(hop: &NamedHop, client: Option<&Preferences>) -> Vec<String> {
+    let is_named = client.is_some_and(|client| client.session.is_some());
+    let describes = hop.hop.as_ref().map(|built| built.describe());
+    let of_client = describes.as_ref().is_some_and(|hop| hop.takes_preferences && is_named);
+    let is_required = describes.as_ref().is_some_and(|hop| hop.requires_session);
     let meanings = hop.hop.as_ref().map(|built| built.session_meanings()).unwrap_or_default();
     let meanings = meanings.iter().map(|meaning| (meaning.key, meaning.words));
-    let meanings: Vec<_> = meanings.chain([("rotate_after", ROTATE_AFTER)]).collect();
+    let meanings: Vec<_> =
+        meanings.chain([("rotate_after", ROTATE_AFTER), ("headers", HEADERS)]).collect();
     let written = hop.settings.iter().filter_map(|ShownSetting { key, value }| {
         let (_, words) = meanings.iter().find(|(of, _)| of == key)?;
-        Some(format!("{key} {value}: {words}"))
+        // The session that a client names takes the place of the one in the file.
+        Some(match (*key == "session", is_required, of_client) {
+            (true, true, _) => {
+                format!("{key} {value}: no effect, since each client has to name a session")
+            }
+            (true, false, true) => {
+                format!("{key} {value}: without a session in the client's username, {words}")
+            }
+            _ => format!("{key} {value}: {words}"),
+        })
     });
     written.collect()
 }
@@ -201,6 +216,8 @@ pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
 /// Describes a pool without a member that is on.
 pub(super) const MEMBERS_OFF: &str =
     "refuses every request now: the conditions of all its members have switched them off";
+
+const HEADERS: &str = "these fields go to this hop with each CONNECT, and never to the target";
 
 const ROTATE_AFTER: &str = "a tunnel that is older ends when nothing has moved in it for a second, and the client's next one may get another \
                             exit";

@@ -19,7 +19,7 @@ use self::{
     way::{ExplainedStep, ExplainedWay},
 };
 use super::{
-    USAGE, Verdict, complain, describe, doubtful_session, graph::Graph, json::ShownRoute,
+    USAGE, Verdict, complain, describe, doubtful_preferences, graph::Graph, json::ShownRoute,
     preferences_of, running, write_problems,
 };
 use crate::{
@@ -117,6 +117,7 @@ pub fn explain(
         way.steps.iter_mut().for_each(ExplainedStep::take_credentials_from_url);
     }
     let by_address = found.and_then(|index| note_on_address(&config, index, &asked.target));
+    let near = way.as_ref().and_then(|way| way.note_on_near_target(&asked.target, &config));
     let on_way = way.iter().flat_map(|way| &way.steps).filter_map(|step| step.hop);
     let has_budget =
         |name: &&str| config.hops.iter().any(|hop| hop.budget.is_some() && *hop.name == **name);
@@ -145,7 +146,10 @@ pub fn explain(
             if let Some(note) = &by_address {
                 writeln!(out, "\n{note}")?;
             }
-            if let Some(note) = client.as_ref().and_then(doubtful_session) {
+            if let Some(note) = &near {
+                writeln!(out, "\nnote: {note}")?;
+            }
+            for note in client.iter().flat_map(doubtful_preferences) {
                 writeln!(out, "\n{note}")?;
             }
             if let Some(note) = running::note_on_budgets(&used_up) {
@@ -183,6 +187,7 @@ pub fn explain(
                 "route": route,
                 "before": before,
                 "note": by_address,
+                "near_target": near,
                 "chain": way,
             });
             writeln!(out, "{explained:#}")?;

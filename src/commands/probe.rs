@@ -1,6 +1,7 @@
 //! `mooltiroute probe`: makes one request through its chain, and reports each step.
 
 mod errand;
+mod report;
 mod steps;
 mod visit;
 
@@ -13,17 +14,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mooltiroute_hops::{Registry, SourceKind, SourceState, tls::TlsClient};
+use mooltiroute_hops::{Registry, tls::TlsClient};
 use serde_json::json;
 use tokio::{runtime::Builder, time::timeout};
 
 pub use self::errand::Errand;
 use self::{
+    report::{NOT_BY_TARGET, describe, failure, kept_lists, refusal_of_a_proxy},
     steps::{Steps, milliseconds},
-    visit::{ProbeAnswer, Visit},
+    visit::Visit,
 };
 use super::{
-    ASK_WITH_A_SESSION, USAGE, Verdict, complain, describe, doubtful_session, example_address,
+    ASK_WITH_A_SESSION, USAGE, Verdict, complain, describe, doubtful_preferences, example_address,
     explain::NO_EFFECT, preferences_of, running, write_problems,
 };
 use crate::{
@@ -37,8 +39,6 @@ use crate::{
         generation::{Generation, Live},
         saved_lists::SavedLists,
     },
-    timestamp::rfc_3339,
-    upstream::chain::Chain,
 };
 
 /// Runs the command.
@@ -197,7 +197,7 @@ pub async fn probe(
             if let Some(why) = &ignored {
                 writeln!(out, "{NO_EFFECT}: {why}")?;
             }
-            if let Some(note) = doubtful_session(&errand.preferences) {
+            for note in doubtful_preferences(&errand.preferences) {
                 writeln!(out, "{note}")?;
             }
             if let Some(note) = running::note_on_budgets(&used_up) {
@@ -224,6 +224,7 @@ pub async fn probe(
                 "status": answer.map(|answer| answer.status),
                 "exit": answer.and_then(|answer| answer.exit),
                 "perhaps_by": answer.and_then(|answer| answer.perhaps_by.as_deref()),
+                "note": answer.and_then(|answer| answer.note.as_deref()),
                 "failure": failure,
             });
             writeln!(out, "{probed:#}")?;
@@ -260,78 +261,5 @@ async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Probl
     loader.load()
 }
 
-/// Describes the lists of hops of `chain` whose last good copies were used.
-fn kept_lists(generation: &Generation, chain: &Chain) -> Vec<String> {
-    let hops = generation.hops().iter();
-    let hops = hops.filter(|hop| chain.hops().iter().any(|one| one.name == hop.name));
-    let kept = hops.filter_map(|hop| {
-        let SourceState { kind, source, loaded, checked, problem, .. } = hop.asker()?.state();
-        let loaded = loaded.filter(|_| problem.is_some() || checked.is_none())?;
-        let why = problem.map(|problem| format!(", since the list can't be fetched: {problem}"));
-        (kind == SourceKind::List).then(|| {
-            format!(
-                "{}: the last good copy of the list at {source} was used, as by a running proxy; it is of {}{}",
-                hop.name,
-                rfc_3339(loaded),
-                why.unwrap_or_default()
-            )
-        })
-    });
-    kept.collect()
-}
-
-fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()> {
-    match answer {
-        None => writeln!(out, "\nthe tunnel is open"),
-        Some(ProbeAnswer { status, reason, exit, perhaps_by, sign }) => {
-            writeln!(out, "\nanswer        {status} {reason}")?;
-            match (perhaps_by, sign) {
-                (Some(hop), Some(sign)) => {
-                    writeln!(
-                        out,
-                        "              of a proxy, `{hop}` or one behind it, by its field `{sign}`"
-                    )?;
-                }
-                (Some(hop), None) => {
-                    writeln!(
-                        out,
-                        "              of the target, or of `{hop}`, which does not say"
-                    )?;
-                }
-                (None, _) => {}
-            }
-            match exit {
-                Some(exit) => writeln!(out, "exit address  {exit}"),
-                None => Ok(()),
-            }
-        }
-    }
-}
-
-/// Returns as JSON the failure of a request that a proxy refused by an answer of its own. A client gets that answer.
-fn refusal_of_a_proxy(answer: &ProbeAnswer) -> Option<serde_json::Value> {
-    let (hop, sign) = (answer.perhaps_by.as_deref()?, answer.sign.as_deref()?);
-    Some(json!({
-        "status": answer.status,
-        "error": "http_request_denied",
-        "hop": hop,
-        "stage": "response",
-        "text": format!("`{hop}`, or a proxy behind it, refused the request: `{sign}`; {NOT_BY_TARGET}"),
-    }))
-}
-
-/// Returns as JSON the failure that a client would see.
-fn failure(reply: &Reply) -> serde_json::Value {
-    json!({
-        "status": reply.status(),
-        "error": reply.error().name(),
-        "hop": reply.blame().and_then(|blame| blame.hop.as_deref()),
-        "stage": reply.blame().map(|blame| blame.stage),
-        "text": reply.text(),
-    })
-}
-
 /// How often the running step is checked.
 const WAIT_CHECK: Duration = Duration::from_millis(100);
-
-const NOT_BY_TARGET: &str = "the target was not reached. A client gets this answer, and its page may say why; ask the administrator of that proxy";

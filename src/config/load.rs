@@ -1,52 +1,28 @@
 //! Loads files into a configuration, at the start and for each reload.
 
+mod client_view;
+mod overrides;
+
 use std::{
     hash::RandomState,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use mooltiroute_hops::{Key, KeyPath, Registry};
+use mooltiroute_hops::{KeyPath, Registry};
 
+pub(crate) use self::client_view::ClientView;
+pub use self::overrides::Overrides;
 use crate::config::{
-    Config, Credential, CredentialSource, Environment, Level, ListenAddress, LogFormat, Place,
-    Problem, Problems, ServerConfig, Source,
+    Config, Environment, Problem, Problems, ServerConfig, Source,
     edit::EditedFile,
     hop_url::{in_terms_of_urls, url_in_words},
-    report::{first_problems::Found, suggest::nearest},
+    report::first_problems::Found,
     resolve::Resolver,
     source::{KeptTexts, Text, without_links},
     yaml::{file::Part, tree::Tree},
 };
 use crate::network::Network;
-
-/// The command line's settings. They override the files at every load.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    /// Replaces `server.listen`, unless empty.
-    pub listen: Vec<ListenAddress>,
-    /// Hops to leave out.
-    pub disable: Vec<String>,
-    /// Hops to enable.
-    pub enable: Vec<String>,
-    /// Leaves out the hop `corporate`, if there is one.
-    pub no_corporate: bool,
-    /// Replaces `log.level`.
-    pub log_level: Option<Level>,
-    /// Replaces `log.format`.
-    pub log_format: Option<LogFormat>,
-}
-
-/// The parts of a configuration that matter to clients.
-#[derive(Debug)]
-pub(crate) struct ClientView {
-    /// The configuration. Its hops may be incomplete.
-    pub config: Config,
-    /// The reasons why `server.auth` is not known, though it is written.
-    pub auth_problems: Problems,
-    /// The places of the credentials in `server.auth` that are written out, by their keys.
-    pub auth_places: Vec<(String, Place)>,
-}
 
 /// A configuration that may be invalid.
 struct ResolvedTexts {
@@ -112,47 +88,6 @@ impl Loader {
     pub(crate) fn load_and_list(&self) -> (Result<Config, Problems>, Vec<PathBuf>) {
         let (texts, problems) = self.source.read();
         self.load_texts(Arc::new(texts.into()), problems)
-    }
-
-    /// Loads what clients have to know. Problems with hops don't count, nor does a missing value of `server.auth`, since
-    /// a client uses neither. A hop with a problem is there, but not built.
-    ///
-    /// The configuration must not serve requests.
-    ///
-    /// # Errors
-    /// All other problems.
-    pub(crate) fn load_for_clients(&self) -> Result<ClientView, Problems> {
-        let (texts, Problems(unreadable)) = self.source.read();
-        let (mut tree, faults) = Tree::new(texts);
-        let mut problems = Found::default();
-        problems.extend(unreadable);
-        problems.append(faults);
-        self.apply_overrides(&mut tree);
-        let mut resolver = Resolver::new(self, &mut tree, problems.is_empty());
-        resolver.fills_in_hops = true;
-        let mut config = resolver.resolve();
-        problems.append(resolver.problems);
-        let place = |credential: &Credential| {
-            let key = Key::Name(credential.setting.clone());
-            let path = KeyPath::of(["server", "auth"]).then(key);
-            let is_written = credential.origin == CredentialSource::Written;
-            let place = is_written.then(|| tree.place(&path, Part::Value)).flatten()?;
-            Some((credential.setting.clone(), place))
-        };
-        let auth_places = config.server.credentials.iter().filter_map(place).collect();
-        let (hops, auth) = (KeyPath::of(["hops"]), KeyPath::of(["server", "auth"]));
-        let mut problems = problems.into_problems().0;
-        problems.retain(|problem| problem.path.below(&hops).is_none());
-        let (of_auth, others): (Vec<_>, Vec<_>) =
-            problems.into_iter().partition(|problem| problem.path.below(&auth).is_some());
-        if !others.is_empty() {
-            return Err(self.shown(Problems(others)));
-        }
-        if !of_auth.is_empty() {
-            // A part of it may be a template that was not completed.
-            config.server.auth = None;
-        }
-        Ok(ClientView { config, auth_problems: self.shown(Problems(of_auth)), auth_places })
     }
 
     /// Builds the configuration of `texts`, which were read before, for the present facts about the network. Reads only
@@ -279,59 +214,7 @@ impl Loader {
         let (texts, _) = self.source.read();
         Tree::new(texts).0.names(path).unwrap_or_default()
     }
-
-    fn apply_overrides(&self, tree: &mut Tree) {
-        let Overrides { listen, log_level, log_format, .. } = &self.overrides;
-        if !listen.is_empty() {
-            let listen: Vec<String> = listen.iter().map(ListenAddress::to_string).collect();
-            tree.set(KeyPath::of(["server", "listen"]), "--listen", listen);
-        }
-        if let Some(level) = log_level {
-            tree.set(KeyPath::of(["log", "level"]), "--log-level", level.name());
-        }
-        if let Some(format) = log_format {
-            tree.set(KeyPath::of(["log", "format"]), "--log-format", format.name());
-        }
-        // Only hops that exist are switched. For another name, `set` would create a hop; it is reported
-        // later.
-        let known = tree.names(&KeyPath::of(["hops"])).unwrap_or_default();
-        for (name, option, is_enabled) in self.toggles() {
-            if known.iter().any(|known| known == name) {
-                let path = KeyPath::of(["hops", name]);
-                tree.set(path.then(Key::Name("enabled".into())), option, is_enabled);
-            }
-        }
-    }
-
-    /// Returns the hops that the command line switches, with the option and whether it enables them.
-    fn toggles(&self) -> impl Iterator<Item = (&str, &'static str, bool)> {
-        let Overrides { disable, enable, no_corporate, .. } = &self.overrides;
-        let enable = enable.iter().map(|name| (name.as_str(), "--enable", true));
-        let disable = disable.iter().map(|name| (name.as_str(), "--disable", false));
-        let corporate = no_corporate.then_some((CORPORATE, "--no-corporate", false));
-        enable.chain(disable).chain(corporate)
-    }
-
-    fn misused_options(&self, tree: &Tree) -> Vec<Problem> {
-        let Ok(known) = tree.names(&KeyPath::of(["hops"])) else { return Vec::new() };
-        let problem = |message| Problem::new(&KeyPath::default(), "option", message);
-        let mut problems = Vec::new();
-        for (name, option, is_enabled) in self.toggles() {
-            // `--no-corporate` asks for nothing if there is no such hop.
-            if !known.iter().any(|known| known == name) && option != "--no-corporate" {
-                let problem = problem(format!("{option} {name}: no hop is called `{name}`"));
-                let near = nearest(name, known.iter().map(String::as_str));
-                problems.push(problem.with_suggestion(near));
-            } else if !is_enabled && self.overrides.enable.iter().any(|enabled| enabled == name) {
-                problems
-                    .push(problem(format!("{option}: `--enable {name}` asks for the opposite")));
-            }
-        }
-        problems
-    }
 }
-
-const CORPORATE: &str = "corporate";
 
 #[cfg(test)]
 mod tests {
@@ -342,7 +225,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::config::mute_kind::Mute;
+    use crate::config::{Level, mute_kind::Mute};
 
     fn variable(name: &str) -> Option<std::ffi::OsString> {
         Some(match name {

@@ -195,6 +195,19 @@ pub struct ShownSetting {
     pub value: String,
 }
 
+impl ShownSetting {
+    /// Returns whether it lets a pool choose for each connection of a client, so that another connection may get another
+    /// member.
+    pub(crate) fn picks_again(&self) -> bool {
+        self.key == "pick" && ["round-robin", "random", "least-used"].contains(&&*self.value)
+    }
+
+    /// Returns whether it lets a pool choose by the session of a client.
+    pub(crate) fn picks_by_session(&self) -> bool {
+        self.key == "pick" && self.value == "sticky"
+    }
+}
+
 /// Hops in the order of travel.
 #[derive(Clone, Debug, Default)]
 pub struct ChainConfig {

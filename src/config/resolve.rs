@@ -13,6 +13,7 @@ mod problems;
 mod replaced;
 mod routes;
 mod self_loops;
+mod sent_headers;
 mod server;
 mod shown;
 mod unused;

@@ -56,6 +56,9 @@ pub(crate) struct ToldProblem {
     /// The sort of problem, such as `variable`, or nothing.
     #[serde(default)]
     pub code: String,
+    /// Advice, for the log. It is a part of `text` too.
+    #[serde(skip)]
+    pub help: Option<String>,
 }
 
 /// A setting that the command line of the proxy has.
@@ -104,7 +107,16 @@ impl ReloadVerdict {
 impl ToldProblem {
     /// Creates a problem whose text is a single line.
     pub(crate) fn line(text: String) -> Self {
-        Self { brief: text.clone(), text, code: String::new() }
+        Self { brief: text.clone(), text, code: String::new(), help: None }
+    }
+
+    /// Returns the problem on one line, with its advice if that is short.
+    pub(crate) fn with_short_help(&self) -> String {
+        let is_short = |help: &&str| help.len() <= SHORT_HELP_BYTES && !help.contains('\n');
+        match self.help.as_deref().filter(is_short) {
+            Some(help) => format!("{} ({help})", self.brief),
+            None => self.brief.clone(),
+        }
     }
 
     /// Returns each of `problems` as text.
@@ -116,9 +128,12 @@ impl ToldProblem {
 impl From<&Problem> for ToldProblem {
     fn from(problem: &Problem) -> Self {
         let (brief, text) = (problem.brief().to_string(), problem.to_string());
-        Self { brief, text, code: problem.code.to_owned() }
+        Self { brief, text, code: problem.code.to_owned(), help: problem.help.clone() }
     }
 }
+
+/// The longest advice that a line of the log has beside the problem.
+const SHORT_HELP_BYTES: usize = 160;
 
 /// Orders that wait for their turn. More of them wait at the socket.
 const ORDERS_MAX: usize = 8;

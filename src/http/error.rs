@@ -17,6 +17,9 @@ pub enum BadRequest {
     /// The client sent the preface of HTTP/2.
     #[error("this port speaks HTTP/1.1; the client began HTTP/2 without negotiating it")]
     Http2,
+    /// A load balancer sent the PROXY protocol, which tells the address of its client.
+    #[error("{PROXY_PROTOCOL}")]
+    ProxyProtocol,
     /// The first line is no request line.
     #[error("the first line is not `method target HTTP/1.1`")]
     RequestLine,
@@ -109,6 +112,10 @@ impl BadRequest {
         }
     }
 }
+
+/// Says that a connection begins with the PROXY protocol, and what to do.
+pub(crate) const PROXY_PROTOCOL: &str = "the connection begins with the PROXY protocol, which Mooltiroute does not take; switch it off in the load balancer \
+     before this port (in HAProxy, remove `send-proxy` or `send-proxy-v2`)";
 
 /// Why bytes from an upstream are no response. The upstream connection closes after any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

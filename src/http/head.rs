@@ -67,7 +67,7 @@ impl HeadReader {
         let parsed = match parse_request(seen, self.limits.fields) {
             Ok(Status::Complete(parsed)) if parsed.bytes <= self.limits.bytes => parsed,
             Ok(_) => return self.wait(seen).map_err(BadRequest::from),
-            Err(error) => return Err(request::explain(error, seen, self.limits)),
+            Err(error) => return Err(request::explain(error, seen, self.empty_lines, self.limits)),
         };
         self.reset();
         // The head is split off without a copy. The parser returned offsets and not slices, so that

@@ -259,6 +259,12 @@ mod tests {
         refused(b"\x05\x01\0", BadRequest::Socks(5));
         refused(b"\x04\x01\0\x50\x7f\0\0\x01\0", BadRequest::Socks(4));
         refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BadRequest::Http2);
+        refused("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / ", BadRequest::ProxyProtocol);
+        refused("PROXY TCP6 ::1 ::1 1 2\r\n", BadRequest::ProxyProtocol);
+        refused("PROXY UNKNOWN\r\n", BadRequest::ProxyProtocol);
+        refused(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", BadRequest::ProxyProtocol);
+        refused("PROXY UDP4 a b\r\n", BadRequest::RequestLine);
+        refused(b"\r\n\0\r\nQUIT\n", BadRequest::RequestLine);
         refused("GET /\r\n", BadRequest::NoVersion);
         refused("GET / HTTP/2.0\r\n\r\n", BadRequest::Version);
         refused("GET / HTTP/1.2\r\n\r\n", BadRequest::Version);

@@ -8,6 +8,7 @@ mod completeness;
 mod cut;
 #[cfg(target_os = "linux")]
 mod lease;
+mod marks;
 mod survey;
 mod tick;
 mod trail;
@@ -32,7 +33,6 @@ use tokio::{
     task,
 };
 
-pub(crate) use self::survey::wait_for_writers;
 use self::{
     burst::Burst,
     completeness::Progress,
@@ -41,6 +41,7 @@ use self::{
     tick::{Tick, listen},
     trail::{Identity, Look, Trail},
 };
+pub(crate) use self::{marks::FileMarks, survey::wait_for_writers};
 
 /// Watches everything on the way to the files of a configuration, through any links.
 #[derive(Debug)]
@@ -130,8 +131,23 @@ impl Watch {
     /// they must be read again. Blocks for some file operations if it is.
     pub(crate) fn set_named(&mut self, named: &[PathBuf]) -> bool {
         // Absolute, since events have absolute paths and links are followed from the root.
-        let named: Vec<_> =
+        self.name(named.iter().filter_map(|path| std::path::absolute(path).ok()).collect())
+    }
+
+    /// Watches `named` as [`set_named`](Self::set_named) does, beside all that is watched already.
+    pub(crate) fn add_named(&mut self, named: &[PathBuf]) -> bool {
+        let mut all: Vec<_> =
             named.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+        let known = lock(&self.files).named.clone();
+        for path in known {
+            if !all.contains(&path) {
+                all.push(path);
+            }
+        }
+        self.name(all)
+    }
+
+    fn name(&mut self, named: Vec<PathBuf>) -> bool {
         {
             // The list is the same after almost every load, and then no directory needs another look.
             let mut files = lock(&self.files);
@@ -170,6 +186,13 @@ impl Watch {
         // Compared with the look of the last survey, which came before the files were read.
         let look = task::spawn_blocking(move || Trail::to(&files.root, &files.named).look()).await;
         look.is_ok_and(|look| look == *lock(&self.look))
+    }
+
+    /// Reads the files, and returns the marks of their content.
+    pub(crate) async fn marks(&self) -> FileMarks {
+        let files = lock(&self.files).clone();
+        let read = move || FileMarks::of(Trail::to(&files.root, &files.named).files());
+        task::spawn_blocking(read).await.unwrap_or_default()
     }
 
     /// Waits for the first event that counts, or for a difference that no event told of.

@@ -50,8 +50,10 @@ pub(crate) enum ClientLine {
     UsernameOfProvider,
     /// A client names a session with a country in its name.
     CountryInSession,
-    /// A client names no session, and this hop has `sessions: by-client`.
+    /// A client names no session, and this hop has `sessions: by-client` or `pick: sticky`.
     NoSession(Arc<str>),
+    /// A client sends many requests over one connection, and this pool chooses a member for each connection.
+    KeptExit(Arc<str>),
     /// A client of this protocol asks for an address, and routes before the one that it takes are for names.
     AddressForName(Protocol),
 }
@@ -86,6 +88,8 @@ pub(crate) enum RefusalReason {
     Socks,
     /// The client speaks HTTP/2.
     Http2,
+    /// A load balancer sends the PROXY protocol.
+    ProxyProtocol,
     /// The client asks for an `https://` URL without CONNECT.
     NeedsConnect,
     /// The scheme of the URL is not served.

@@ -241,6 +241,19 @@ impl Chain {
         self.hops.iter().any(|hop| hop.url.is_some())
     }
 
+    /// Returns the names of the hops that chose a member for `passage`, and those of the hops that they chose to go through.
+    pub(crate) fn hops_with_choice<'a>(
+        &'a self,
+        passage: &'a Passage,
+    ) -> impl Iterator<Item = &'a Arc<str>> {
+        let taken = passage.taken.iter().flat_map(|taken| taken.iter());
+        let chosen = taken.filter(|taken| taken.member.is_some());
+        chosen.flat_map(|taken| {
+            let named = self.hops.get(taken.position).map(|hop| &hop.name);
+            named.into_iter().chain(taken.through.iter())
+        })
+    }
+
     /// Whether clients may state their preferences to one of the hops.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences

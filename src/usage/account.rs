@@ -119,9 +119,14 @@ impl UsageAccount {
         })?
     }
 
-    /// Counts a request that the budget refused, or sent through another chain.
+    /// Counts a request that the budget refused.
     pub(crate) fn refused(&self) {
         self.spend(Spending::refuse);
+    }
+
+    /// Counts a request that the budget sent through another chain.
+    pub(crate) fn rerouted(&self) {
+        self.spend(Spending::reroute);
     }
 
     /// Logs with `log` the last event of the budget, if it was not logged yet.
@@ -180,7 +185,10 @@ mod tests {
         assert!(account.take_limit().is_some() && account.take_limit().is_none());
         assert!(account.exhausted().is_some());
         account.refused();
-        assert_eq!(account.budget_use().unwrap().1.refused, 1);
+        account.rerouted();
+        account.rerouted();
+        let used = account.budget_use().unwrap().1;
+        assert_eq!((used.refused, used.rerouted), (1, 2));
         account.set_budget(Some(Budget { bytes: 20, ..budget.clone() }));
         assert!(account.exhausted().is_none());
         account.add(10, 0);

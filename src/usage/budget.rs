@@ -13,9 +13,12 @@ pub(crate) struct BudgetUse {
     pub period: BudgetPeriod,
     /// The bytes so far in this period.
     pub used: u64,
-    /// Requests that were refused or sent another way since the process began.
+    /// Requests that were refused since the process began.
     #[serde(skip)]
     pub refused: u64,
+    /// Requests that took another chain since the process began.
+    #[serde(skip)]
+    pub rerouted: u64,
     /// Whether the warning is due or was given.
     pub is_warned: bool,
     /// Whether the budget is used up.
@@ -32,6 +35,7 @@ pub(super) struct Spending {
     /// Whether the limit was acted on in this period.
     is_enforced: bool,
     refused: u64,
+    rerouted: u64,
 }
 
 /// An event of a period that is worth a line of the log.
@@ -55,7 +59,8 @@ enum Logged {
 impl Spending {
     pub(super) fn new(budget: Budget, now: SystemTime) -> Self {
         let period = budget.per.around(now, &budget.zone);
-        Self { budget, period, used: 0, logged: Logged::Nothing, is_enforced: false, refused: 0 }
+        let (used, logged, is_enforced) = (0, Logged::Nothing, false);
+        Self { budget, period, used, logged, is_enforced, refused: 0, rerouted: 0 }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -64,7 +69,8 @@ impl Spending {
 
     /// Returns this spending under another budget. The bytes are kept if the period is the same.
     pub(super) fn under(self, budget: Budget, now: SystemTime) -> Self {
-        let mut next = Self { refused: self.refused, ..Self::new(budget, now) };
+        let (refused, rerouted) = (self.refused, self.rerouted);
+        let mut next = Self { refused, rerouted, ..Self::new(budget, now) };
         next.adopt(self.period, self.used, self.logged);
         next.is_enforced = self.is_enforced && next.logged == Logged::Limit;
         next
@@ -108,9 +114,14 @@ impl Spending {
         self.used >= self.budget.bytes
     }
 
-    /// Counts a request that was refused, or sent another way.
+    /// Counts a request that was refused.
     pub(super) fn refuse(&mut self) {
         self.refused += 1;
+    }
+
+    /// Counts a request that took another chain.
+    pub(super) fn reroute(&mut self) {
+        self.rerouted += 1;
     }
 
     /// Returns what is used in the period that `now` is in.
@@ -120,6 +131,7 @@ impl Spending {
             period: self.period,
             used: self.used,
             refused: self.refused,
+            rerouted: self.rerouted,
             is_warned: self.used >= self.budget.warn,
             is_reached: self.is_reached(),
         }

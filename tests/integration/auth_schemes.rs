@@ -6,8 +6,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Certificates, EchoOrigin, HttpOrigin, PASSWORD, Probed, Proxy, Squid, SquidRules, USERNAME,
-    connect, ping, probe,
+    Certificates, Double, EchoOrigin, HttpOrigin, PASSWORD, Probed, Proxy, Squid, SquidRules, Step,
+    USERNAME, connect, exchange, ping, probe,
 };
 
 #[tokio::test]
@@ -60,6 +60,102 @@ async fn a_proxy_that_offers_nothing_of_the_list_gets_no_credentials() {
     assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
     assert!(told.contains("it offers Digest, and `auth` of this hop allows NTLM, Basic"), "{told}");
     assert_eq!(squid.passed_at_least(1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_that_breaks_ntlm_off_is_not_said_to_offer_nothing() {
+    let offer = "HTTP/1.1 407 Auth\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n";
+    for (field, words, summary) in [
+        (
+            "Connection: close\r\n",
+            "then answered the first message of NTLM without a challenge and closed the connection",
+            "407, closes the connection during NTLM",
+        ),
+        (
+            "Proxy-Authenticate: NTLM\r\n",
+            "then answered the first message of NTLM without a challenge)",
+            "407, does not go on with NTLM",
+        ),
+        (
+            "",
+            "then answered the first message of NTLM without a challenge)",
+            "407, does not go on with NTLM",
+        ),
+    ] {
+        let broken_off = format!(
+            "HTTP/1.1 407 Proxy Authentication Required\r\n{field}Content-Length: 0\r\n\r\n"
+        );
+        let hop = Double::start([Step::Answer(offer.into()), Step::Answer(broken_off)]).await;
+        let proxy = Proxy::start(&of_double(&hop, "ntlm, basic")).await;
+        // The second request asks for the offer again, so what it says is still true.
+        for _ in 0..2 {
+            let told = exchange(proxy.address(), CONNECT).await;
+            assert!(told.starts_with("HTTP/1.1 502 ") && told.contains(summary), "{told}");
+            assert!(told.contains("it offered NTLM, ") && told.contains(words), "{told}");
+            assert!(told.contains("look for a load balancer before the proxy"), "{told}");
+            assert!(!told.contains("offers nothing"), "{told}");
+        }
+        assert!(!hop.sent().contains("Basic"), "{}", hop.sent());
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_closes_after_its_challenge_may_be_behind_a_load_balancer() {
+    // The second message of NTLM (MS-NLMP section 2.2.1.2), with a domain in its list of pairs.
+    let fixed = b"NTLMSSP\0\x02\0\0\0\0\0\0\0\x38\0\0\0\x15\x82\x89\xe2challeng\0\0\0\0\0\0\0\0";
+    let pairs = b"\x02\0\x02\0D\0\0\0\0\0";
+    let place = b"\x0a\0\x0a\0\x38\0\0\0\x0a\0\0\0\0\0\0\x0f";
+    let message = STANDARD.encode([&fixed[..], place, pairs].concat());
+    let challenge = format!(
+        "HTTP/1.1 407 Auth\r\nProxy-Authenticate: NTLM {message}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
+    let hop = Double::start([Step::Answer(challenge), Step::End]).await;
+    let proxy = Proxy::start(&of_double(&hop, "ntlm")).await;
+    let told = exchange(proxy.address(), CONNECT).await;
+    assert!(told.contains("NTLM and Negotiate need one connection that stays open"), "{told}");
+}
+
+#[tokio::test]
+async fn credentials_that_are_answered_without_an_offer_are_rejected() {
+    let offer = |scheme: &str| {
+        format!("HTTP/1.1 407 Auth\r\nProxy-Authenticate: {scheme}\r\nContent-Length: 0\r\n\r\n")
+    };
+    let none = "HTTP/1.1 407 Auth\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let digest = offer("Digest realm=\"a\", nonce=\"b\", qop=\"auth\"");
+    for (auth, steps, words) in [
+        (
+            "digest",
+            vec![Step::Answer(digest), Step::Answer(none.into())],
+            "it rejected the credentials, by Digest",
+        ),
+        ("basic", vec![Step::Answer(none.into())], "It does not accept these credentials"),
+        (
+            "ntlm, basic",
+            vec![Step::Answer(offer("Basic realm=\"a\"")), Step::Answer(none.into())],
+            "it rejected the credentials, by Basic",
+        ),
+    ] {
+        let hop = Double::start(steps).await;
+        let proxy = Proxy::start(&of_double(&hop, auth)).await;
+        let told = exchange(proxy.address(), CONNECT).await;
+        assert!(told.contains(words) && !told.contains("offers nothing"), "{auth}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_were_accepted_before_have_probably_changed() {
+    let offer =
+        "HTTP/1.1 407 Auth\r\nProxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
+    let agreed = "HTTP/1.1 200 OK\r\n\r\n";
+    let script = |second: &str| [Step::Answer(offer.into()), Step::Answer(second.into())];
+    let hop = Double::start(script(agreed)).await;
+    let proxy = Proxy::start(&of_double(&hop, "ntlm, basic")).await;
+    drop(connect(proxy.address(), "origin.test:443").await.tunnel());
+    hop.becomes(script(offer));
+    let told = exchange(proxy.address(), CONNECT).await;
+    assert!(told.contains("it rejected the credentials"), "{told}");
+    assert!(told.contains("has accepted these credentials before"), "{told}");
+    assert!(told.contains("Correct `password`"), "{told}");
 }
 
 #[tokio::test]
@@ -140,6 +236,17 @@ fn yaml(squid: &Squid, auth: &str, password: &str, chain: &str) -> String {
         squid.address()
     )
 }
+
+/// Returns a configuration with the double as its only hop.
+fn of_double(hop: &Double, auth: &str) -> String {
+    format!(
+        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\", username: {USERNAME}, password: {PASSWORD}, auth: [{auth}] }} }}\n\
+         chains: {{ default: [corporate] }}\n",
+        hop.address()
+    )
+}
+
+const CONNECT: &[u8] = b"CONNECT 127.0.0.1:20009 HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// The beginning of the message that proves the password, in base64.
 const NTLM_MESSAGE_3: &str = "TlRMTVNTUAAD";

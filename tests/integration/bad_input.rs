@@ -7,7 +7,7 @@ use tokio::{
     time,
 };
 
-use crate::support::{EchoOrigin, Proxy, connect, exchange, open, run, within};
+use crate::support::{Certificates, EchoOrigin, Proxy, connect, exchange, open, run, within};
 
 #[tokio::test]
 async fn requests_that_can_not_be_served_are_refused_and_end_the_connection() {
@@ -93,6 +93,39 @@ async fn other_protocols_are_sent_away() {
     let http_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     assert_refused(&proxy, http_2, &["400", "505"]).await;
     proxy.assert_is_well().await;
+}
+
+#[tokio::test]
+async fn a_load_balancer_that_sends_the_proxy_protocol_is_told() {
+    let begun: [&[u8]; 4] = [
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nCONNECT a.test:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n\x16\x03\x01",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\0\x01\0\x02",
+    ];
+    let certificates = Certificates::new();
+    let tls = certificates.listener_tls();
+    let tls = format!("server: {{ listen: {{ address: \"127.0.0.1:0\", tls: {{ {tls} }} }} }}\n");
+    for (server, event, status) in [
+        ("", "request denied", "400"),
+        (&*tls, "the client does not speak TLS, as this listener does", "400"),
+        (
+            "server: { protocols: [socks5] }\n",
+            "the client speaks a protocol that `server.protocols` leaves out",
+            "403",
+        ),
+    ] {
+        for bytes in begun {
+            let proxy = Proxy::start(&format!("{server}chains: {{ default: [] }}\n")).await;
+            let answer = exchange(proxy.address(), bytes).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            let reason = proxy.event(event).await.field("reason").to_owned();
+            for told in [&answer, &reason] {
+                assert!(told.contains("begins with the PROXY protocol"), "{told}");
+                assert!(told.contains("remove `send-proxy`"), "{told}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

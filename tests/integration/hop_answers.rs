@@ -178,7 +178,9 @@ async fn a_proxy_that_says_401_means_407() {
         "HTTP/1.1 401 Unauthorized\r\nServer: tinyproxy/1.11.1\r\nContent-Length: 6\r\n\r\nsecret";
     let hop = Double::start([Step::Answer(answer.into())]).await;
     let field = "proxy_configuration_error; next-hop=\"corporate\"; received-status=401; ";
-    let told = Told { status: 502, field, words: &[WRITE_THEM] };
+    let words: &[&str] =
+        &[WRITE_THEM, "check that `hops.corporate.address` is that of an HTTP proxy"];
+    let told = Told { status: 502, field, words };
     check(&hop, "[corporate, webshare]", &[CONNECT, GET], &told).await;
 }
 

@@ -1,4 +1,4 @@
-//! A hop whose certificate `openssl req -x509` made: an authority and a server in one.
+//! A hop whose certificate openssl made: an authority and a server in one, or one that names no host.
 
 use std::{
     net::SocketAddr,
@@ -123,4 +123,39 @@ async fn another_certificate_name_or_time_is_refused() {
     let Some(old) = make("DNS:localhost", &["faketime", "2020-01-01"]) else { return };
     let refused = answer(&old, &old.certificate).await;
     assert!(refused.starts_with("HTTP/1.1 502 ") && refused.contains("expired"), "{refused}");
+}
+
+/// Has an authority, whose certificate comes second, issue one that has the common name `localhost` and no other. Returns `None`
+/// without openssl.
+fn issue_without_names() -> Option<(Made, PathBuf)> {
+    let openssl = Program::find_or_skip("openssl")?;
+    let directory = tempfile::tempdir().unwrap();
+    let run = |line: &str| {
+        let mut command = Command::new(openssl.path());
+        let output = command.args(line.split(' ')).current_dir(directory.path()).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+    };
+    run("req -x509 -newkey rsa:2048 -nodes -subj /CN=authority -keyout ca.key -out ca.pem");
+    run("req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out request.pem");
+    // Without any extension, openssl may write version 1, which no server of these tests can show.
+    std::fs::write(directory.path().join("extensions"), "basicConstraints=CA:FALSE").unwrap();
+    let signed = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile extensions";
+    run(&format!("x509 -req -in request.pem {signed} -out made.pem"));
+    let [certificate, key, authority] =
+        ["made.pem", "key.pem", "ca.pem"].map(|file| directory.path().join(file));
+    Some((Made { _directory: directory, certificate, key }, authority))
+}
+
+#[tokio::test]
+async fn a_certificate_that_names_no_host_has_to_be_issued_again() {
+    let Some((made, authority)) = issue_without_names() else { return };
+    let refused = answer(&made, &authority).await;
+    for words in [
+        "HTTP/1.1 502 ",
+        "it has no subjectAltName, and so is not for localhost",
+        "issued again with `subjectAltName=DNS:localhost`",
+        "no `server_name` fits it",
+    ] {
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
 }

@@ -111,6 +111,10 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// Notes why the chosen link failed, for operators. [`instead`](Self::instead) follows.
     fn note_failure(&mut self, _why: &Arc<str>) {}
 
+    /// Notes the error of the chosen link, which may say how long it is to be left alone. [`instead`](Self::instead)
+    /// follows.
+    fn note_error(&mut self, _error: &HopError) {}
+
     /// Chooses another link for the same connection, after [`reached`](Self::reached): the chosen one works, but refused the
     /// request in words that a target can imitate. Nothing is learned about it. Returns `None` if there is no other one, or
     /// if a target must not be able to make the hop take it.
@@ -142,4 +146,25 @@ pub enum ChooseError {
     /// The choice itself failed.
     #[error(transparent)]
     Failed(#[from] HopError),
+}
+
+impl ChooseError {
+    /// Returns the error of a hop that chooses among others, of which one failed with this error and the next one with
+    /// `other`.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        use HopError::AskedToWait;
+        use InvalidPreferences::Unknown;
+        match (self, other) {
+            (Self::Failed(AskedToWait(one)), Self::Failed(AskedToWait(other))) => {
+                Self::Failed(one.joined(*other).into())
+            }
+            // One that gives a reason says more than one that gives none.
+            (error, Self::Preferences(Unknown)) | (Self::Preferences(Unknown), error) => error,
+            (_, Self::Failed(AskedToWait(mut asked))) => {
+                asked.are_all = false;
+                Self::Failed(AskedToWait(asked))
+            }
+            (_, last) => last,
+        }
+    }
 }

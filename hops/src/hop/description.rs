@@ -73,6 +73,10 @@ pub struct MemberStatus {
     pub refusal: Option<Arc<str>>,
     /// The time until a connection tries it again, if it failed and is left out. `None` if it is in use.
     pub left_out: Option<Duration>,
+    /// How long its credentials are held back, because it has rejected them. Then it is left out for as long at least.
+    pub held_back: Option<Duration>,
+    /// Whether it is left out for that long because it asked for it, and is not asked even if no other member works.
+    pub asked_to_wait: bool,
     /// Why it is left out, if it is and the reason is known.
     pub problem: Option<Arc<str>>,
 }
@@ -93,9 +97,25 @@ impl MemberStatus {
             refused_in_a_row: 0,
             refusal: None,
             left_out: None,
+            held_back: None,
+            asked_to_wait: false,
             problem: None,
         }
     }
+}
+
+/// The reason why each connection gets the exit that the one before it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptExit {
+    /// There is one upstream, and nothing says that it has several exits.
+    OneUpstream,
+    /// A setting asks for it.
+    Setting {
+        /// The key of the setting.
+        key: &'static str,
+        /// Says what to write for another exit each time.
+        instead: &'static str,
+    },
 }
 
 /// The meaning of one setting with the value that it has.

@@ -152,11 +152,8 @@ impl Hop for Pac {
         let status = |(index, left_out): (usize, Option<&LeftOut>)| {
             let member: &PacMember = self.members.get(index)?;
             let address = member.hop.as_ref().and_then(|hop| hop.describe().address.cloned());
-            Some(member.counts.shown_in(MemberStatus {
-                left_out: left_out.map(|left_out| left_out.pause),
-                problem: left_out.and_then(|left_out| left_out.why.clone()),
-                ..MemberStatus::new(Arc::clone(&member.name), address)
-            }))
+            let status = MemberStatus::new(Arc::clone(&member.name), address);
+            Some(member.counts.shown_in(LeftOut::shown_in(left_out, member.hop.as_deref(), status)))
         };
         on.into_iter().filter_map(status).collect()
     }

@@ -31,8 +31,8 @@ use self::{
 };
 use crate::{
     Asker, BuildContext, ChooseError, Chosen, Description, Eventual, Hop, HopConfig,
-    InvalidSetting, InvalidSettings, Key, LoginShape, MemberStatus, PlainForm, Preferences,
-    Request, SourceState, kinds::wish::Wish, preferences::stable_number,
+    InvalidSetting, InvalidSettings, KeptExit, Key, LoginShape, MemberStatus, PlainForm,
+    Preferences, Request, SourceState, kinds::wish::Wish, preferences::stable_number,
 };
 
 /// The settings of a pool.
@@ -44,7 +44,8 @@ pub struct PoolConfig {
     members: Option<Vec<Member>>,
     /// A list of proxies, one a line, instead of `members`: a mapping of `file` or `url`.
     members_from: Option<MembersFrom>,
-    /// Which of the members that work a connection uses.
+    /// Which of the members that work a connection of a client uses. All plain requests that the client sends over the
+    /// connection take that member.
     #[serde(default)]
     pick: Pick,
 }
@@ -208,6 +209,17 @@ impl Hop for Pool {
         match &self.0 {
             Members::Known(known) => known.roster().status(),
             Members::Listed(list) => list.present().map_or_else(Vec::new, |roster| roster.status()),
+        }
+    }
+
+    /// A pool with one member has the exit of that.
+    fn kept_exit(&self) -> Option<KeptExit> {
+        match &self.0 {
+            Members::Known(known) => match &known.roster().members[..] {
+                [one] => one.hop.kept_exit(),
+                _ => None,
+            },
+            Members::Listed(_) => None,
         }
     }
 
@@ -643,7 +655,7 @@ mod tests {
         for _ in 0..5 {
             let mut candidates = pool.order.candidates(Request::new(&target, &preferences), false);
             let taken = pool.order.take(&mut candidates, &pool.members, &pool.health);
-            pool.health.failed(taken.unwrap().1, None);
+            pool.health.failed(taken.unwrap().1, None, None);
         }
         assert_eq!(pool.health.ill(), 5);
     }

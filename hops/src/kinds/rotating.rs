@@ -16,11 +16,12 @@ use self::{
     session_id::SessionId,
     template::{Placeholder, Template, Values},
 };
+use super::added::{Added, Origin};
 use super::gateway::{GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
-    Hop, HopConfig, InvalidPreferences, InvalidSettings, Link, LoginShape, Preferences, Request,
-    Secret, Sessions, SettingMeaning, UrlKeys, credentials,
+    Hop, HopConfig, InvalidPreferences, InvalidSettings, KeptExit, Link, LoginShape, Preferences,
+    Request, Secret, Sessions, SettingMeaning, UrlKeys, credentials,
     tls::{TlsClient, TlsSettings},
 };
 
@@ -163,6 +164,32 @@ impl RotatingConfig {
         }
     }
 
+    /// Returns the parts of a login with `values` that choose the exit of a client with these preferences.
+    fn added(&self, preferences: &Preferences, values: &Values<'_>) -> Added {
+        let mut added = Added::default();
+        let origin = |is_of_client, key| match is_of_client {
+            true => Origin::Client,
+            false => Origin::Setting(key),
+        };
+        // A setting that no template has is not sent, and `check` refuses it.
+        if let Some(country) = values.country {
+            let of_country = origin(preferences.country.is_some(), "country");
+            added.push("a country", Some(country.to_string()), of_country);
+            added.doubt(&[country]);
+        }
+        if let Some(city) = values.city {
+            added.push("a city", Some(city.to_owned()), Origin::Setting("city"));
+        }
+        // The name of a session in the file is not for clients, which get the advice too.
+        if values.session.is_some() {
+            added.push("a session", None, origin(preferences.session.is_some(), "session"));
+        }
+        if values.ttl.is_some() {
+            added.push("a time", None, Origin::Setting("ttl"));
+        }
+        added
+    }
+
     fn has(&self, placeholders: &[Placeholder]) -> bool {
         let written = [&self.username, &self.password].into_iter().flatten();
         let mut templates = written.chain(self.headers.values());
@@ -194,6 +221,21 @@ impl Hop for Rotating {
     fn session_meanings(&self) -> Vec<SettingMeaning> {
         let words = "all connections get the exit of the session with this name";
         vec![SettingMeaning { key: "session", words }, self.provider.config.sessions.meaning()]
+    }
+
+    fn kept_exit(&self) -> Option<KeptExit> {
+        let config = &self.provider.config;
+        // With a time, the provider changes the exit of a session by itself.
+        if config.ttl.is_some() {
+            return None;
+        }
+        if config.sessions.are_required() {
+            let instead = "another exit takes another session; remove `rotate_after`";
+            return Some(KeptExit::Setting { key: "sessions", instead });
+        }
+        let instead = "leave `session` out, or remove `rotate_after`; if the provider gives a session another exit after a \
+                       time, write that time as `ttl`";
+        config.session.as_ref().map(|_| KeptExit::Setting { key: "session", instead })
     }
 
     fn describe(&self) -> Description<'_> {
@@ -373,6 +415,23 @@ mod tests {
     fn with_fields_of_its_own_plain_requests_go_through_a_tunnel() {
         let link = link("headers: {X-Session: '[{session}]'}");
         assert!(!link.forwards() && link.reuse() == Reuse::Never);
+    }
+
+    #[test]
+    fn advice_on_a_rejected_login_names_the_settings_that_are_sent() {
+        for (yaml, words) in [
+            ("", "Correct this hop's `user` and `pass`"),
+            ("username: '{user}-x'", "Correct this hop's `user` and `pass`"),
+            ("username: 'acme-x'", "Correct this hop's `username` and `pass`"),
+            ("username: 'acme-x'", "`user` has no effect, since no template has `{user}` in it"),
+            ("username: 'acme', headers: {X-A: '{user}'}", "Correct this hop's `user` and `pass`"),
+            ("password: 'secret'", "Correct this hop's `user` and `password`"),
+        ] {
+            let mut refusal = Refusal::from_http(407, b"", []);
+            link(yaml).explain(&mut refusal);
+            let advice = refusal.advice.unwrap();
+            assert!(advice.contains(words), "{yaml}: {advice}");
+        }
     }
 
     #[test]

@@ -17,14 +17,15 @@ use serde::Deserialize;
 use self::{
     addresses::addresses,
     by_client::ByClient,
-    username::{ExitWish, Session},
+    username::{ExitWish, Session, something_else},
 };
+use super::added::Added;
 use super::gateway::{GatewayLogin, GatewayProtocol, pass_headers};
 use crate::{
     Authority, BuildContext, ChooseError, Chosen, Country, Description, Eventual, Field, FieldName,
-    Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, Link, LinkSettings, LoginShape,
-    OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret, Sessions,
-    SettingMeaning, Tunnel, async_trait, credentials,
+    Hop, HopConfig, HopError, InvalidSetting, InvalidSettings, KeptExit, Link, LinkSettings,
+    LoginShape, OneOrList, PassHeaders, PlainRequest, Preferences, Refusal, Request, Reuse, Secret,
+    Sessions, SettingMeaning, Tunnel, async_trait, credentials,
 };
 
 /// The settings of Webshare's gateway.
@@ -86,6 +87,8 @@ struct Webshare {
     /// The parts of a username for a client's preferences; `None` if clients have no say.
     by_client: Option<ByClient>,
     requires_session: bool,
+    /// Whether `session` is a number.
+    has_fixed_session: bool,
     meanings: [SettingMeaning; 2],
 }
 
@@ -99,6 +102,7 @@ struct Exit {
     pass_headers: PassHeaders,
     head_bytes_max: usize,
     lacks_session: bool,
+    added: Added,
 }
 
 impl HopConfig for WebshareConfig {
@@ -129,13 +133,15 @@ impl HopConfig for WebshareConfig {
                 return Err(InvalidSetting::new(key, message).into());
             }
         }
-        if username.expose().contains('@') {
-            let message = "has an `@`, as the e-mail address of an account; the proxies have a username of their own, which \
-                           the dashboard shows beside the proxy list";
+        if let Some(message) = something_else(&username) {
+            // No username of a proxy list has a `:`.
+            if username.expose().contains(':') {
+                return Err(InvalidSetting::new("username", message).into());
+            }
             context.warn(InvalidSetting::new("username", message));
         }
-        if let Some(doubt) = self.country.0.iter().find_map(|country| country.doubt()) {
-            context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));
+        if let Some((doubt, help)) = self.country.0.iter().find_map(|country| country.doubt()) {
+            context.warn(InvalidSetting::new("country", doubt).with_help(help));
         }
         let (address, alternatives) = addresses(self.address, self.ports)?;
         let wish = ExitWish {
@@ -145,9 +151,11 @@ impl HopConfig for WebshareConfig {
         };
         // The login of clients without preferences is made now. So a username or city that can't be sent is an error
         // of the configuration, and not of the first request.
+        let added = wish.added(&Preferences::default());
         let (login, reuse) = login_for(&wish, &username, &password, self.protocol)?;
         let fixed_username = username_form(&wish);
         let requires_session = self.sessions.are_required();
+        let has_fixed_session = matches!(self.session, Session::Number(_));
         let meanings = [self.session.meaning(), self.sessions.meaning()];
         let by_client = match self.sessions {
             Sessions::Fixed => None,
@@ -177,8 +185,16 @@ impl HopConfig for WebshareConfig {
             pass_headers,
             head_bytes_max,
             lacks_session,
+            added,
         });
-        Ok(Arc::new(Webshare { exit, fixed_username, by_client, requires_session, meanings }))
+        Ok(Arc::new(Webshare {
+            exit,
+            fixed_username,
+            by_client,
+            requires_session,
+            has_fixed_session,
+            meanings,
+        }))
     }
 }
 
@@ -221,6 +237,15 @@ impl Hop for Webshare {
         self.meanings.to_vec()
     }
 
+    fn kept_exit(&self) -> Option<KeptExit> {
+        if self.requires_session {
+            let instead = "another exit takes another session; remove `rotate_after`";
+            return Some(KeptExit::Setting { key: "sessions", instead });
+        }
+        let instead = "write `session: rotate`, or remove `rotate_after`";
+        self.has_fixed_session.then_some(KeptExit::Setting { key: "session", instead })
+    }
+
     fn describe(&self) -> Description<'_> {
         let takes_preferences = self.by_client.is_some();
         let requires_session = self.requires_session;
@@ -236,9 +261,10 @@ impl Hop for Webshare {
             // between sessions.
             Some(by_client) if !request.preferences.is_empty() => by_client
                 .login(request.preferences)
-                .map(|(login, reuse)| {
+                .map(|((login, reuse), added)| {
                     let lacks_session = request.preferences.session.is_none();
-                    let exit = Exit { login, reuse, lacks_session, ..Exit::clone(&self.exit) };
+                    let exit =
+                        Exit { login, reuse, lacks_session, added, ..Exit::clone(&self.exit) };
                     Chosen::new(Arc::new(exit))
                 })
                 .map_err(ChooseError::from),
@@ -295,6 +321,7 @@ impl Link for Exit {
 
     fn explain(&self, refusal: &mut Refusal) {
         reason::explain(refusal);
+        self.added.explain(refusal);
     }
 }
 

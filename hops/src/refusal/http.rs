@@ -34,7 +34,12 @@ impl Refusal {
             }
             http.fields.push((printable(name), printable(value)));
         }
-        let (meaning, about) = meaning(status);
+        let (meaning, about) = match (status, wait) {
+            // A proxy that names a time speaks of itself: it is overloaded, or being maintained (RFC 9110 §15.6.4). No
+            // proxy knows when a target that is down will be back.
+            (503, Some(_)) => (Meaning::Unclear, Party::Hop),
+            _ => meaning(status),
+        };
         let said = match printable(reason) {
             reason if reason.is_empty() => status.to_string(),
             reason => format!("{status} {reason}"),
@@ -167,6 +172,16 @@ mod tests {
             let refusal = Refusal::from_http(status, b"", []);
             assert_eq!((refusal.meaning, refusal.about), (meaning, about), "{status}");
         }
+    }
+
+    #[test]
+    fn a_503_that_names_a_time_is_about_the_hop() {
+        let about = |fields: &[(&'static [u8], &'static [u8])]| {
+            Refusal::from_http(503, b"", fields.iter().copied()).about
+        };
+        assert_eq!(about(&[]), Party::Next);
+        assert_eq!(about(&[(b"Retry-After", b"soon")]), Party::Next);
+        assert_eq!(about(&[(b"Retry-After", b"30")]), Party::Hop);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Problems with settings.
 
-use std::fmt;
+use std::{fmt, io};
 
 use super::{Key, KeyPath};
+use crate::encryption::EncryptedFile;
 
 /// One thing that is wrong with settings. Its text never holds a value of theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,16 @@ impl InvalidSetting {
     /// empty", and holds neither its name nor anything of its content.
     pub fn file(key: &str, message: impl Into<String>) -> Self {
         Self { path: KeyPath::of([key]), ..Self::without_path(Fault::File(message.into())) }
+    }
+
+    /// Creates the problem that the file which the setting `key` names can't be read for `error`.
+    pub(crate) fn unreadable_file(key: &str, error: &io::Error) -> Self {
+        match EncryptedFile::behind(error) {
+            Some(encryption) => {
+                Self::file(key, encryption.to_string()).with_help(encryption.help())
+            }
+            None => Self::file(key, format!("can't be read: {error}")),
+        }
     }
 
     /// Creates a problem of the key that the path leads to, in a mapping whose keys are values. `message` is a clause about

@@ -14,7 +14,10 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::{certificate::CertificateFacts, certificate_words::certificate_in_words};
+use super::{
+    certificate::CertificateFacts,
+    certificate_words::{certificate_in_words, library_name},
+};
 
 /// A certificate that is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,9 +51,11 @@ pub enum RejectionReason {
     },
     /// It has issued itself, and is not one that the operator named.
     SelfSigned,
+    /// It is not of version 3 of X.509, and so can name no host.
+    OldVersion,
     /// It is for these names, and not for the one that is expected.
     OtherName {
-        /// The names that it is for.
+        /// The names that it is for. A common name does not count, so there may be none.
         names: Vec<String>,
         /// The expected name; `None` if the library does not say.
         expected: Option<String>,
@@ -77,6 +82,10 @@ impl fmt::Display for RejectionReason {
                 }
             }
             Self::SelfSigned => f.write_str("it is self-signed"),
+            Self::OldVersion => f.write_str("it is not of version 3 of X.509"),
+            Self::OtherName { names, expected: Some(expected) } if names.is_empty() => {
+                write!(f, "it has no subjectAltName, and so is not for {expected}")
+            }
             Self::OtherName { names, expected: Some(expected) } => {
                 write!(f, "it is for {}, and not for {expected}", names.join(", "))
             }
@@ -192,6 +201,10 @@ fn reason_of(
     let other = |words: &str| RejectionReason::Other(words.to_owned());
     match reason {
         CertificateError::UnknownIssuer | CertificateError::Other(_) => {
+            // Naming such a certificate as `ca` does not help, also if it has issued itself.
+            if library_name(reason).starts_with("UnsupportedCertVersion") {
+                return RejectionReason::OldVersion;
+            }
             let facts = CertificateFacts::read(end_entity);
             if facts.is_some_and(|facts| facts.names_as_issuer(&facts)) {
                 return RejectionReason::SelfSigned;
@@ -265,5 +278,21 @@ mod tests {
         assert_eq!(presented_name("DnsName(\"*.a.test\")"), "*.a.test");
         assert_eq!(presented_name("IpAddress(192.0.2.1)"), "192.0.2.1");
         assert_eq!(presented_name("other"), "other");
+    }
+
+    #[derive(Debug, Error)]
+    #[error("{0}")]
+    struct Inner(&'static str);
+
+    #[test]
+    fn a_certificate_that_can_name_no_host_is_told_apart() {
+        let inner = OtherError(Arc::new(Inner("UnsupportedCertVersion")));
+        let reason = reason_of(&CertificateError::Other(inner), &[], &[]);
+        assert_eq!(reason, RejectionReason::OldVersion);
+        let expected = ServerName::try_from("a.test").unwrap();
+        let without_names =
+            CertificateError::NotValidForNameContext { expected, presented: Vec::new() };
+        let reason = reason_of(&without_names, &[], &[]);
+        assert_eq!(reason.to_string(), "it has no subjectAltName, and so is not for a.test");
     }
 }

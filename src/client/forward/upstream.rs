@@ -25,6 +25,8 @@ pub(crate) struct Upstream {
     key: Key,
     opened: Instant,
     passage: Passage,
+    /// The number of requests that it has carried after the first one.
+    reused: u32,
 }
 
 /// The end of a connection, which decides what it can carry.
@@ -60,12 +62,18 @@ impl Upstream {
         let origin = plan.resource.authority().clone();
         let end = UpstreamEnd { hop, fields, origin, reuse };
         let (key, opened) = (plan.key.clone(), Instant::now());
-        Self { tunnel, seen: BytesMut::new(), end, key, opened, passage }
+        Self { tunnel, seen: BytesMut::new(), end, key, opened, passage, reused: 0 }
     }
 
     /// Returns the way that it took, for the request that it was opened for.
     pub(crate) fn passage(&self) -> &Passage {
         &self.passage
+    }
+
+    /// Counts another request. Returns whether it is the one from which on the client should hear that it keeps its exit.
+    pub(super) fn is_reused(&mut self) -> bool {
+        self.reused = self.reused.saturating_add(1);
+        self.reused == REQUESTS_WITH_ONE_EXIT - 1
     }
 
     /// Returns whether it ends at a hop that forwards requests, and not at an origin.
@@ -135,6 +143,10 @@ impl Upstream {
         self.tunnel
     }
 }
+
+/// The number of requests over one connection from which on a client probably wants to keep the connection, and may not
+/// know that it keeps its exit too.
+const REQUESTS_WITH_ONE_EXIT: u32 = 10;
 
 impl UpstreamEnd {
     /// Returns the end of a connection to `origin` itself.

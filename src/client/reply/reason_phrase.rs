@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_summary_that_is_too_long_keeps_the_cause() {
-        let member = |failure| FailedMember { name: "members[0]".into(), failure };
+        let member = |failure| FailedMember { name: "members[0]".into(), failure, wait: None };
         let of = |failures: [MemberFailure; 3]| {
             let members = failures.into_iter().map(member).collect();
             FailedMembers { hop: "exits".into(), members, are_all: true }

@@ -22,7 +22,7 @@ use crate::{
         socks,
     },
     config::Protocol,
-    http::{BadRequest, RequestHead, Target},
+    http::{BadRequest, PROXY_PROTOCOL, RequestHead, Target, proxy_protocol},
     io::lazy_timer::{self, Alarm},
     state::{
         challenges::{ANSWER_TIME, Unanswered},
@@ -135,6 +135,12 @@ async fn tell_limit(accepted: Accepted, shared: &Shared) {
 /// Refuses a client whose protocol `server.protocols` leaves out, in that protocol.
 pub(super) async fn refuse_protocol(client: Client, detected: Detected) {
     let protocol = detected.protocol();
+    if proxy_protocol::begins(&client.seen) {
+        let reason = PROXY_PROTOCOL;
+        warn!(client = %client.peer, reason, "the client speaks a protocol that `server.protocols` leaves out");
+        let reply = Reply::refused(403, &format!("Mooltiroute can't serve this: {reason}."));
+        return client.close_with(&reply, false).await;
+    }
     warn!(client = %client.peer, %protocol, "the client speaks a protocol that `server.protocols` leaves out");
     match detected {
         Detected::Socks(version) => client.close_after(&socks::turned_away(version)).await,
@@ -148,6 +154,7 @@ pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
         Arrival::Bad(BadRequest::Tls) => Some(RefusalReason::Tls),
         Arrival::Bad(BadRequest::Socks(_)) => Some(RefusalReason::Socks),
         Arrival::Bad(BadRequest::Http2) => Some(RefusalReason::Http2),
+        Arrival::Bad(BadRequest::ProxyProtocol) => Some(RefusalReason::ProxyProtocol),
         Arrival::Bad(BadRequest::NeedsConnect) => Some(RefusalReason::NeedsConnect),
         Arrival::Bad(BadRequest::UnknownScheme) => Some(RefusalReason::UnknownScheme),
         Arrival::Bad(BadRequest::ConnectTarget(_)) => Some(RefusalReason::ConnectTarget),

@@ -1,8 +1,10 @@
 //! The way of a request, hop by hop.
 
+mod step;
+mod taken_member;
+
 use std::{
     collections::BTreeMap,
-    fmt,
     io::{self, Write},
     sync::Arc,
 };
@@ -12,11 +14,14 @@ use mooltiroute_hops::{
 };
 use serde::Serialize;
 
+pub(super) use self::step::ExplainedStep;
+use self::{step::login, taken_member::TakenMember};
 use super::{
     asked::{Asked, Form},
     decided::DecidedHop,
 };
 use crate::{
+    client::reply::NearTarget,
     commands::{describe, json::ShownCredential},
     config::{ChainConfig, Config, NamedHop, Route},
     network::{Network, ShownCondition, Truth},
@@ -54,80 +59,8 @@ struct UnfetchedList<'a> {
     source: String,
 }
 
-/// One stop, and the request that it receives.
-#[derive(Serialize)]
-pub(super) struct ExplainedStep<'a> {
-    /// The hop's name, or `None` for the target.
-    pub(super) hop: Option<&'a str>,
-    kind: Option<&'a str>,
-    address: String,
-    /// The request that it receives.
-    request: String,
-    credentials: Vec<ShownCredential<'a>>,
-    #[serde(skip)]
-    words: String,
-    /// The parts of the login that depend on the client, without secrets.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    login: BTreeMap<String, String>,
-    /// The meanings of the settings about sessions.
-    #[serde(skip)]
-    sessions: Vec<String>,
-}
-
-impl ExplainedStep<'_> {
-    /// Says that the credentials come from the URL of `--hop`.
-    pub(super) fn take_credentials_from_url(&mut self) {
-        let from_url = |one: &ShownCredential<'_>| format!(", {} from `--hop`", one.setting);
-        self.words = self.credentials.iter().map(from_url).collect();
-    }
-}
-
-/// Returns the login of `hop` for a client with these preferences, as far as it depends on them.
-fn login(hop: &NamedHop, preferences: &Preferences) -> BTreeMap<String, String> {
-    let shapes = hop.hop.as_ref().map(|hop| hop.login_shape(preferences)).unwrap_or_default();
-    shapes.into_iter().take(SHAPES_MAX).map(|shape| (shape.name, shape.text)).collect()
-}
-
-/// A pool may have many members with a login of this sort.
-const SHAPES_MAX: usize = 10;
-
-/// The member of a pool that a request takes.
-enum TakenMember {
-    /// The hop is no pool, has one member, or has a list that is not known here.
-    None,
-    /// The member of this name, while it works.
-    One(Arc<str>, Option<Authority>),
-    /// One of so many members, chosen for each connection.
-    PerRequest(usize),
-}
-
-impl TakenMember {
-    fn of(hop: &NamedHop, request: Request<'_>) -> Self {
-        let Some(hop) = hop.hop.as_ref().filter(|hop| hop.decider().is_none()) else {
-            return Self::None;
-        };
-        let members = hop.members();
-        if members.len() < 2 {
-            return Self::None;
-        }
-        match hop.usual_member(request).and_then(|index| members.get(index)) {
-            Some(member) => Self::One(Arc::clone(&member.name), member.address.clone()),
-            None => Self::PerRequest(members.len()),
-        }
-    }
-}
-
-impl fmt::Display for TakenMember {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => Ok(()),
-            Self::One(name, _) => write!(f, ", its {name} while that works"),
-            Self::PerRequest(count) => {
-                write!(f, ", one of its {count} members, chosen for each connection")
-            }
-        }
-    }
-}
+/// The kinds that are the gateways of providers.
+const PROVIDERS: [&str; 2] = ["webshare", "rotating"];
 
 impl<'a> ExplainedWay<'a> {
     pub(super) fn new(
@@ -161,7 +94,7 @@ impl<'a> ExplainedWay<'a> {
         let asking = Request::new(&asked.target, preferences);
         let address = |hop: &NamedHop| match TakenMember::of(hop, asking) {
             TakenMember::None => hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned()),
-            TakenMember::One(_, address) => address,
+            TakenMember::One(_, address) | TakenMember::Sticky(_, address, _) => address,
             TakenMember::PerRequest(_) => None,
         };
         let refuses = |hop: &NamedHop| {
@@ -219,7 +152,7 @@ impl<'a> ExplainedWay<'a> {
                     describe::credentials(&hop.credentials)
                 ),
                 login: login(hop, preferences),
-                sessions: describe::sessions(hop),
+                sessions: describe::sessions(hop, Some(preferences)),
             });
         }
         // A hop that forwards the request connects to the target itself, so the target is no step of ours
@@ -262,6 +195,21 @@ impl<'a> ExplainedWay<'a> {
             conditional,
             is_refused: refusing.is_some(),
         }
+    }
+
+    /// Returns a note if the last hop means another machine by `target`, or can't reach it.
+    pub(super) fn note_on_near_target(
+        &self,
+        target: &Authority,
+        config: &Config,
+    ) -> Option<String> {
+        let step = self.steps.iter().rfind(|step| step.hop.is_some())?;
+        let (name, host) = (step.hop?, target.host());
+        let near = NearTarget::of(host)?;
+        let is_provider = step.kind.is_some_and(|kind| PROVIDERS.contains(&kind));
+        let hop = config.hops.iter().find(|hop| *hop.name == *name)?;
+        (near == NearTarget::Loopback || is_provider)
+            .then(|| near.note(host, name, hop.url.is_none()))
     }
 
     /// Returns whether the hops serve this request, as far as that can be told without asking anything.

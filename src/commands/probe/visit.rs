@@ -46,6 +46,8 @@ pub(super) struct ProbeAnswer {
     pub(super) exit: Option<IpAddr>,
     /// The hop that may have answered in the target's place.
     pub(super) perhaps_by: Option<Arc<str>>,
+    /// Says that the hop means another machine by the target.
+    pub(super) note: Option<String>,
     /// The field by which the answer is a proxy's own, and not the target's.
     pub(super) sign: Option<String>,
 }
@@ -195,7 +197,8 @@ impl Visit<'_, '_> {
         let is_doubtful = status >= 500 || DOUBTFUL.contains(&status);
         let perhaps_by = hop.filter(|_| is_doubtful).cloned();
         let sign = perhaps_by.as_ref().and_then(|_| sign_of_a_proxy(&head));
-        Ok(Visited::Answered(ProbeAnswer { status, reason, exit, perhaps_by, sign }))
+        let note = plan.near_target(&upstream, status);
+        Ok(Visited::Answered(ProbeAnswer { status, reason, exit, perhaps_by, note, sign }))
     }
 }
 

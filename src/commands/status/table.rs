@@ -1,5 +1,10 @@
 //! Shows a status to people.
 
+mod columns;
+mod documents;
+mod failures;
+mod pools;
+
 use std::{
     io::{self, Write},
     time::Duration,
@@ -7,7 +12,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{control::endpoint::NO_SOCKET_ADVICE, duration, upstream::chain::REFUSING_MEMBER};
+pub(in crate::commands) use self::columns::write_table;
+use self::{columns::write_section, documents::documents, failures::failures, pools::pools};
+use crate::{control::endpoint::NO_SOCKET_ADVICE, duration};
 
 /// Writes the known parts of `status`. Another version of the proxy may report more or less.
 pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -111,13 +118,27 @@ fn budgets(budgets: &Value, out: &mut dyn Write) -> io::Result<()> {
         let [used, limit] = ["used", "bytes"].map(|key| bytes(number(&budget[key])));
         let left = Duration::from_secs(number(&budget["seconds_left"]));
         let limit = format!("{limit} per {}", word(&budget["per"]));
-        let refused = number(&budget["refused"]).to_string();
-        vec![hop.clone(), state, used, limit, duration::in_words(left), refused]
+        vec![hop.clone(), state, used, limit, duration::in_words(left), after_the_limit(budget)]
     };
     let rows: Vec<_> = budgets.as_object().into_iter().flatten().map(row).collect();
-    // Requests that were refused, or took the chain of `then`.
-    let head = ["budget", "state", "used", "limit", "begins again in", "turned away"];
+    let head = ["budget", "state", "used", "limit", "begins again in", "requests beyond it"];
     if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
+}
+
+/// Says what became of the requests that came after a budget was used up.
+fn after_the_limit(budget: &Value) -> String {
+    let (refused, rerouted) = (number(&budget["refused"]), number(&budget["rerouted"]));
+    let chain = match budget["then"].is_string() {
+        true => format!("took chain `{}` instead", word(&budget["then"])),
+        // The budget has been edited since then.
+        false => "took another chain".to_owned(),
+    };
+    match (refused, rerouted) {
+        (0, 0) => "-".to_owned(),
+        (refused, 0) => format!("{refused} turned away"),
+        (0, rerouted) => format!("{rerouted} {chain}"),
+        (refused, rerouted) => format!("{refused} turned away, {rerouted} {chain}"),
+    }
 }
 
 fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -185,53 +206,6 @@ fn conditions(conditions: &Value, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Lists the documents that hops depend on, with their state. `verb` says what a hop does with its document.
-fn documents(documents: &Value, verb: &str, out: &mut dyn Write) -> io::Result<()> {
-    for (hop, file) in documents.as_object().into_iter().flatten() {
-        let before = file["members_before"].as_u64();
-        let before = before.map(|count| format!(" ({count} in the list before)"));
-        let before = before.unwrap_or_default();
-        let members = match file["members"].as_u64() {
-            None => String::new(),
-            Some(1) => format!("1 proxy{before}, "),
-            Some(count) => format!("{count} proxies{before}, "),
-        };
-        let is_in_use = file["loaded_at"].is_string();
-        let state = match (file["loaded_at"].as_str(), file["checked_at"].as_str()) {
-            (Some(loaded), _) => {
-                // A document may have been asked for since then, and be the same still.
-                let confirmed = file["confirmed_at"].as_str().filter(|at| *at != loaded);
-                let confirmed = confirmed.map(|_| word(&file["confirmed_at"]));
-                let confirmed = confirmed.map(|at| format!(", still the same at {at}"));
-                format!(
-                    "{members}loaded {}{}",
-                    word(&file["loaded_at"]),
-                    confirmed.unwrap_or_default()
-                )
-            }
-            (None, Some(_)) => "not loaded: its requests are refused".to_owned(),
-            (None, None) => "fetched when a request needs it".to_owned(),
-        };
-        writeln!(out, "\n{hop} {verb} {}, {state}", word(&file["source"]))?;
-        if !file["problem"].is_null() {
-            let at = word(&file["checked_at"]);
-            writeln!(out, "  {RED}failed{RESET} {at}: {}", word(&file["problem"]))?;
-            let kept = if is_in_use { "the last good one stays in use; " } else { "" };
-            let next = match file["retry_seconds"].as_f64() {
-                Some(pause) if pause > 0.0 => {
-                    format!("a request after {pause:.0} s asks for it again")
-                }
-                _ => "the next request asks for it again".to_owned(),
-            };
-            writeln!(out, "  {kept}{next}")?;
-        }
-        if !file["doubt"].is_null() {
-            writeln!(out, "  {}", word(&file["doubt"]))?;
-        }
-    }
-    Ok(())
-}
-
 fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
     let is_hop = noun == "hop";
     let mut head = vec![noun, "open", "opened", "requests", "failed", "sent", "received"];
@@ -255,185 +229,6 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
     };
     let rows: Vec<_> = counts.as_object().into_iter().flatten().map(row).collect();
     if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
-}
-
-fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let (mut rows, mut reasons, mut is_refusing) = (Vec::new(), Vec::new(), false);
-    for (name, pool) in pools.as_object().into_iter().flatten() {
-        // Only the first members of a long list are told one by one; `other` adds the rest up.
-        for member in list(&pool["shown"]) {
-            // A member that is left out is tried by the next connection once its pause is over, so the pause
-            // may be zero.
-            let state = match member["retry_seconds"].as_f64() {
-                None => match number(&member["refused_in_a_row"]) {
-                    in_a_row if in_a_row < REFUSALS_IN_A_ROW => "works".to_owned(),
-                    in_a_row => format!("in use, refused the last {in_a_row}"),
-                },
-                Some(seconds) if seconds > 0.0 => {
-                    format!("left out, tried again in {seconds:.0} s")
-                }
-                Some(_) => "left out, tried again next".to_owned(),
-            };
-            let [reached, failed, refused] =
-                ["reached", "failed", "refused"].map(|key| number(&member[key]).to_string());
-            let at = match member["hop"].is_string() {
-                true => format!("{} ({})", word(&member["name"]), word(&member["hop"])),
-                false => word(&member["name"]),
-            };
-            if member["problem"].is_string() {
-                reasons.push(format!("{name}.{at} is left out: {}", word(&member["problem"])));
-            }
-            let in_a_row = number(&member["refused_in_a_row"]);
-            if member["refusal"].is_string() && in_a_row >= REFUSALS_IN_A_ROW {
-                is_refusing = true;
-                let refusal = word(&member["refusal"]);
-                reasons
-                    .push(format!("{name}.{at} refused the last {in_a_row} requests: {refusal}"));
-            }
-            let address =
-                member["address"].as_str().map_or("-".into(), |_| word(&member["address"]));
-            rows.push(vec![name.clone(), at, state, reached, failed, refused, address]);
-        }
-        let other = &pool["other"];
-        if !other.is_null() {
-            let state = format!("{} of {} work", word(&other["working"]), word(&other["members"]));
-            let [reached, failed, refused] =
-                ["reached", "failed", "refused"].map(|key| number(&other[key]).to_string());
-            let counts = [reached, failed, refused, "-".into()];
-            rows.push([name.clone(), "other".into(), state].into_iter().chain(counts).collect());
-        }
-    }
-    let head = ["pool", "member", "state", "carried", "failed", "refused", "address"];
-    if rows.is_empty() {
-        return Ok(());
-    }
-    write_section(&head, rows, out)?;
-    let rest = reasons.len().saturating_sub(REASONS_MAX);
-    reasons.iter().take(REASONS_MAX).try_for_each(|reason| writeln!(out, "{reason}"))?;
-    if rest > 0 {
-        writeln!(
-            out,
-            "and {rest} more: see `pool member left` and `pool member refuses` in the log"
-        )?;
-    }
-    if is_refusing { writeln!(out, "{REFUSING_MEMBER}") } else { Ok(()) }
-}
-
-fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
-    // Failures of targets have a list of their own, since no hop is responsible for them.
-    let hops = status["hops"].as_object().into_iter().flatten();
-    let hops = hops.map(|(name, hop)| (name.as_str(), &hop["failures"]));
-    let rows = hops.chain([("(target)", &status["target_failures"])]).flat_map(|(at, failures)| {
-        let row = move |failure: &Value| {
-            let mut row = vec![at.to_owned()];
-            row.extend(["count", "stage", "error"].map(|key| word(&failure[key])));
-            row
-        };
-        list(failures).iter().map(row)
-    });
-    let rows: Vec<_> = rows.collect();
-    if rows.is_empty() {
-        Ok(())
-    } else {
-        let met = |stage: &str| rows.iter().any(|row| row.get(2).is_some_and(|at| at == stage));
-        let legend = STAGES.iter().filter(|(stage, _)| met(stage));
-        let legend: Vec<_> = legend.map(|(stage, meaning)| format!("{stage}: {meaning}")).collect();
-        write_section(&["failed at", "times", "stage", "error"], rows.clone(), out)?;
-        if !legend.is_empty() {
-            writeln!(out, "{}", legend.join("; "))?;
-        }
-        last_failures(&status["hops"], out)
-    }
-}
-
-/// Says for each hop that failed why it did so the last time, and whether its credentials are held back.
-fn last_failures(hops: &Value, out: &mut dyn Write) -> io::Result<()> {
-    for (name, hop) in hops.as_object().into_iter().flatten() {
-        let last = &hop["last_failure"];
-        if !last["cause"].is_string() {
-            continue;
-        }
-        let (at, cause) = (word(&last["at"]), word(&last["cause"]));
-        let held = hop["held_back_seconds"].as_u64().map(|seconds| {
-            let wait = duration::in_words(Duration::from_secs(seconds));
-            format!("; its credentials are held back for {wait}, so that the account is not locked")
-        });
-        writeln!(out, "{name} failed last at {at}: {cause}{}", held.unwrap_or_default())?;
-    }
-    Ok(())
-}
-
-/// Writes an empty line and a table.
-fn write_section(head: &[&str], rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out)?;
-    write_table(head, rows.iter().map(|row| row.iter().map(String::as_str)), out)
-}
-
-/// Writes a table. Words are aligned to the left, numbers to the right.
-pub(in crate::commands) fn write_table<'a>(
-    head: &[&str],
-    rows: impl Iterator<Item: IntoIterator<Item = &'a str>> + Clone,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let columns = head.iter().enumerate().map(|(index, name)| TableColumn {
-        width: name.len(),
-        // By the heading and not by the cell: a name may begin with a digit.
-        is_words: index == 0 || WORDS.contains(name),
-    });
-    let mut columns: Vec<_> = columns.collect();
-    for row in rows.clone() {
-        for (column, cell) in columns.iter_mut().zip(row) {
-            column.width = column.width.max(chars(cell));
-        }
-    }
-    let mut text = BOLD.to_owned();
-    push_line(&mut text, &columns, head.iter().copied());
-    text.push_str(RESET);
-    out.write_all(text.as_bytes())?;
-    // Apart from the heading, which has a style, and in one piece, since standard output would be written to the system
-    // line by line.
-    text.clear();
-    for row in rows {
-        text.push('\n');
-        push_line(&mut text, &columns, row.into_iter());
-    }
-    text.push('\n');
-    out.write_all(text.as_bytes())
-}
-
-/// The layout of a column.
-struct TableColumn {
-    width: usize,
-    is_words: bool,
-}
-
-/// Adds a line of a table, without spaces at its end. A table may have ten thousand lines, so nothing is allocated for each.
-fn push_line<'a>(text: &mut String, columns: &[TableColumn], cells: impl Iterator<Item = &'a str>) {
-    for (column, cell) in columns.iter().zip(cells) {
-        let padding = column.width.saturating_sub(chars(cell));
-        if column.is_words {
-            text.push_str(cell);
-            push_spaces(text, padding);
-        } else {
-            push_spaces(text, padding);
-            text.push_str(cell);
-        }
-        text.push_str("  ");
-    }
-    text.truncate(text.trim_end_matches(' ').len());
-}
-
-fn push_spaces(text: &mut String, mut count: usize) {
-    const SPACES: &str = "                                ";
-    while count > 0 {
-        let some = count.min(SPACES.len());
-        text.push_str(&SPACES[..some]);
-        count -= some;
-    }
-}
-
-fn chars(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -466,23 +261,6 @@ pub(in crate::commands) fn bytes(count: u64) -> String {
     format!("{size:.1} {}", units[unit])
 }
 
-/// The stages of a request, in words.
-const STAGES: [(&str, &str); 5] = [
-    ("choose", "choosing the proxy to go through"),
-    ("dial", "connecting to the hop, or to the target"),
-    ("enter", "TLS with it"),
-    ("extend", "asking it to connect further"),
-    ("response", "the answer to a plain request"),
-];
-/// The number of refusals in a row from which they are shown.
-const REFUSALS_IN_A_ROW: u64 = 3;
-/// The most members of pools whose failures are listed. All members of a long list may fail at once.
-const REASONS_MAX: usize = 10;
-/// The columns that contain words, besides the first one.
-const WORDS: [&str; 13] = [
-    "since", "stage", "error", "client", "process", "protocol", "target", "chain", "hops",
-    "session", "member", "state", "address",
-];
 const BOLD: &str = "\u{1b}[1m";
 const RED: &str = "\u{1b}[1;31m";
 const RESET: &str = "\u{1b}[0m";
@@ -504,7 +282,7 @@ mod tests {
         hop["last_failure"] =
             json!({ "at": "2026-11-22T20:11:02Z", "cause": "407, credentials rejected" });
         hop["held_back_seconds"] = json!(224);
-        let status = json!({
+        let mut status = json!({
             "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",
             "generation": 7, "generation_since": "2026-11-22T20:11:02Z", "draining": false,
             "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
@@ -520,10 +298,6 @@ mod tests {
             "warm": { "default": { "hits": 5, "misses": 1, "stale": 2, "waiting": 3 } },
             "lists": { "exits": { "source": "exits.txt", "loaded": true, "members": 60, "members_before": 61,
                                   "loaded_at": "2026-11-22T20:11:02Z", "confirmed_at": "2026-11-22T21:11:02Z" } },
-            "budgets": { "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
-                                    "is_warned": true, "is_reached": true, "refused": 4 },
-                         "line": { "bytes": 2048, "per": "day", "used": 1900, "seconds_left": 3600,
-                                   "is_warned": true, "is_reached": false, "refused": 0 } },
             "pools": { "exits": {
                 "members": 60, "working": 58,
                 "shown": [
@@ -531,10 +305,17 @@ mod tests {
                       "reached": 120, "failed": 0, "refused": 4, "refused_in_a_row": 3, "refusal": "it answered 403" },
                     { "name": "members[1]", "address": null, "working": false, "retry_seconds": 4.2,
                       "reached": 3, "failed": 17, "refused": 0, "problem": "it answered 407" },
+                    { "name": "members[2]", "address": null, "working": false, "retry_seconds": 27.5,
+                      "asked_until": "2026-11-22T20:11:02Z", "reached": 0, "failed": 1, "refused": 0,
+                      "problem": "it answered 429" },
                 ],
                 "other": { "members": 58, "working": 57, "reached": 9, "failed": 1, "refused": 2 },
             } },
         });
+        status["budgets"] = json!({ "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
+                                    "is_warned": true, "is_reached": true, "refused": 4, "rerouted": 2, "then": "spare" },
+                         "line": { "bytes": 2048, "per": "day", "used": 1900, "seconds_left": 3600,
+                                   "is_warned": true, "is_reached": false, "refused": 0 } });
         let mut out = Vec::new();
         write(&status, &mut anstream::StripStream::new(&mut out)).unwrap();
         let expected = "\
@@ -567,21 +348,24 @@ corporate    12     200        35       2  1023 B   1.5 MiB     12.3 ms
 opened: tunnels. requests: plain http:// requests. sent and received: bytes of clients, without CONNECT, logins and TLS \
 with hops; `mooltiroute usage` has the bytes on the wire
 
-pool   member      state                         carried  failed  refused  address
-exits  members[0]  in use, refused the last 3        120       0        4  a.test:80
-exits  members[1]  left out, tried again in 4 s        3      17        0  -
-exits  other       57 of 58 work                       9       1        2  -
+pool   member      state                                     carried  failed  refused  address
+exits  members[0]  in use, refused the last 3                    120       0        4  a.test:80
+exits  members[1]  left out, tried again in 4 s                    3      17        0  -
+exits  members[2]  left out until 20:11:02 UTC, as it asked        0       1        0  -
+exits  other       57 of 58 work                                   9       1        2  -
+carried: connections, each of which may have had many requests of its client
 exits.members[0] refused the last 3 requests: it answered 403
 exits.members[1] is left out: it answered 407
+exits.members[2] is left out: it answered 429
 A member that refuses stays in use, as the targets may be why. If it refuses all of them, look at its account, and take \
 it out of the pool.
 
 spare tunnels  waiting  used  missed  dead
 default              3     5       1     2
 
-budget  state                    used            limit  begins again in  turned away
-exits   used up (150 %)       3.0 KiB  2.0 KiB per day              1 h            4
-line    92 %, near the limit  1.9 KiB  2.0 KiB per day              1 h            0
+budget  state                    used            limit  begins again in  requests beyond it
+exits   used up (150 %)       3.0 KiB  2.0 KiB per day              1 h  4 turned away, 2 took chain `spare` instead
+line    92 %, near the limit  1.9 KiB  2.0 KiB per day              1 h  -
 
 failed at  times  stage   error
 corporate      2  extend  dns_error
@@ -591,5 +375,16 @@ so that the account is not locked
 ";
         let expected = expected.replace("ADVICE", NO_SOCKET_ADVICE);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_budget_says_what_became_of_the_requests_beyond_it() {
+        let told = |refused: u64, rerouted: u64, then: Value| {
+            after_the_limit(&json!({ "refused": refused, "rerouted": rerouted, "then": then }))
+        };
+        assert_eq!(told(0, 0, Value::Null), "-");
+        assert_eq!(told(2, 0, Value::Null), "2 turned away");
+        assert_eq!(told(0, 5, json!("direct")), "5 took chain `direct` instead");
+        assert_eq!(told(0, 5, Value::Null), "5 took another chain");
     }
 }

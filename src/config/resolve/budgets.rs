@@ -2,10 +2,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use mooltiroute_hops::{Key, KeyPath};
+use mooltiroute_hops::{KeptExit, Key, KeyPath};
 
 use crate::config::{
-    Budget, ChainConfig, Consequence, NamedHop, Zone, raw,
+    Budget, ChainConfig, Consequence, NamedHop, ShownSetting, Zone, raw,
     resolve::{Names, Part, Resolver},
     units::Period,
 };
@@ -67,14 +67,15 @@ impl Resolver<'_> {
                 }
             }
             // A pool that picks the same member each time gives the client the exit that it had.
-            let picks_again =
-                hop.settings.iter().any(|one| one.key == "pick" && one.value == "sticky");
+            let picks_again = hop.settings.iter().any(ShownSetting::picks_by_session);
             if hop.rotate_after.is_some() && picks_again && !self.warnings.skips() {
                 let message = "ends tunnels so that clients get another exit, but `pick: sticky` gives them the same member again";
                 let path = KeyPath::of(["hops", &hop.name, "rotate_after"]);
                 let problem = self.tree.problem(&path, Part::Key, "same-exit", message);
                 let help = "use `pick: round-robin` or `pick: random`, or remove `rotate_after`";
                 self.warnings.push(problem.with_help(help));
+            } else if hop.rotate_after.is_some() {
+                self.warn_of_kept_exit(index, hops, chains);
             }
             let Some(Budget { then: Consequence::Chain(name), .. }) = &hop.budget else { continue };
             let path = KeyPath::of(["hops", &hop.name, "budget", "then", "chain"]);
@@ -84,10 +85,75 @@ impl Resolver<'_> {
                         "leads through the hop whose budget is used up then; name another chain";
                     self.invalid(&path, message);
                 }
+                Some(chain) if chain.hops.is_empty() && !self.warnings.skips() => {
+                    let message = format!(
+                        "once the budget is used up, requests go direct by chain `{name}`, from this machine's own address"
+                    );
+                    let problem = self.tree.problem(&path, Part::Value, "direct", message);
+                    let help = "write `then: refuse` if they must not, or name a chain with hops";
+                    self.warnings.push(problem.with_help(help));
+                }
                 Some(_) => {}
                 None => self.unknown_chain(&path, name, names),
             }
         }
+    }
+}
+
+impl Resolver<'_> {
+    /// Warns if the `rotate_after` of the hop at `index` ends tunnels though no hop of its chains has another exit.
+    fn warn_of_kept_exit(&mut self, index: usize, hops: &[NamedHop], chains: &[ChainConfig]) {
+        let mut of_hop = chains.iter().filter(|chain| chain.hops.contains(&index)).peekable();
+        if of_hop.peek().is_none() || self.warnings.skips() {
+            return;
+        }
+        let mut kept = Vec::new();
+        for chain in of_hop {
+            // A hop that is switched off may change the exit once it is on.
+            if !chain.switched_off.is_empty() {
+                return;
+            }
+            for hop in &chain.hops {
+                let Some(one) = self.kept_exit(&hops[*hop]) else { return };
+                kept.push((*hop, one));
+            }
+        }
+        let by_setting = kept.iter().find_map(|(of, kept)| match kept {
+            KeptExit::Setting { key, instead } => Some((&hops[*of], *key, *instead)),
+            KeptExit::OneUpstream => None,
+        });
+        let (message, help) = match by_setting {
+            Some((of, key, instead)) => {
+                let value = of.settings.iter().find(|one| one.key == key);
+                let value = value.map(|one| format!(": {}", one.value)).unwrap_or_default();
+                let place = match of.name == hops[index].name {
+                    true => String::new(),
+                    false => format!(" of hop `{}`", of.name),
+                };
+                let keeps = if key == "session" { "keeps one" } else { "gives each session one" };
+                (format!("brings no new exit here, because `{key}{value}`{place} {keeps}"), instead)
+            }
+            None => (
+                "brings no new exit here, because every hop of the chain has one exit".to_owned(),
+                "remove it; if a hop is the gateway of a provider that changes the exit, write it as `kind: rotating` or \
+                 `kind: webshare`",
+            ),
+        };
+        let path = KeyPath::of(["hops", &hops[index].name, "rotate_after"]);
+        let problem = self.tree.problem(&path, Part::Key, "same-exit", message);
+        self.warnings.push(problem.with_help(help));
+    }
+
+    /// Returns what keeps the exit of `hop`, as far as it is known.
+    fn kept_exit(&self, hop: &NamedHop) -> Option<KeptExit> {
+        let kept = hop.hop.as_ref()?.kept_exit()?;
+        // An ordinary kind may have a provider's username, which says how the exit is chosen.
+        let path = KeyPath::of(["hops", &hop.name, "username"]);
+        let username = self.tree.value(&path).and_then(|value| value.as_str()).unwrap_or_default();
+        let username = username.to_ascii_lowercase();
+        let is_of_provider =
+            ["rotat", "sess", "country", "-cc-"].iter().any(|word| username.contains(word));
+        (kept != KeptExit::OneUpstream || !is_of_provider).then_some(kept)
     }
 }
 

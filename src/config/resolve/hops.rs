@@ -96,6 +96,7 @@ impl Resolver<'_> {
         let limits = (self.context.head_bytes_max(), self.context.handshake());
         named.fingerprint = self.hasher.hash_one((written, limits));
         named.credentials = self.credentials(&path, named.is_enabled || named.condition.is_some());
+        self.warn_of_sent_headers(name);
         let Some(kind) = self.kind(&path) else { return (named, None) };
         named.kind.clone_from(&kind);
         named.settings = self.shown_settings(&path, &kind, &named);

@@ -151,7 +151,7 @@ impl Resolver<'_> {
     }
 
     /// Returns whether the value at `place` is in a file that only its owner can read.
-    fn is_in_private_file(&self, place: &KeyPath) -> bool {
+    pub(super) fn is_in_private_file(&self, place: &KeyPath) -> bool {
         let place = self.tree.place(place, Part::Value);
         self.environment.checks_permissions()
             && place.is_some_and(|place| is_private(Path::new(&*place.file)))

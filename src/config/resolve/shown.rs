@@ -5,6 +5,8 @@ use std::{fmt::Write as _, sync::Arc};
 use mooltiroute_hops::{Country, Key, KeyPath};
 use serde_yaml::Value;
 
+use crate::duration;
+
 use crate::config::{
     Consequence, Credential, NamedHop, ShownSetting, report::problem::is_name, resolve::Resolver,
 };
@@ -31,8 +33,14 @@ impl Resolver<'_> {
             let keys = keys.iter().map(|key| Key::Name((*key).to_owned()));
             self.value_in_words(&keys.fold(path.clone(), KeyPath::then))
         };
-        let rotate_after = hop.rotate_after.and_then(|_| below(&["rotate_after"]));
-        let rotate_after = rotate_after.map(|value| ShownSetting { key: "rotate_after", value });
+        // A time is no secret, even if it comes from a variable or follows a credential in the same line.
+        let rotate_after = hop.rotate_after.map(|age| {
+            let path = path.clone().then(Key::Name("rotate_after".to_owned()));
+            let value = self.value_in_words(&path).or_else(|| self.own_value(&path));
+            let value = value.unwrap_or_else(|| duration::in_words(age));
+            ShownSetting { key: "rotate_after", value }
+        });
+        let headers = self.header_names(path).map(|value| ShownSetting { key: "headers", value });
         let budget = hop.budget.as_ref().and_then(|budget| {
             let then = match &budget.then {
                 Consequence::Refuse => "refuse".to_owned(),
@@ -41,7 +49,20 @@ impl Resolver<'_> {
             let value = format!("{} per {}, then {then}", below(&["budget", "bytes"])?, budget.per);
             Some(ShownSetting { key: "budget", value })
         });
-        shown.chain(rotate_after).chain(budget).collect()
+        shown.chain(headers).chain(rotate_after).chain(budget).collect()
+    }
+
+    /// Returns the names of the header fields that the hop at `path` is sent. Their values may be secrets.
+    fn header_names(&self, path: &KeyPath) -> Option<String> {
+        let names = self.tree.names(&path.clone().then(Key::Name("headers".into()))).ok()?;
+        let names: Vec<_> = names.into_iter().filter(|name| is_name(name)).collect();
+        let more = names.len().saturating_sub(ITEMS_MAX);
+        let text = names[..names.len() - more].join(", ");
+        match (names.is_empty(), more) {
+            (true, _) => None,
+            (false, 0) => Some(text),
+            (false, more) => Some(format!("{text} and {more} more")),
+        }
     }
 
     /// Returns the value of a setting that its kind allows to be shown, if it stands behind a credential in the same line.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mooltiroute_hops::{KeyPath, is_utf16};
+use mooltiroute_hops::{Encryption, KeyPath, is_utf16};
 
 use super::Text;
 use crate::config::report::{
@@ -143,6 +143,13 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
         let problem =
             Problem::new(&KeyPath::default(), "encoding", "this is UTF-16; save it as UTF-8");
         return Err(Problem { place: Some(Place { file, line: 1, column: 1 }), ..problem }.into());
+    }
+    if let Some(encryption) = Encryption::of(&bytes) {
+        let file = path.display().to_string().into();
+        let problem =
+            Problem::new(&KeyPath::default(), "encrypted", format!("this file {encryption}"));
+        let place = Some(Place { file, line: 1, column: 1 });
+        return Err(Problem { place, ..problem }.with_help(encryption.help()).into());
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use mooltiroute_hops::Encryption;
+
 use crate::config::yaml::{foreign::ForeignFormat, syntax::SyntaxFault};
 
 /// The reason why a text can't be read.
@@ -29,6 +31,8 @@ pub(crate) enum YamlFault {
     Key,
     /// `{{ NAME }}`, the variable of a template language, with what to write instead.
     Template(String),
+    /// A value is encrypted, or the whole file if `is_file` says so.
+    Encrypted { encryption: Encryption, is_file: bool },
     /// The file is no YAML at all.
     Foreign(ForeignFormat),
     /// A key is in one mapping twice. Its name is `None` if it could be a secret.
@@ -45,6 +49,7 @@ impl YamlFault {
             | Self::Merge(_)
             | Self::Template(_)
             | Self::Foreign(_) => "syntax",
+            Self::Encrypted { .. } => "encrypted",
             Self::MergeValue => "merge",
             Self::Documents => "documents",
             Self::Alias => "alias",
@@ -61,6 +66,7 @@ impl YamlFault {
             Self::Syntax(fault) => fault.help(),
             Self::Template(help) => Some(help.clone().into()),
             Self::Foreign(format) => Some(format.help().into()),
+            Self::Encrypted { encryption, .. } => Some(encryption.help().into()),
             Self::Documents => Some("remove the `---`, or write a file for each document".into()),
             Self::Key => Some("write a text that begins with `{` or `[` in quotes".into()),
             Self::DuplicateKey(_) => {
@@ -76,6 +82,12 @@ impl fmt::Display for YamlFault {
         f.write_str(match self {
             Self::Syntax(fault) => return fault.fmt(f),
             Self::Foreign(format) => return format.fmt(f),
+            Self::Encrypted { encryption, is_file: true } => {
+                return write!(f, "this file {encryption}");
+            }
+            Self::Encrypted { encryption, is_file: false } => {
+                return write!(f, "this value {encryption}");
+            }
             Self::Template(_) => "`{{ }}` is not a variable here",
             Self::Merge(why) => return write!(f, "a merge key can't be followed: {why}"),
             Self::Depth(limit) => {

@@ -4,7 +4,7 @@ mod oddities;
 
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
-use mooltiroute_hops::KeyPath;
+use mooltiroute_hops::{Encryption, KeyPath};
 use serde_yaml::Value;
 
 use crate::config::{
@@ -62,6 +62,7 @@ impl File {
         let spans::Parsed { root, read_to, has_tags, faults } = spans::parse(&file.text, nodes_max);
         (file.root, file.read_to) = (root, read_to);
         if !faults.is_empty() {
+            let faults = file.encrypted_as_one(faults);
             if let Some(foreign) = file.foreign() {
                 return Err(foreign.into());
             }
@@ -84,6 +85,22 @@ impl File {
                 Err(file.unreadable(at, has_tags).into())
             }
         }
+    }
+
+    /// Returns `faults` with one in place of all encrypted values if SOPS has encrypted this file.
+    fn encrypted_as_one(&self, mut faults: Vec<YamlError>) -> Vec<YamlError> {
+        let names_sops = KeyPath::of(["sops"]);
+        if self.root.as_ref().is_none_or(|root| root.get(&names_sops).is_none()) {
+            return faults;
+        }
+        let mut is_known = false;
+        faults.retain_mut(|YamlError { fault, .. }| {
+            let YamlFault::Encrypted { encryption, is_file } = fault else { return true };
+            // The keys of the file are encrypted by other tools. SOPS keeps them below its own key.
+            (*encryption, *is_file) = (Encryption::Sops, true);
+            !std::mem::replace(&mut is_known, true)
+        });
+        faults
     }
 
     /// Puts the settings that `<<` stands for into `value`, the content of this file.
@@ -250,9 +267,11 @@ impl File {
         if matches!(error.fault, YamlFault::DuplicateKey(_)) && error.first.is_some_and(is_hidden) {
             error.fault = YamlFault::DuplicateKey(None);
         }
+        // Nobody can read an encrypted value, and it is no use to anybody in a message.
+        let is_encrypted = matches!(error.fault, YamlFault::Encrypted { .. });
         Problem {
             place: Some(self.place_at(error.at)),
-            excerpt: self.excerpt(error.at),
+            excerpt: if is_encrypted { None } else { self.excerpt(error.at) },
             first: error.first.map(|first| self.place_at(first)),
             help: error.fault.help().map(Cow::into_owned),
             ..Problem::new(&KeyPath::default(), error.fault.code(), error.fault.to_string())

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use mooltiroute_hops::Encryption;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -12,6 +13,8 @@ pub(crate) enum Invalid {
     Unset(Vec<String>),
     #[error("the variable `{0}` is not valid UTF-8")]
     NotUnicode(String),
+    #[error("the value of the variable {0}")]
+    Encrypted(Encryption),
     #[error("`${{` has no `}}` after it")]
     Unclosed,
     #[error(

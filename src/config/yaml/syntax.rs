@@ -23,6 +23,9 @@ pub(crate) enum SyntaxFault {
     Escape(char),
     /// This bracket or brace is not closed. If `is_commented`, a ` #` follows it in its line.
     Unclosed { bracket: char, is_commented: bool },
+    /// This bracket or brace is still open at the `found` that closes another one. If `is_instead`, there is no other one,
+    /// so that `found` was meant to close it.
+    ClosedByOther { bracket: char, found: char, at: At, is_instead: bool, is_same_line: bool },
     /// This quote is not closed.
     UnclosedQuote(char),
     /// Something follows the quote that closes a text.
@@ -87,6 +90,7 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     let line = text.lines().nth(at.0 - 1).unwrap_or_default();
     let before: String = line.chars().take(at.1 - 1).collect();
     let found = line.chars().nth(at.1 - 1);
+    let after: String = line.chars().skip(at.1).collect();
     // The order of the checks is from certain to likely. A tab or an invisible character in the line explains
     // the fault whatever is around it.
     if line.starts_with([' ', '\t']) && line.trim_start_matches(' ').starts_with('\t') {
@@ -122,7 +126,7 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
         return (SyntaxFault::AfterQuote(quote), at);
     }
     match scanned.open.last() {
-        Some(opened) => in_brackets(&scanned, opened, &before, found, at),
+        Some(opened) => in_brackets(&scanned, opened, (&before, &after), found, at),
         None => in_block(text, &before, found, at, info),
     }
 }
@@ -131,7 +135,7 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
 fn in_brackets(
     scanned: &Scanned,
     opened: &Opened,
-    before: &str,
+    (before, after): (&str, &str),
     found: Option<char>,
     at: At,
 ) -> (SyntaxFault, At) {
@@ -142,6 +146,9 @@ fn in_brackets(
     let is_outside =
         at.0 > opened.at.0 && before.len() - before.trim_start().len() <= opened.indent;
     let (Some(found), false) = (found, is_outside) else { return (unclosed, opened.at) };
+    if let Some(fault) = closed_by_other(scanned, opened, found, after, at) {
+        return (fault, opened.at);
+    }
     // With a text right before it, the character was meant as a part of that text. Without, it was meant as
     // what it is.
     let joins = scanned.last.as_ref().filter(|last| last.end == at);
@@ -153,6 +160,39 @@ fn in_brackets(
         (_, '@' | '`' | '%' | '&' | '!' | '|' | '>') => (SyntaxFault::Indicator(found), at),
         _ => (SyntaxFault::Comma, at),
     }
+}
+
+/// Tells that `found` closes a bracket or brace around `opened`, which is still open. `after` is the rest of the line.
+///
+/// Returns `None` if `found` is a part of a text, or too much: `opened` is closed after it.
+fn closed_by_other(
+    scanned: &Scanned,
+    opened: &Opened,
+    found: char,
+    after: &str,
+    at: At,
+) -> Option<SyntaxFault> {
+    let expected = match found {
+        '}' => '{',
+        ']' => '[',
+        _ => return None,
+    };
+    let own = if opened.bracket == '{' { '}' } else { ']' };
+    let has_outer = scanned.open.iter().any(|outer| outer.bracket == expected);
+    let is_in_text = after.starts_with(|one: char| one.is_alphanumeric());
+    let is_closed_after = match has_outer {
+        true => after.trim_start().starts_with(own),
+        false => after.contains(own),
+    };
+    (opened.bracket != expected && !is_in_text && !is_closed_after).then_some(
+        SyntaxFault::ClosedByOther {
+            bracket: opened.bracket,
+            found,
+            at,
+            is_instead: !has_outer,
+            is_same_line: opened.at.0 == at.0,
+        },
+    )
 }
 
 /// Tells a mistake outside of brackets and braces.
@@ -241,6 +281,33 @@ mod tests {
         check("a: {b: p@ss:w#rd%21&{}}\n", F::EndsText('{'), (1, 21));
         check("a: {b: x{y, c: 1}\n", F::EndsText('{'), (1, 9));
         check("{\"a\": 1 \"b\": 2}\n", F::Comma, (1, 12));
+        let by_other = |bracket, found, at: At, line| F::ClosedByOther {
+            bracket,
+            found,
+            at,
+            is_instead: false,
+            is_same_line: at.0 == line,
+        };
+        check("a: { b: [c,d } }\n", by_other('[', '}', (1, 14), 1), (1, 9));
+        check("a: { b: [c,d} }\n", by_other('[', '}', (1, 13), 1), (1, 9));
+        check("a: { b: [1, 2 ) }\n", by_other('[', '}', (1, 17), 1), (1, 9));
+        check("a: { b: { c: [d } }\n", by_other('[', '}', (1, 17), 1), (1, 14));
+        check("a: [ { b: 1 ]\n", by_other('{', ']', (1, 13), 1), (1, 6));
+        check("a: {\n    b: [c,\n      d },\n    }\n", by_other('[', '}', (3, 9), 2), (2, 8));
+        let instead = |bracket, found, at| F::ClosedByOther {
+            bracket,
+            found,
+            at,
+            is_instead: true,
+            is_same_line: true,
+        };
+        check("a: [b, c }\n", instead('[', '}', (1, 10)), (1, 4));
+        check("a: { b: c ]\n", instead('{', ']', (1, 11)), (1, 4));
+        // Here the one in the middle is too much.
+        check("a: [b, c }]\n", F::Unopened('}'), (1, 10));
+        check("a: { b: [c } ] }\n", F::Unopened('}'), (1, 12));
+        check("a: {b: [x}y, z] }\n", F::EndsText('}'), (1, 10));
+        check("a: [1, 2 )\n", unclosed('['), (1, 4));
         check("a: }b\n", F::Unopened('}'), (1, 4));
         check("a:\n    b: 1\n  c: 2\n", F::Indentation, (3, 3));
         check("a:\n  b: {user}-session-{session}\n  c: 1\n", F::AfterBracket('}'), (2, 12));

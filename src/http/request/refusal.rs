@@ -1,11 +1,13 @@
 //! Why the strict parser refused a request.
 
-use crate::http::{BadRequest, HeadLimits};
+use crate::http::{BadRequest, HeadLimits, proxy_protocol};
 
-/// Explains an error of the parser, and recognises other protocols by the bytes `seen` so far.
+/// Explains an error of the parser, and recognises other protocols by the bytes `seen` so far. `empty_lines` were skipped
+/// before these.
 pub(in crate::http) fn explain(
     error: httparse::Error,
     seen: &[u8],
+    empty_lines: usize,
     limits: HeadLimits,
 ) -> BadRequest {
     // Other protocols come first. It makes no difference what the parser says about their bytes:
@@ -15,6 +17,7 @@ pub(in crate::http) fn explain(
         ([0x16, ..], _) => return BadRequest::Tls,
         ([version @ (4 | 5), ..], _) => return BadRequest::Socks(*version),
         _ if seen.starts_with(b"PRI * HTTP/2.0") => return BadRequest::Http2,
+        _ if proxy_protocol::is_begun(seen, empty_lines) => return BadRequest::ProxyProtocol,
         (_, httparse::Error::TooManyHeaders) => {
             return BadRequest::TooManyFields { limit: limits.fields };
         }

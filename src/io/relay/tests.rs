@@ -1,3 +1,7 @@
+mod limits;
+#[cfg(target_os = "linux")]
+mod resets;
+
 use std::{
     io,
     sync::atomic::{AtomicU64, Ordering},
@@ -5,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     join,
     net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
@@ -16,79 +20,6 @@ use crate::io::turn::TURN_BYTES;
 
 const PATIENCE: Patience =
     Patience { idle: None, rotate_after: None, half_closed: Duration::from_secs(300) };
-
-#[tokio::test(start_paused = true)]
-async fn an_old_tunnel_ends_in_its_first_quiet_second() {
-    let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
-    let (mut relay, mut client, mut upstream) = piped(64, patience);
-    let begun = Instant::now();
-    let ends = async {
-        // Not one second of these is quiet, although the tunnel gets older than it should.
-        for _ in 0..30 {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            upstream.write_all(b"x").await.unwrap();
-            let mut byte = [0];
-            client.read_exact(&mut byte).await.unwrap();
-        }
-        let (mut one, mut other) = (Vec::new(), Vec::new());
-        let (client, upstream) =
-            join!(client.read_to_end(&mut one), upstream.read_to_end(&mut other));
-        (client.unwrap(), upstream.unwrap())
-    };
-    let (end, rest) = join!(relay.run(|| false), ends);
-    assert_eq!((end, rest), (End::Rotated, (0, 0)));
-    assert_eq!(begun.elapsed().as_secs(), 16);
-    let (mut relay, _client, _upstream) = piped(64, patience);
-    let begun = Instant::now();
-    assert_eq!(relay.run(|| false).await, End::Rotated);
-    assert_eq!(begun.elapsed().as_secs(), 10, "a quiet one ends when it is old enough");
-    let idle = Patience { idle: Some(Duration::from_secs(3)), ..patience };
-    let (mut relay, _client, _upstream) = piped(64, idle);
-    assert_eq!(relay.run(|| false).await, End::Idle);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_old_tunnel_waits_for_the_answer_to_the_clients_last_bytes() {
-    let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
-    for (thinks, expected) in [(Some(4), 14), (Some(50), 60), (None, 69)] {
-        let (mut relay, mut client, mut upstream) = piped(64, patience);
-        let begun = Instant::now();
-        let ends = async {
-            tokio::time::sleep(Duration::from_secs(9)).await;
-            client.write_all(b"ask").await.unwrap();
-            let mut asked = [0; 3];
-            upstream.read_exact(&mut asked).await.unwrap();
-            if let Some(seconds) = thinks {
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-                upstream.write_all(b"answer").await.unwrap();
-            }
-            let mut answer = Vec::new();
-            client.read_to_end(&mut answer).await.unwrap();
-            answer
-        };
-        let (end, answer) = join!(relay.run(|| false), ends);
-        let answered: &[u8] = if thinks.is_some() { b"answer" } else { b"" };
-        assert_eq!((end, &answer[..]), (End::Rotated, answered), "{thinks:?}");
-        assert_eq!(begun.elapsed().as_secs(), expected, "{thinks:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_old_tunnel_waits_for_a_peer_that_takes_its_bytes_late() {
-    let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
-    let (mut relay, mut client, mut upstream) = piped(64, patience);
-    let begun = Instant::now();
-    let late = async {
-        // More than the pipe holds, so the relay keeps the rest.
-        upstream.write_all(&[b'x'; 100]).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let mut all = Vec::new();
-        client.read_to_end(&mut all).await.unwrap();
-        all.len()
-    };
-    assert_eq!(join!(relay.run(|| false), late), (End::Rotated, 100));
-    assert_eq!(begun.elapsed().as_secs(), 61);
-}
 
 /// A relay between two pipes that hold `room` bytes, and their far ends.
 fn piped(room: usize, patience: Patience) -> (Relay, DuplexStream, DuplexStream) {
@@ -264,114 +195,6 @@ async fn a_reset_arrives_as_a_reset() {
         let expected = if is_client { End::ClientBroke } else { End::UpstreamBroke };
         assert_eq!(task.await.unwrap(), expected);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn silence_ends_a_tunnel_and_any_byte_starts_it_anew() {
-    let idle = Duration::from_secs(60);
-    let (mut relay, mut client, mut upstream) =
-        piped(64, Patience { idle: Some(idle), ..PATIENCE });
-    let begun = Instant::now();
-    let ends = async {
-        for _ in 0..5 {
-            tokio::time::sleep(idle * 2 / 3).await;
-            upstream.write_all(b"x").await.unwrap();
-            client.read_u8().await.unwrap();
-        }
-        begun.elapsed()
-    };
-    let (end, last) = join!(relay.run(|| false), ends);
-    assert_eq!((end, begun.elapsed().as_secs()), (End::Idle, (last + idle).as_secs()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_half_closed_tunnel_is_given_a_limited_time() {
-    let (mut relay, mut client, _upstream) = piped(64, PATIENCE);
-    client.shutdown().await.unwrap();
-    let begun = Instant::now();
-    assert_eq!(relay.run(|| false).await, End::HalfClosed);
-    assert_eq!(begun.elapsed().as_secs(), PATIENCE.half_closed.as_secs());
-}
-
-/// Waits until the peer of `socket` has acknowledged everything, and then resets the connection.
-#[cfg(target_os = "linux")]
-async fn reset_after_delivery(socket: TcpStream) {
-    delivered(&socket).await;
-    socket.set_zero_linger().unwrap();
-}
-
-#[cfg(target_os = "linux")]
-async fn delivered(socket: &TcpStream) {
-    let mut delivery = Delivery::new();
-    poll_fn(|cx| delivery.poll(cx, socket, PATIENCE.half_closed)).await;
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn bytes_before_a_reset_arrive_before_it() {
-    for (is_client, is_half_closed) in [(true, false), (true, true), (false, false), (false, true)]
-    {
-        let (task, client, upstream) = running().await;
-        let (mut breaks, mut sees) =
-            if is_client { (client, upstream) } else { (upstream, client) };
-        if is_half_closed {
-            sees.shutdown().await.unwrap();
-            assert_eq!(breaks.read(&mut [0]).await.unwrap(), 0);
-        }
-        let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 3) as u8).collect();
-        breaks.write_all(&bytes).await.unwrap();
-        reset_after_delivery(breaks).await;
-        let mut seen = vec![0; bytes.len()];
-        sees.read_exact(&mut seen).await.unwrap();
-        assert!(seen == bytes);
-        let error = sees.read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-        let expected = if is_client { End::ClientBroke } else { End::UpstreamBroke };
-        assert_eq!(task.await.unwrap(), expected);
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn bytes_arrive_if_the_receiver_writes_on_after_the_end() {
-    let (task, mut client, mut upstream) = running().await;
-    let bytes = vec![7; 300_000];
-    upstream.write_all(&bytes).await.unwrap();
-    delivered(&upstream).await;
-    drop(upstream);
-    client.write_all(b"first").await.unwrap();
-    let mut seen = Vec::new();
-    client.read_to_end(&mut seen).await.unwrap();
-    // The system answered the first bytes with a reset. The relay learns of it by writing more.
-    while !task.is_finished() && client.write_all(b"x").await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(seen.len(), bytes.len());
-    assert_eq!(task.await.unwrap(), End::UpstreamBroke);
-}
-
-#[cfg(target_os = "linux")]
-// In real time: a paused clock jumps ahead while the system still moves bytes from one socket to the other.
-#[tokio::test]
-async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
-    let (client, _client_far) = sockets_with(|far| {
-        // Fixed, because the system would enlarge the queue, and each byte that moves restarts the wait.
-        far.set_recv_buffer_size(64 * 1024).unwrap();
-    })
-    .await;
-    let (upstream, mut upstream_far) = sockets().await;
-    let patience = Patience { half_closed: Duration::from_millis(300), ..PATIENCE };
-    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), patience);
-    let begun = Instant::now();
-    let fill = async {
-        // More than the client's receive queue holds, and less than that and the send queue before it.
-        upstream_far.write_all(&[7; 300_000]).await.unwrap();
-        reset_after_delivery(upstream_far).await;
-    };
-    let (end, ()) = join!(relay.run(|| false), fill);
-    assert_eq!(end, End::UpstreamBroke);
-    // No upper bound: a relay that waits without limit never gets here.
-    assert!(begun.elapsed() >= patience.half_closed, "{:?}", begun.elapsed());
 }
 
 /// A stream that delivers and takes one byte at a time, each after a wake-up, and then breaks.

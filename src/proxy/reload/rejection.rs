@@ -1,6 +1,9 @@
 //! Configurations that do not come in force.
 
+mod still;
+
 use std::{
+    path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
@@ -9,9 +12,11 @@ use mooltiroute_hops::KeyPath;
 use tokio::task;
 use tracing::{error, info};
 
+pub(super) use self::still::{LastRejected, next_due};
 use super::{Call, Reloads, words::note_on_variables};
 use crate::{
     control::verdict::{ReloadOutcome, ReloadVerdict, ToldProblem},
+    proxy::watch::FileMarks,
     state::shared::Rejection,
 };
 
@@ -42,27 +47,63 @@ impl Reloads {
         was_rejected
     }
 
-    pub(super) fn reject(&mut self, told: Vec<ToldProblem>, call: Call) -> ReloadVerdict {
+    pub(super) async fn reject(&mut self, told: Vec<ToldProblem>, call: Call) -> ReloadVerdict {
         let generation = self.shared().live().current().number();
         // The caller gets each problem with its excerpt of the file; the log and the status have one line for
         // each.
         let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
+        let logged: Vec<_> = told.iter().map(ToldProblem::with_short_help).collect();
         let is_unset = told.iter().any(|problem| problem.code == "variable");
         let verdict = ReloadVerdict {
             notes: is_unset.then(note_on_variables).into_iter().collect(),
             problems: told,
             ..ReloadVerdict::new(ReloadOutcome::Rejected, generation)
         };
-        // One save can be seen as several changes. The same problems are logged and counted once, unless an
-        // operator asked for the reload.
-        if call == Call::Edit && self.rejected.as_ref() == Some(&problems) {
+        let files = match &self.watch {
+            Some(watch) => watch.marks().await,
+            None => FileMarks::default(),
+        };
+        let is_by_operator = matches!(call, Call::Signal | Call::Order);
+        // One save can be seen as several changes, so the same problems of the same files are logged and counted once,
+        // unless an operator asked for the reload.
+        if let Some(last) = &mut self.rejected
+            && !is_by_operator
+            && last.problems() == logged
+        {
+            if last.note(files) {
+                self.count_rejection(problems);
+                self.tell_still_rejected();
+            }
             return verdict;
         }
-        error!(generation, problems = problems.join("; "), "config rejected");
-        self.metrics().reloads.rejected.fetch_add(1, Relaxed);
-        let at = SystemTime::now();
-        self.shared().set_rejection(Some(Rejection { at, problems: problems.clone() }));
-        self.rejected = Some(problems);
+        error!(generation, problems = logged.join("; "), "config rejected");
+        self.rejected = Some(LastRejected::new(logged, files));
+        self.count_rejection(problems);
         verdict
     }
+
+    /// Logs the edits that were rejected for the same problems as before, unless a line about others was logged a moment
+    /// ago.
+    pub(super) fn tell_still_rejected(&mut self) {
+        let generation = self.shared().live().current().number();
+        let Some(last) = &mut self.rejected else { return };
+        let Some(edits) = last.take_due() else { return };
+        let source = self.loader.source();
+        let written = |file: &PathBuf| source.as_written(file).display().to_string();
+        let mut changed: Vec<_> = edits.files.iter().take(FILES_MAX).map(written).collect();
+        if let Some(more @ 1..) = edits.files.len().checked_sub(FILES_MAX) {
+            changed.push(format!("and {more} more"));
+        }
+        let (changed, problems) = (changed.join(", "), last.problems().join("; "));
+        let skipped = edits.count - 1;
+        error!(generation, changed, problems, skipped, "config still rejected");
+    }
+
+    fn count_rejection(&self, problems: Vec<String>) {
+        self.metrics().reloads.rejected.fetch_add(1, Relaxed);
+        self.shared().set_rejection(Some(Rejection { at: SystemTime::now(), problems }));
+    }
 }
+
+/// The most files that a line of the log names.
+const FILES_MAX: usize = 5;

@@ -73,7 +73,7 @@ impl Watch {
             let unfinished = self.unfinished(&survey);
             let filled = survey.filled.clone();
             let emptied: BTreeSet<_> = survey.empty.intersection(&self.filled).cloned().collect();
-            let look = survey.look;
+            let (look, is_fresh) = (survey.look, survey.is_fresh);
             let sizes = self.follow(survey);
             let is_settled = self.is_told_of_closes() || self.has_settled(last, look, &sizes);
             last = Some((look, sizes));
@@ -90,6 +90,8 @@ impl Watch {
                     unfinished.warn();
                 }
                 None if !is_settled => sleep(QUIET_BETWEEN_LOOKS).await,
+                // What is read now could change without a trace.
+                None if is_fresh && !is_late => sleep(PAUSE_IF_FRESH).await,
                 Some(Unfinished::Writer(_)) => self.tick_within(POLL).await,
                 Some(Unfinished::Unclosed(_)) if !is_late => self.tick_within(POLL).await,
                 Some(Unfinished::Emptied(_)) if waited <= limits.content => {
@@ -197,6 +199,8 @@ pub(super) const QUIET: Duration =
 /// How long the files must look the same if no event tells of a closed file.
 const QUIET_BETWEEN_LOOKS: Duration =
     Duration::from_millis(if cfg!(target_os = "linux") { 500 } else { 120 });
+/// The pause before the next look after a file has just changed.
+const PAUSE_IF_FRESH: Duration = Duration::from_millis(7);
 /// How long the watcher waits for a writer that it can't see, and before the log names one that it can see.
 pub(super) const WRITER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long the watcher waits for the content of a file that was emptied. A program that empties a file and writes it later

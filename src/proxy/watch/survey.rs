@@ -10,7 +10,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -53,6 +53,8 @@ pub(super) struct Survey {
     pub(super) directories: BTreeMap<PathBuf, Identity>,
     pub(super) look: Look,
     pub(super) sizes: Sizes,
+    /// Whether a file changed so shortly before that one more change could leave the look as it is.
+    pub(super) is_fresh: bool,
     /// Files without any content, and those with some.
     pub(super) empty: BTreeSet<PathBuf>,
     pub(super) filled: BTreeSet<PathBuf>,
@@ -68,12 +70,38 @@ impl Survey {
             trail.directories().map(|path| (path.to_owned(), Identity::of(path))).collect();
         // Before the content is looked at, so that a writer that comes after this changes the look.
         let writer = writers::find(trail.files());
+        // Read before the look, so that a change between the two counts as one shortly before.
+        let now = SystemTime::now();
         let look = trail.look();
+        let is_fresh = trail.files().any(|path| is_fresh(path, now));
         let (empty, filled) = trail.files().map(Path::to_owned).partition(|path| is_blank(path));
         let sizes = Sizes::of(trail.files());
-        Self { trail, directories, look, sizes, empty, filled, writer }
+        Self { trail, directories, look, sizes, is_fresh, empty, filled, writer }
     }
 }
+
+/// Returns whether the time of a file at `now` may be that of its next change too.
+///
+/// The system writes times in steps. A program that saves twice within one step leaves the same time, and often the same size,
+/// so a file that was read in between, when it was empty, would seem not to have changed.
+fn is_fresh(path: &Path, now: SystemTime) -> bool {
+    let changed = fs::metadata(path).and_then(|found| found.modified());
+    // A time far ahead is that of another clock. The next change sets it back.
+    changed.is_ok_and(|changed| changed + time_step() > now && changed < now + CLOCKS_DIFFER)
+}
+
+/// Returns the step in which the system writes the times of files.
+fn time_step() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        let step = rustix::time::clock_getres(rustix::time::ClockId::RealtimeCoarse);
+        Duration::try_from(step).unwrap_or_default()
+    }
+    #[cfg(not(target_os = "linux"))]
+    Duration::from_millis(if cfg!(windows) { 16 } else { 1 })
+}
+
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 impl Sizes {
     fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
@@ -148,3 +176,22 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const PAUSE_FACTOR: u32 = 200;
 /// How often the writers are looked for at the start.
 const PAUSE_FOR_WRITER: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_fresh_within_the_step_of_its_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("10.yaml");
+        fs::write(&file, "a: 1").unwrap();
+        let changed = fs::metadata(&file).unwrap().modified().unwrap();
+        let step = time_step();
+        assert!(step > Duration::ZERO && step < Duration::from_millis(50), "{step:?}");
+        assert!(is_fresh(&file, changed) && is_fresh(&file, changed + step / 2));
+        assert!(!is_fresh(&file, changed + step));
+        assert!(!is_fresh(&file, changed - Duration::from_secs(60)), "a clock that is ahead");
+        assert!(!is_fresh(&directory.path().join("none"), changed));
+    }
+}

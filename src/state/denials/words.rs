@@ -35,6 +35,7 @@ impl ClientLine {
             }
             Self::CountryInSession => ("a country in the name of a session has no effect", None),
             Self::NoSession(_) => ("the client names no session", None),
+            Self::KeptExit(_) => ("the client keeps its connection, and so its exit", None),
             Self::AddressForName(_) => {
                 ("the client sent an address; routes by name need the name", None)
             }
@@ -58,6 +59,7 @@ impl RefusalReason {
             Self::Tls => "TLS to a listener without it",
             Self::Socks => "SOCKS to a listener with TLS",
             Self::Http2 => "HTTP/2",
+            Self::ProxyProtocol => "the PROXY protocol",
             Self::NeedsConnect => "an `https://` URL without CONNECT",
             Self::UnknownScheme => "a URL with an unknown scheme",
             Self::ConnectTarget => "CONNECT without a host and a port",

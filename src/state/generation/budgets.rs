@@ -44,32 +44,35 @@ impl Generation {
     /// # Errors
     /// [`OverBudget`] if a budget is used up and names no other chain.
     pub(crate) fn within_budgets<'g>(&'g self, way: Way<'g>) -> Result<Way<'g>, OverBudget> {
-        self.follow(way, |over| {
+        self.follow(way, |over, is_rerouted| {
             announce(over.hop, over.account);
             debug!(hop = %over.hop, "the budget is used up");
-            over.account.refused();
+            match is_rerouted {
+                true => over.account.rerouted(),
+                false => over.account.refused(),
+            }
         })
     }
 
     /// Returns the way of `query` as [`way`](Self::way) does, and after the budgets that are used up now.
     pub(crate) fn present_way(&self, query: &Query<'_>) -> Option<Way<'_>> {
-        self.follow(self.way(query)?, |_| {}).ok()
+        self.follow(self.way(query)?, |_, _| {}).ok()
     }
 
     fn follow<'g>(
         &'g self,
         mut way: Way<'g>,
-        each: impl Fn(&UsedUp<'_>),
+        each: impl Fn(&UsedUp<'_>, bool),
     ) -> Result<Way<'g>, OverBudget> {
         // Budgets may lead to each other in a circle, which ends if all of them are used up.
         for detour in 0..=BUDGET_DETOURS_MAX {
             let Some(over) = UsedUp::first(way.chain) else { break };
-            each(&over);
             let instead = match &over.budget.then {
                 Consequence::Chain(name) if detour < BUDGET_DETOURS_MAX => self.chain_index(name),
                 Consequence::Chain(_) | Consequence::Refuse => None,
             };
             let instead = instead.and_then(|index| self.way_through(way.route, index));
+            each(&over, instead.is_some());
             way = instead.ok_or_else(|| over.into_error())?;
         }
         Ok(way)

@@ -104,6 +104,16 @@ pub enum Cause {
     ClientLeft(Duration),
 }
 
+impl Cause {
+    /// Adds the name of the hop that chose among members, and found that all of them asked to wait.
+    pub(super) fn of_pool(mut self, pool: &Arc<str>) -> Self {
+        if let Self::Hop(HopError::AskedToWait(asked)) = &mut self {
+            asked.pool = Some(Arc::clone(pool));
+        }
+        self
+    }
+}
+
 impl From<ChooseError> for Cause {
     fn from(error: ChooseError) -> Self {
         match error {

@@ -1,6 +1,6 @@
 //! The members of a hop that failed one after the other for the same connection.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use mooltiroute_hops::{HopError, Meaning};
 
@@ -25,6 +25,8 @@ pub struct FailedMember {
     pub name: String,
     /// How it failed.
     pub failure: MemberFailure,
+    /// How long it asks to be left alone, if it does.
+    pub wait: Option<Duration>,
 }
 
 /// How a member of a hop failed, in so few sorts that members can be counted by them.
@@ -62,6 +64,12 @@ impl FailedMembers {
     /// Returns the number of them in words, such as `all 3 members`.
     pub fn in_words(&self) -> String {
         format!("{}{} members", if self.are_all { "all " } else { "" }, self.members.len())
+    }
+
+    /// Returns the shortest time that one of them asked for, if all of them asked to be left alone for some time.
+    pub fn wait(&self) -> Option<Duration> {
+        let waits = self.members.iter().map(|member| member.wait);
+        waits.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
     /// Says how they failed: one by one if they are a few, or by numbers such as `3 refused the connection, 1 answered 407`.
@@ -192,6 +200,7 @@ mod tests {
         let member = |(index, failure): (usize, &MemberFailure)| FailedMember {
             name: format!("members[{index}]"),
             failure: *failure,
+            wait: None,
         };
         let members = failures.iter().enumerate().map(member).collect();
         FailedMembers { hop: "exits".into(), members, are_all: true }

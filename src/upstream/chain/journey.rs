@@ -1,18 +1,20 @@
 //! One connection's way through a chain, with the detours that it may take before its client has heard anything.
 
+mod chosen_hop;
 mod detour;
+mod reports;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Authority, Chosen, Eventual, Link, Request, Reuse, Selection};
+use mooltiroute_hops::{Authority, Chosen, Link, Request, Reuse, Selection};
 use tokio::time::Instant;
-use tracing::info;
 
+pub(super) use self::chosen_hop::ChosenHop;
 use self::detour::addresses;
-use super::{Chain, ChainError, FailedMember, LastHop, Stage, Step, TakenHop};
-use crate::{error::with_causes, upstream::warm::Path};
+use super::{Cause, Chain, ChainError, FailedMember, LastHop, Stage, Step, TakenHop};
+use crate::upstream::warm::Path;
 
 /// The hops that one connection takes, and the address at which it reaches each of them.
 pub(super) struct Journey<'a> {
@@ -35,19 +37,6 @@ pub(super) struct PausedJourney {
     left_out: Vec<LeftOutHop>,
     agains_left: usize,
     failed_members: Vec<(usize, FailedMember)>,
-}
-
-/// One hop of a journey, as chosen for its request.
-#[derive(Debug)]
-pub(super) struct ChosenHop {
-    /// Its position in the chain. A journey may have fewer hops than its chain.
-    pub(super) position: usize,
-    pub(super) link: Arc<dyn Link>,
-    selection: Option<Box<dyn Selection>>,
-    /// The one of its addresses that is tried.
-    pub(super) address: Authority,
-    /// The addresses that the hop before refused to connect to.
-    refused: Vec<Authority>,
 }
 
 /// A hop that chose to be left out of a journey.
@@ -73,7 +62,7 @@ impl<'a> Journey<'a> {
                 Err(error) => {
                     let stop = request.target.clone();
                     let stage = Stage::new(Some(hop), None, Step::Choose, stop);
-                    return Err(chain.error(stage, error.into()));
+                    return Err(chain.error(stage, Cause::from(error).of_pool(&hop.name)));
                 }
             }
         }
@@ -167,19 +156,6 @@ impl<'a> Journey<'a> {
         self.last_hop()
     }
 
-    /// Reports that the hops before `index` did their part, and remembers the addresses that served.
-    fn arrived_before(&self, index: usize) {
-        for hop in self.hops.iter().take(index) {
-            self.reached(hop);
-            self.agreed(hop);
-        }
-        // An address is remembered only after others were refused: without that, it is the first
-        // one, or is remembered already.
-        for hop in self.hops.iter().filter(|hop| !hop.refused.is_empty()) {
-            self.chain.remember(hop.position, Some(hop.address.clone()));
-        }
-    }
-
     fn last_hop(&self) -> Option<LastHop> {
         self.hops.last().map(|hop| LastHop {
             position: hop.position,
@@ -194,65 +170,6 @@ impl<'a> Journey<'a> {
     pub(super) fn pause(self) -> PausedJourney {
         let Self { hops, left_out, agains_left, failed_members, .. } = self;
         PausedJourney { hops, left_out, agains_left, failed_members }
-    }
-
-    /// Reports that the last hop, at which the journey paused, answered its request. `is_carried` says whether that was
-    /// neither a refusal nor a challenge.
-    pub(super) fn last_answered(&self, is_carried: bool) {
-        match self.hops.last() {
-            Some(last) if is_carried => self.reached(last),
-            Some(last) => self.answered(last),
-            None => {}
-        }
-    }
-
-    /// Reports that every hop before `index` did its part, except the one at `refusing`, which was reported already.
-    fn reached_before(&self, index: usize, refusing: Option<usize>) {
-        let did = self.hops.iter().enumerate().take(index);
-        did.filter(|(at, _)| Some(*at) != refusing).for_each(|(_, hop)| self.reached(hop));
-    }
-
-    /// Reports that a hop did its part. Logs it if connections left its member out until now.
-    fn reached(&self, hop: &ChosenHop) {
-        self.note_return(hop, ChosenHop::reached);
-    }
-
-    /// Reports that a hop works, though it carried nothing.
-    fn answered(&self, hop: &ChosenHop) {
-        self.note_return(hop, ChosenHop::answered);
-    }
-
-    /// Reports that the hop at `index` works, and refused to connect to the next stop.
-    fn refused(&self, index: usize, error: &ChainError) {
-        let Some(hop) = self.hops.get(index).filter(|hop| hop.selection.is_some()) else { return };
-        let stop = &error.stage.stop;
-        let why: Arc<str> = format!("{} (asked for `{stop}`)", with_causes(&error.cause)).into();
-        let mut in_a_row = 0;
-        self.note_return(hop, |hop| {
-            in_a_row = hop.selection.as_ref().map_or(0, |selection| selection.refused(&why));
-        });
-        self.chain.note_refused(hop.position, hop.member().as_deref(), in_a_row, &why);
-    }
-
-    /// Notes that a hop connected to the stop behind it.
-    fn agreed(&self, hop: &ChosenHop) {
-        if let Some(record) = hop.selection.as_ref().and_then(|selection| selection.record())
-            && let in_a_row @ 1.. = record.agreed()
-        {
-            self.chain.note_agreed(hop.position, hop.member().as_deref(), in_a_row);
-        }
-    }
-
-    /// Runs `report`, which tells the selection of `hop` that the hop works. Logs if that puts a member back in use.
-    fn note_return(&self, hop: &ChosenHop, report: impl FnOnce(&ChosenHop)) {
-        // A member that was left out is tried by one connection after a pause. If that works, other
-        // connections use it again, which operators want to see.
-        let was_left_out = hop.is_in_use() == Some(false);
-        report(hop);
-        if was_left_out && hop.is_in_use() == Some(true) {
-            let (name, member) = (self.hop_name(hop.position), hop.member());
-            info!(hop = name, member, "pool member back");
-        }
     }
 
     fn hop_name(&self, position: usize) -> Option<&str> {
@@ -294,51 +211,6 @@ impl Chain {
     fn remember(&self, position: usize, address: Option<Authority>) {
         if let Some(slot) = self.remembered.get(position) {
             slot.store(address.map(Arc::new));
-        }
-    }
-}
-
-impl ChosenHop {
-    /// The name of the chosen link below its hop, such as `members[0]`.
-    pub(super) fn member(&self) -> Option<String> {
-        self.selection.as_ref().map(|selection| selection.member())
-    }
-
-    /// Returns the names of the hops that the hop of the chain chose to go through.
-    pub(super) fn through(&self) -> Vec<Arc<str>> {
-        self.selection.as_ref().map(|selection| selection.hops()).unwrap_or_default()
-    }
-
-    /// Returns whether new connections use the link, or `None` if the hop does not keep a record of that.
-    fn is_in_use(&self) -> Option<bool> {
-        self.selection.as_ref().and_then(|selection| selection.is_in_use())
-    }
-
-    fn reached(&self) {
-        if let Some(selection) = &self.selection {
-            selection.reached();
-        }
-    }
-
-    fn answered(&self) {
-        if let Some(selection) = &self.selection {
-            selection.answered();
-        }
-    }
-
-    /// Chooses another link after one that works and refused. Returns `None` if there is no other one.
-    fn another(self) -> Eventual<'static, Option<Chosen>> {
-        self.selection.map_or(Eventual::Ready(None), |selection| selection.another())
-    }
-
-    /// Reports that the link failed, for the reason `why`, and chooses another one. Returns `None` if all were tried.
-    fn instead(self, why: &str) -> Eventual<'static, Option<Chosen>> {
-        match self.selection {
-            Some(mut selection) => {
-                selection.note_failure(&why.into());
-                selection.instead()
-            }
-            None => Eventual::Ready(None),
         }
     }
 }

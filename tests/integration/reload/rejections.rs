@@ -79,6 +79,65 @@ async fn every_problem_is_in_one_event() {
 }
 
 #[tokio::test]
+async fn each_edit_with_the_same_problems_is_told() {
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let write = |size: &str| {
+        let yaml = format!("limits: {{ connections: {size} }}\n");
+        proxy.config().write("30-broken.yaml", &yaml);
+    };
+    write("12MB");
+    let rejected = proxy.event("config rejected").await.field("problems");
+    let seen = proxy.events().len();
+    write("13MB");
+    let still = proxy.event_after(seen, "config still rejected").await;
+    assert_eq!(still.field("problems"), rejected);
+    assert!(still.field("changed").ends_with("30-broken.yaml"), "{still:?}");
+    assert_eq!(still.field("skipped"), "0");
+    // These come within ten seconds after it, and the last one is told all the same.
+    let seen = proxy.events().len();
+    for size in ["14MB", "15MB"] {
+        write(size);
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+    let still = proxy.event_after(seen, "config still rejected").await;
+    assert_eq!(still.field("skipped"), "1", "{still:?}");
+    // The same content again is no edit.
+    let seen = proxy.events().len();
+    write("15MB");
+    tokio::time::sleep(std::time::Duration::from_secs(12)).await;
+    assert_eq!(proxy.events()[seen..].len(), 0, "{:?}", &proxy.events()[seen..]);
+}
+
+#[tokio::test]
+async fn an_edit_of_a_list_is_told_while_another_file_is_invalid() {
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    let list = proxy.config().path().join("list.txt");
+    fs::write(&list, "a.test:1\n").unwrap();
+    let hop = format!("hops: {{ exits: {{ kind: pool, members_from: {{ file: {list:?} }} }} }}\n");
+    proxy.config().write("30-exits.yaml", &hop);
+    proxy.event("config reloaded").await;
+    // Neither file can be read as YAML in the second round, so nothing names the list then.
+    for (file, yaml) in [("40-broken.yaml", "timeouts: [\n"), ("30-exits.yaml", "hops: [\n")] {
+        let seen = proxy.events().len();
+        proxy.config().write(file, yaml);
+        let rejected = proxy.event_after(seen, "config rejected").await.field("problems");
+        let seen = proxy.events().len();
+        fs::write(&list, format!("b.test:1\n# {file}\n")).unwrap();
+        let still = proxy.event_after(seen, "config still rejected").await;
+        assert!(still.field("changed").ends_with("list.txt"), "{still:?}");
+        assert_eq!(still.field("problems"), rejected);
+    }
+}
+
+#[tokio::test]
+async fn short_advice_is_a_part_of_the_line() {
+    let proxy = Proxy::start("chains: { default: [] }\n").await;
+    proxy.config().write("30-broken.yaml", "timeouts: { idel: 1h }\n");
+    let problems = proxy.event("config rejected").await.field("problems");
+    assert!(problems.ends_with("(did you mean `idle`?)"), "{problems}");
+}
+
+#[tokio::test]
 async fn a_missing_file_of_a_hop_rejects_the_reload() {
     let toggle = Toggle::new().await;
     let proxy = toggle.proxy(&[]).await;

@@ -231,6 +231,28 @@ async fn a_scheme_that_was_not_tried_after_a_refused_ticket_is_named() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_breaks_negotiate_off_has_not_refused_the_ticket() {
+    let Some(company) = Company::start().await else { return };
+    let offer = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n";
+    let broken_off = "HTTP/1.1 407 Who\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let hop = Double::start([Step::Answer(offer.into()), Step::Answer(broken_off.into())]).await;
+    let login = format!(", username: alice, password: {}{SPN}", Kdc::PASSWORD);
+    let yaml = company.yaml(&login, "[corporate]");
+    let yaml = yaml.replace(&company.squid.address().to_string(), &hop.address().to_string());
+    let proxy = company.proxy(&yaml, "none").await;
+    // It is not held back: the proxy has said nothing about the ticket.
+    for _ in 0..2 {
+        let told = exchange(proxy.address(), REQUEST).await;
+        assert!(
+            told.contains("(corporate: 407 Who, closes the connection during Negotiate)"),
+            "{told}"
+        );
+        assert!(told.contains("it offered Negotiate, then answered the first message"), "{told}");
+        assert!(told.contains("look for a load balancer before the proxy"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_kerberos_password_reaches_the_kdc_once_for_twenty_clients() {
     let Some(company) = Company::start().await else { return };
     let settings = format!(", username: alice, password: wrong-word{SPN}");

@@ -1,9 +1,10 @@
 //! Budgets refuse, warn and send requests another way.
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{one_hop, opening_double};
-use crate::support::{ConfigDir, Proxy, connect, exchange, run, within};
+use crate::support::{ConfigDir, Proxy, connect, exchange, run, status, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
@@ -106,6 +107,9 @@ async fn a_budget_can_send_requests_another_way_and_cut_open_tunnels() {
     free.record()
         .until("the request took the other chain", |seen| (!seen.is_empty()).then_some(()))
         .await;
+    let budget = &status(proxy.address()).await["budgets"]["paid"];
+    let counts = ["refused", "rerouted", "then"].map(|key| &budget[key]);
+    assert_eq!(counts, [&json!(0), &json!(1), &json!("spare")], "{budget}");
 }
 
 #[test]

@@ -71,6 +71,8 @@ enum Stop {
     TokenRefused,
     /// The domain that issues tickets rejects the user.
     RejectedByDomain(MissingCredentials),
+    /// The proxy offered this scheme, and does not go on with it.
+    BrokenOff(AuthScheme),
     /// The proxy offers none of the schemes.
     NothingInCommon,
     /// No credentials are sent, for this reason.
@@ -252,7 +254,11 @@ impl Authenticator {
             Err(Stop::RejectedByDomain(missing)) => Err(self.rejected_by_domain(missing)),
             // The next challenge may offer more than the last one did.
             Err(
-                Stop::Rejected(_) | Stop::TokenRefused | Stop::NothingInCommon | Stop::Refused(_),
+                Stop::Rejected(_)
+                | Stop::TokenRefused
+                | Stop::BrokenOff(_)
+                | Stop::NothingInCommon
+                | Stop::Refused(_),
             ) => Ok(Attempt::None),
         }
     }
@@ -270,6 +276,11 @@ impl Authenticator {
 
     fn set_offered(&self, offered: Vec<AuthScheme>) {
         *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(offered);
+    }
+
+    /// Has the next connection ask for a challenge.
+    fn forget_offer(&self) {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn digest(&self) -> Option<(&DigestCredentials, &DigestSession)> {

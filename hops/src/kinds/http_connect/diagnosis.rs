@@ -110,6 +110,7 @@ pub(super) fn missing_credentials(
         advice,
         is_timeout,
         retry_after: None,
+        is_held_back: false,
     }
 }
 

@@ -31,6 +31,27 @@ pub(super) fn nothing_in_common(methods: &[Method], refusal: Refusal) -> Refusal
     explained(refusal, detail, format!("offers {offered}"), &advice)
 }
 
+/// Explains that the proxy offered `scheme`, and answered its first message without a challenge.
+pub(super) fn broken_off(refusal: Refusal, scheme: AuthScheme) -> Refusal {
+    let scheme = scheme.name();
+    let closes = ["Connection", "Proxy-Connection"].iter().any(|name| {
+        let options = refusal.field(name).unwrap_or_default().split(',');
+        options.into_iter().any(|option| option.trim().eq_ignore_ascii_case("close"))
+    });
+    let (closed, summary) = match closes {
+        true => (" and closed the connection", format!("closes the connection during {scheme}")),
+        false => ("", format!("does not go on with {scheme}")),
+    };
+    let detail = format!(
+        "it offered {scheme}, then answered the first message of {scheme} without a challenge{closed}"
+    );
+    let advice = format!(
+        "{scheme} needs one connection that stays open: look for a load balancer before the proxy that closes connections, as \
+         `option httpclose` of HAProxy does. If there is none, look at the log of the proxy."
+    );
+    explained(refusal, detail, summary, &advice)
+}
+
 /// Explains that the proxy asked for credentials only when it had a request whose body can't be sent again.
 pub(super) fn asked_late(refusal: Refusal) -> Refusal {
     let detail = "it asked for credentials after a request without any".to_owned();
@@ -38,18 +59,23 @@ pub(super) fn asked_late(refusal: Refusal) -> Refusal {
 }
 
 /// Explains that the proxy does not accept the credentials. `domain` is the one that the proxy names, if the username has
-/// none.
-/// `secret_key` is the key of the password or of its hash.
+/// none. `secret_key` is the key of the password or of its hash. `were_right` says whether the proxy has accepted them before.
 pub(super) fn rejection(
     refusal: Refusal,
     scheme: AuthScheme,
     domain: Option<&str>,
     secret_key: &str,
+    were_right: bool,
 ) -> Refusal {
     let hash = if secret_key == NT_HASH { PASS_NT } else { "" };
     let correct = format!("Correct this hop's `username` and `{secret_key}`{hash}. {REJECTED}");
     let detail = format!("it rejected the credentials, by {}", scheme.name());
     let advice = match domain {
+        // What has changed is not the username, so a guess about that would lead away from the cause.
+        _ if were_right => format!(
+            "The proxy has accepted these credentials before: the password was probably changed or has expired, or the \
+             account is locked. Correct `{secret_key}`, or ask the administrator of the account."
+        ),
         // The username itself is a secret here, so its place is named.
         Some(domain) => format!(
             "The username has no domain, and the proxy names `{domain}`: try `username: '{domain}\\NAME'`. If that is no \

@@ -33,6 +33,8 @@ struct Standing {
     verdict: LastVerdict,
     /// The rejections since the credentials were last accepted.
     rejected_in_a_row: u32,
+    /// Whether the credentials were ever accepted.
+    has_accepted: bool,
 }
 
 /// The proof that was rejected.
@@ -148,9 +150,15 @@ impl Lockout {
     /// Records that the proxy accepted the credentials. A rejection that another request has met meanwhile still counts.
     pub(super) fn accepted(&self) {
         let mut standing = self.standing();
+        standing.has_accepted = true;
         if standing.accept() {
             standing.rejected_in_a_row = 0;
         }
+    }
+
+    /// Returns whether the proxy has ever accepted the credentials, so that they were right once.
+    pub(super) fn has_accepted(&self) -> bool {
+        self.standing().has_accepted
     }
 
     /// Lets other requests use the credentials, because the proxy has not rejected them for a while. If it does so after

@@ -11,8 +11,12 @@ use super::{
     plan::{Candidate, Plan},
 };
 use crate::{
-    AnswerRecord, ChooseError, Chosen, Eventual, InvalidPreferences, Selection,
-    kinds::{pool::health::Taken, wish::Wish},
+    AnswerRecord, AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences,
+    Selection,
+    kinds::{
+        pool::health::{Taken, Wait},
+        wish::Wish,
+    },
 };
 
 /// A connection that chooses among the ways of a plan.
@@ -43,6 +47,8 @@ struct Way {
     is_settled: AtomicBool,
     /// Why the hop failed, if it did.
     why: Option<Arc<str>>,
+    /// How long the hop is to be left alone, if its failure says that.
+    wait: Option<Wait>,
 }
 
 impl Choosing {
@@ -76,7 +82,7 @@ impl Choosing {
             match hop.choose(way.choosing.wish.request()) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(way.of(chosen))),
                 Eventual::Ready(Err(error)) => {
-                    unmet = error;
+                    unmet = unmet.joined(error);
                     self = (*way).given_up();
                 }
                 Eventual::Pending(choice) => {
@@ -92,7 +98,15 @@ impl Choosing {
                 }
             }
         }
-        Eventual::Ready(Err(unmet))
+        // The ways that are left were not taken because their hops asked to wait.
+        let members = self.plan.candidates().filter_map(Candidate::member);
+        Eventual::Ready(Err(match self.pac.health.asked_to_wait(members) {
+            Some(asked) => {
+                let asked = AskedToWait { are_all: false, ..asked };
+                unmet.joined(HopError::from(asked).into())
+            }
+            None => unmet,
+        }))
     }
 
     fn is_over(&self) -> bool {
@@ -133,8 +147,8 @@ impl Tried {
 
 impl Way {
     fn new(choosing: Choosing, taken: Option<Taken>) -> Box<Self> {
-        let (is_settled, why) = (AtomicBool::new(false), None);
-        Box::new(Self { choosing, taken, inner: None, is_settled, why })
+        let (is_settled, why, wait) = (AtomicBool::new(false), None, None);
+        Box::new(Self { choosing, taken, inner: None, is_settled, why, wait })
     }
 
     /// Leaves the hop out.
@@ -170,10 +184,13 @@ impl Way {
     /// Records that the hop failed, with all of its own members, and takes another way.
     fn next_way(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
-        let why = self.why.take();
+        let (why, wait) = (self.why.take(), self.wait.take());
         if let (Some(taken), Some(member)) = (self.taken, self.member()) {
-            self.choosing.pac.health.failed(taken, why);
-            member.counts.failed.fetch_add(1, Ordering::Relaxed);
+            // A connection that sent nothing, to keep an account from being locked, was no try.
+            if !wait.as_ref().is_some_and(Wait::is_unsent) {
+                member.counts.failed.fetch_add(1, Ordering::Relaxed);
+            }
+            self.choosing.pac.health.failed(taken, why, wait);
         }
         match self.given_up().next() {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
@@ -244,6 +261,15 @@ impl Selection for Way {
             inner.note_failure(why);
         }
         self.why = Some(Arc::clone(why));
+    }
+
+    fn note_error(&mut self, error: &HopError) {
+        match &mut self.inner {
+            // The other members of a pool are not to be left alone.
+            Some(inner) => inner.note_error(error),
+            None => self.wait = Wait::of(error),
+        }
+        self.why = Wait::reason(error).or_else(|| self.why.take());
     }
 
     /// Stays with the proxy of the PAC file. The next entry may be `DIRECT`, which a target must not be able to choose.

@@ -1,5 +1,6 @@
 //! A line of a list of proxies, in any of the forms that providers hand out.
 
+mod listed_proxy;
 mod other_form;
 mod words;
 
@@ -9,111 +10,11 @@ use std::{
 };
 
 use self::other_form::{OtherForm, host_and_port};
-pub(super) use self::words::LineForm;
+pub(super) use self::{
+    listed_proxy::{InvalidLine, LineDoubt, ListScheme, ListedProxy},
+    words::LineForm,
+};
 use crate::{Authority, InvalidAuthority, Secret};
-
-/// A proxy of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ListedProxy {
-    /// The scheme, if the line is a URL.
-    pub(super) scheme: Option<ListScheme>,
-    pub(super) address: Authority,
-    /// Username and password.
-    pub(super) login: Option<(Secret, Secret)>,
-    /// Whether the login is behind the address, so that nothing marks its end.
-    pub(super) is_login_last: bool,
-}
-
-/// The protocol that a proxy of a list speaks.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    serde::Deserialize,
-    serde::Serialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum ListScheme {
-    /// HTTP, with CONNECT.
-    #[default]
-    Http,
-    /// HTTP over TLS.
-    Https,
-    /// SOCKS5.
-    Socks5,
-}
-
-/// Why a line is no proxy. The text never repeats the line, which may hold a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum InvalidLine {
-    Address(InvalidAuthority),
-    Scheme,
-    Socks4,
-    /// The login is behind the address, although there is an `@` between them.
-    AddressBeforeAt,
-    Form(OtherForm),
-    Markup,
-    Json,
-    Quotes,
-    Header,
-    /// `USER:PASSWORD:HOST:PORT`.
-    Order,
-    /// The username or the password is missing.
-    Login,
-    Ambiguous,
-    Control,
-    Escape,
-    /// There is a path, a query or a fragment behind the address.
-    Path,
-}
-
-/// A probable mistake in a line that is valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineDoubt {
-    /// The password has a `:`.
-    LongPassword,
-    Comment,
-    Variable,
-    /// The password ends with a `,` or a `;`.
-    Ending(char),
-    /// The password has this character in it, which lists have between columns.
-    Column(char),
-}
-
-impl From<InvalidAuthority> for InvalidLine {
-    fn from(invalid: InvalidAuthority) -> Self {
-        Self::Address(invalid)
-    }
-}
-
-impl ListedProxy {
-    /// Describes a probable mistake in the line, although it is valid.
-    pub(super) fn doubt(&self) -> Option<LineDoubt> {
-        let (user, password) = self.login.as_ref()?;
-        let password = password.expose();
-        if self.is_login_last && password.contains(':') {
-            return Some(LineDoubt::LongPassword);
-        }
-        if password.contains(" #") {
-            return Some(LineDoubt::Comment);
-        }
-        let is_variable = |text: &str| text.starts_with("${") && text.ends_with('}');
-        if is_variable(user.expose()) || is_variable(password) {
-            return Some(LineDoubt::Variable);
-        }
-        if !self.is_login_last {
-            return None;
-        }
-        let end = password.chars().next_back().filter(|end| [',', ';'].contains(end));
-        let column = || password.chars().find(|one| [' ', '|'].contains(one));
-        end.map(LineDoubt::Ending).or_else(|| column().map(LineDoubt::Column))
-    }
-}
 
 /// Reads a line, or returns `None` for a blank one or a comment.
 ///
@@ -400,6 +301,13 @@ mod tests {
         let doubt = |line: &str| parse_line(line).unwrap().unwrap().doubt();
         assert_eq!(doubt("1.2.3.4:80:u:p   # Berlin"), Some(LineDoubt::Comment));
         assert_eq!(doubt("1.2.3.4:80:u:p:5"), Some(LineDoubt::LongPassword));
+        for line in ["1.2.3.4:80:u:", "http://1.2.3.4:80:u:", "[::1]:80:u:"] {
+            assert_eq!(doubt(line), Some(LineDoubt::NoPassword), "{line}");
+        }
+        // An empty password in this form is meant.
+        for line in ["u:@1.2.3.4:80", "http://u:@1.2.3.4:80"] {
+            assert_eq!(doubt(line), None, "{line}");
+        }
         assert_eq!(doubt("1.2.3.4:80:u:p  US"), Some(LineDoubt::Column(' ')));
         assert_eq!(doubt("1.2.3.4:80:u:p|DE"), Some(LineDoubt::Column('|')));
         assert_eq!(doubt("http://u:p|DE@1.2.3.4:80"), None);

@@ -1,6 +1,7 @@
 //! Members from a list of proxies.
 
 use std::{
+    cell::Cell,
     hash::{BuildHasher as _, RandomState},
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,7 +19,7 @@ use super::{
     remote_list::RemoteList,
 };
 use crate::{
-    BuildContext, Hop, InvalidSetting, InvalidSettings, Key, Kind, Settings,
+    BuildContext, Hop, InvalidSetting, InvalidSettings, Key, KeyPath, Kind, Settings,
     kinds::{http_connect::HttpConnectConfig, socks5::Socks5Config},
     preferences::stable_number,
     remote::RemoteUrl,
@@ -38,7 +39,8 @@ pub(super) struct MembersFrom {
     url: Option<RemoteUrl>,
     /// How long a list at a `url` is used before it is asked for again. A `file` is watched, and needs no such time.
     #[serde(default)]
-    every: Every,
+    #[schemars(with = "Every", extend("default" = "10m"))]
+    every: Option<Every>,
     /// The chain through which `url` is fetched.
     #[schemars(extend("default" = "direct"))]
     via: Option<String>,
@@ -67,6 +69,11 @@ impl MembersFrom {
                 invalid(key, "is for a list at a `url`; remove it beside `file`")
             }
             (Some(file), None) => {
+                if self.every.is_some() {
+                    let message = "has no effect: it is for a list at a `url`. A `file` is watched, and read again as soon as it changes";
+                    let help = "remove `every`";
+                    context.warn(below(InvalidSetting::new("every", message).with_help(help)));
+                }
                 let (members, doubt) = self.of_file(file, context)?;
                 let list = ListFile::new(file.display().to_string(), doubt);
                 Ok(Members::known(members, pick, Some(list)))
@@ -88,9 +95,12 @@ impl MembersFrom {
         context: &BuildContext<'_>,
     ) -> Result<(Vec<PoolMember>, Option<String>), InvalidSetting> {
         let invalid = |message: String| below(InvalidSetting::file("file", message));
-        let text =
-            context.read(file).map_err(|error| invalid(format!("can't be read: {error}")))?;
+        let text = context
+            .read(file)
+            .map_err(|error| below(InvalidSetting::unreadable_file("file", &error)))?;
+        let has_logins = Cell::new(false);
         let member = |proxy: &ListedProxy, name: Arc<str>| {
+            has_logins.set(has_logins.get() || proxy.login.is_some());
             let hop = proxy.build(self.scheme, context)?;
             let fingerprint = proxy.fingerprint(self.scheme, context.hasher());
             Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
@@ -108,6 +118,9 @@ impl MembersFrom {
                 None => invalid,
             }
         })?;
+        if has_logins.get() {
+            context.note_secret(KeyPath::of(["members_from", "file"]), file);
+        }
         let doubts = listing.doubts();
         let in_words = Doubt::all_in_words(&doubts);
         for Doubt { about, lines } in doubts {
@@ -142,7 +155,7 @@ impl MembersFrom {
     }
 
     pub(super) fn every(&self) -> Every {
-        self.every
+        self.every.unwrap_or_default()
     }
 
     pub(super) fn via(&self) -> &str {

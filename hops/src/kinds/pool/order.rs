@@ -88,13 +88,12 @@ impl PoolMember {
     /// Describes the member, which may be `left_out`.
     pub(super) fn status(&self, left_out: Option<&LeftOut>) -> MemberStatus {
         let description = self.hop.describe();
-        self.counts.shown_in(MemberStatus {
+        let status = MemberStatus {
             scheme: description.scheme,
             hop: self.hop_name.clone(),
-            left_out: left_out.map(|left_out| left_out.pause),
-            problem: left_out.and_then(|left_out| left_out.why.clone()),
             ..MemberStatus::new(Arc::clone(&self.name), description.address.cloned())
-        })
+        };
+        self.counts.shown_in(LeftOut::shown_in(left_out, Some(&*self.hop), status))
     }
 }
 
@@ -193,8 +192,7 @@ impl Candidates {
         health: &Health,
     ) -> Option<(usize, Taken)> {
         let is_allowed = |index: &usize| {
-            let is_able = !self.must_take_preferences
-                || members.get(*index).is_some_and(|member| member.takes_preferences);
+            let is_able = members.get(*index).is_some_and(|member| self.allow(member));
             is_able && !self.taken.contains(index)
         };
         #[cfg(test)]
@@ -209,6 +207,11 @@ impl Candidates {
             self.looked_at += looked_at.get();
         }
         taken
+    }
+
+    /// Returns whether `member` can serve the connection.
+    pub(super) fn allow(&self, member: &PoolMember) -> bool {
+        !self.must_take_preferences || member.takes_preferences
     }
 
     /// Returns how many members were looked at so far.

@@ -6,11 +6,11 @@ use std::sync::{
 };
 
 use super::{
-    health::Taken,
+    health::{Taken, Wait},
     order::{Candidates, PoolMember},
     roster::Roster,
 };
-use crate::{AnswerRecord, Chosen, Eventual, Selection, kinds::wish::Wish};
+use crate::{AnswerRecord, Chosen, Eventual, HopError, Selection, kinds::wish::Wish};
 
 /// The member that a connection takes.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Picked {
     is_settled: AtomicBool,
     /// Why the member failed, if it did.
     why: Option<Arc<str>>,
+    /// How long the member is to be left alone, if its failure says that.
+    wait: Option<Wait>,
 }
 
 impl Picked {
@@ -39,9 +41,20 @@ impl Picked {
         wish: Arc<Wish>,
         others: Candidates,
     ) -> Self {
-        let (is_settled, why) = (AtomicBool::new(false), None);
+        let (is_settled, why, wait) = (AtomicBool::new(false), None, None);
         let answers_before = roster.members[index].counts.answers.load(Ordering::Relaxed);
-        Self { roster, index, taken, inner: None, wish, others, answers_before, is_settled, why }
+        Self {
+            roster,
+            index,
+            taken,
+            inner: None,
+            wish,
+            others,
+            answers_before,
+            is_settled,
+            why,
+            wait,
+        }
     }
 
     fn picked(&self) -> &PoolMember {
@@ -81,8 +94,12 @@ impl Picked {
     /// The member failed, with all hops that it may hold: takes another one.
     fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
         self.settle();
-        self.roster.health.failed(self.taken, self.why.take());
-        self.picked().counts.failed.fetch_add(1, Ordering::Relaxed);
+        let wait = self.wait.take();
+        // A connection that sent nothing, to keep an account from being locked, was no try.
+        if !wait.as_ref().is_some_and(Wait::is_unsent) {
+            self.picked().counts.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.roster.health.failed(self.taken, self.why.take(), wait);
         self.other_member()
     }
 
@@ -176,6 +193,15 @@ impl Selection for Picked {
         }
         // A pool in the pool fails with its last member, whose reason is then that of both.
         self.why = Some(Arc::clone(why));
+    }
+
+    fn note_error(&mut self, error: &HopError) {
+        match &mut self.inner {
+            // The other members of a pool in the pool are not to be left alone.
+            Some(inner) => inner.note_error(error),
+            None => self.wait = Wait::of(error),
+        }
+        self.why = Wait::reason(error).or_else(|| self.why.take());
     }
 
     fn another(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {

@@ -291,7 +291,7 @@ mod tests {
             first.health.take(std::iter::once(index), |_| first.members[index].number)
         };
         for index in [1, 3] {
-            first.health.failed(health(index).unwrap().1, None);
+            first.health.failed(health(index).unwrap().1, None, None);
         }
         let list = b"d:1\nb:1:u:p\nb:1:u:other\nb:1:u:p\nb:1:u:p\na:1\n";
         let second = builder.build(list, Some(&first)).unwrap().value;

@@ -9,8 +9,8 @@ use super::{
     picked::Picked,
 };
 use crate::{
-    ChooseError, Chosen, Eventual, InvalidPreferences, LoginShape, MemberStatus, PlainForm,
-    Preferences, Request,
+    AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences, LoginShape,
+    MemberStatus, PlainForm, Preferences, Request,
     kinds::{pool::order::Candidates, wish::Wish},
 };
 
@@ -96,6 +96,7 @@ impl Roster {
     /// Ends the waits after rejected credentials of all members.
     pub(super) fn release(&self) {
         self.members.iter().for_each(|member| member.hop.release());
+        self.health.release();
     }
 
     /// Describes each member.
@@ -152,7 +153,7 @@ impl Roster {
             match hop.choose(wish.request()) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(picked.of(chosen))),
                 // Dropping `picked` gives the member back.
-                Eventual::Ready(Err(error)) => unmet = error,
+                Eventual::Ready(Err(error)) => unmet = unmet.joined(error),
                 Eventual::Pending(choice) => {
                     return Eventual::later(async move {
                         match choice.await {
@@ -160,10 +161,7 @@ impl Roster {
                             Err(error) => {
                                 drop(picked);
                                 match self.pick(candidates, wish).wait().await {
-                                    // The reason of the last member that gave one.
-                                    Err(ChooseError::Preferences(InvalidPreferences::Unknown)) => {
-                                        Err(error)
-                                    }
+                                    Err(unmet) => Err(error.joined(unmet)),
                                     chosen => chosen,
                                 }
                             }
@@ -172,6 +170,19 @@ impl Roster {
                 }
             }
         }
-        Eventual::Ready(Err(unmet))
+        // The members that are left were not taken because they asked to wait.
+        Eventual::Ready(Err(match self.asked_to_wait(&candidates) {
+            Some(asked) => unmet.joined(HopError::from(asked).into()),
+            None => unmet,
+        }))
+    }
+
+    /// Describes the members that could serve the connection of `candidates`, and asked to wait. Returns `None` if there are
+    /// none.
+    fn asked_to_wait(&self, candidates: &Candidates) -> Option<AskedToWait> {
+        let able = self.members.iter().filter(|member| candidates.allow(member));
+        let asked = self.health.asked_to_wait(able.map(|member| member.number))?;
+        let are_all = self.members.iter().all(|member| candidates.allow(member));
+        Some(AskedToWait { are_all, ..asked })
     }
 }

@@ -1,14 +1,20 @@
 //! Checks the settings, and warns of valid ones that are surely a mistake.
 
-use super::{PORTS_MAX, RotatingConfig, template::Placeholder};
+use super::{
+    PORTS_MAX, RotatingConfig,
+    template::{ForeignPlace, Placeholder, Template},
+};
 use crate::{
-    BuildContext, Country, Fault, InvalidSetting, credentials, kinds::gateway::GatewayProtocol,
+    BuildContext, Country, Fault, InvalidSetting, InvalidSettings, credentials,
+    kinds::gateway::GatewayProtocol,
 };
 
 impl RotatingConfig {
-    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+    /// Returns every setting that is wrong, or that has no effect.
+    pub(super) fn check(&self) -> Result<(), InvalidSettings> {
+        let mut invalid = Vec::new();
         if self.ports.len() > PORTS_MAX {
-            return Err(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
+            invalid.push(InvalidSetting::new("ports", format!("must be at most {PORTS_MAX}")));
         }
         // A setting that has no effect is an error in all checks below: its operator would believe that the provider
         // honours it.
@@ -17,7 +23,7 @@ impl RotatingConfig {
         {
             if is_set && self.protocol == GatewayProtocol::Socks5 {
                 let message = "is for `protocol: http`: SOCKS5 has no header fields";
-                return Err(InvalidSetting::new(key, message));
+                invalid.push(InvalidSetting::new(key, message));
             }
         }
         for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
@@ -28,7 +34,8 @@ impl RotatingConfig {
                 .as_ref()
                 .is_some_and(|value| value.is_empty() || !value.bytes().all(is_allowed))
             {
-                return Err(InvalidSetting::new(key, "may have letters, digits, `_` and `.` only"));
+                let message = "may have letters, digits, `_` and `.` only";
+                invalid.push(InvalidSetting::new(key, message));
             }
         }
         // Providers differ in the form of sessions, such as digits only, or exactly eight characters.
@@ -36,9 +43,9 @@ impl RotatingConfig {
             let allowed = self.session_id.in_words();
             let message = format!("must be {allowed}, without blanks or other characters");
             let help = "`session_id` sets which characters the provider accepts, and how many";
-            return Err(InvalidSetting::new("session", message).with_help(help));
+            invalid.push(InvalidSetting::new("session", message).with_help(help));
         }
-        for (key, is_set, placeholders) in [
+        let settings = [
             (
                 "country",
                 self.country.is_some(),
@@ -48,23 +55,35 @@ impl RotatingConfig {
             ("session", self.session.is_some(), &[Placeholder::Session]),
             ("ttl", self.ttl.is_some(), &[Placeholder::Ttl]),
             ("sessions", self.sessions.are_by_client(), &[Placeholder::Session]),
-        ] {
-            if is_set && !self.has(placeholders) {
-                let name = placeholders[0].name();
-                let message = format!("has no effect: no template has `{{{name}}}` in it");
-                let help = format!(
-                    "write it into one, as in `username: \"{{user}}[-{name}-{{{name}}}]\"`"
-                );
-                return Err(InvalidSetting::new(key, message).with_help(help));
+        ];
+        let has_no_place =
+            |(_, is_set, places): &(_, bool, &[Placeholder])| *is_set && !self.has(places);
+        let unused = settings.into_iter().filter(has_no_place);
+        let unused: Vec<_> = unused.map(|(key, _, places)| (key, places[0].name())).collect();
+        // One template that has a place for all of them, so that the next check finds no other one without a place.
+        let mut names: Vec<&str> = Vec::new();
+        for (_, name) in &unused {
+            if !names.contains(name) {
+                names.push(name);
             }
         }
-        Ok(())
+        let places: String = names.iter().map(|name| format!("[-{name}-{{{name}}}]")).collect();
+        for (key, name) in unused {
+            // A value that is wrong is said to be wrong first.
+            if invalid.iter().any(|one| one.path().last_name() == Some(key)) {
+                continue;
+            }
+            let message = format!("has no effect: no template has `{{{name}}}` in it");
+            let help = format!("write it into one, as in `username: \"{{user}}{places}\"`");
+            invalid.push(InvalidSetting::new(key, message).with_help(help));
+        }
+        if invalid.is_empty() { Ok(()) } else { Err(invalid.into()) }
     }
 
     /// Warns of valid settings that are probably a mistake.
     pub(super) fn warn(&self, context: &BuildContext<'_>) {
-        if let Some(doubt) = self.country.and_then(Country::doubt) {
-            context.warn(InvalidSetting::new("country", doubt).with_help(Country::GB));
+        if let Some((doubt, help)) = self.country.and_then(Country::doubt) {
+            context.warn(InvalidSetting::new("country", doubt).with_help(help));
         }
         let is_word = |value: &Option<String>, words: &[&str]| {
             value
@@ -88,7 +107,18 @@ impl RotatingConfig {
         let written =
             written.into_iter().filter_map(|(key, template)| Some((key, template.as_ref()?)));
         for (key, template) in written {
-            if template.has_foreign_place() {
+            let foreign = template.foreign_places();
+            let meant = foreign.iter().find_map(|place| place.meant());
+            if let Some(value) = meant {
+                let name = value.name();
+                let message = format!(
+                    "has a place for the {} in the form of another program, such as `%s`, `$NAME`, `<NAME>` or \
+                     `YOUR_NAME`, which is sent as it is written",
+                    value.noun()
+                );
+                let help = format!("write `{{{name}}}` in its place");
+                context.warn(InvalidSetting::new(key, message).with_help(help));
+            } else if !foreign.is_empty() {
                 let message =
                     "has a place such as `%s`, `$NAME` or `<NAME>`, which is sent as it is written";
                 let help =
@@ -107,6 +137,43 @@ impl RotatingConfig {
                 context.warn(InvalidSetting::new(key, message).with_help(help));
             }
         }
+        self.warn_of_unused_login(context);
+    }
+
+    /// Warns of a `user` or a password that the provider never gets. The account may be written into the template, so this
+    /// is no error.
+    fn warn_of_unused_login(&self, context: &BuildContext<'_>) {
+        let templates = [&self.username, &self.password];
+        let has_foreign = |value: Placeholder| {
+            let mut places = templates.iter().copied().flatten().flat_map(Template::foreign_places);
+            places.any(|place| place.meant() == Some(value))
+        };
+        let pass_key = if self.pass_file.is_some() { "pass_file" } else { "pass" };
+        for (key, value, is_set) in [
+            ("user", Placeholder::User, !self.user.is_empty()),
+            (pass_key, Placeholder::Pass, !self.pass.is_empty()),
+        ] {
+            // The warning about a place in another form asks for the same.
+            if !is_set || self.uses(value) || has_foreign(value) {
+                continue;
+            }
+            let name = value.name();
+            let message = format!("has no effect: no template has `{{{name}}}` in it");
+            let help = match value {
+                Placeholder::Pass => "write it into one, as in `password: \"{pass}\"`",
+                _ => "write it into one, as in `username: \"{user}-session-{session}\"`",
+            };
+            context.warn(InvalidSetting::new(key, message).with_help(help));
+        }
+    }
+
+    /// Returns whether the provider gets `value`, which is the account or the password: in a template, or as it is.
+    fn uses(&self, value: Placeholder) -> bool {
+        let template = match value {
+            Placeholder::Pass => &self.password,
+            _ => &self.username,
+        };
+        template.is_none() || self.has(&[value])
     }
 
     /// Returns what to do if the provider rejects the credentials, which come from `login`.
@@ -125,8 +192,21 @@ impl RotatingConfig {
                 some.join(" and ")
             ),
         };
+        // A value that no template has is not sent, so another one would change nothing.
+        let key =
+            |value: Placeholder, template| if self.uses(value) { value.name() } else { template };
+        let (user, pass) = (key(Placeholder::User, "username"), key(Placeholder::Pass, "password"));
+        let unused: Vec<_> = [(Placeholder::User, user), (Placeholder::Pass, pass)]
+            .iter()
+            .filter(|(value, key)| value.name() != *key)
+            .map(|(value, key)| {
+                let name = value.name();
+                format!(" `{name}` has no effect, since no template has `{{{name}}}` in it: write that into `{key}`.")
+            })
+            .collect();
+        let unused = unused.concat();
         format!(
-            "The provider wants other credentials than it got. Correct this hop's `user` and `pass`{origins}{templates}. \
+            "The provider wants other credentials than it got. Correct this hop's `{user}` and `{pass}`{origins}{templates}.{unused} \
              If they come from variables, new values take a restart. The client needs none."
         )
     }
@@ -165,7 +245,16 @@ impl RotatingConfig {
             Fault::Other(message) if template.is_none() || has_fault => {
                 InvalidSetting::new(key, message.clone())
             }
-            _ => invalid,
+            _ => {
+                // A template in the notation of another program may break a rule of the protocol, as `:user` does.
+                let mut foreign = template.iter().flat_map(Template::foreign_places);
+                match foreign.find_map(ForeignPlace::meant).map(Placeholder::name) {
+                    Some(name) => invalid.with_help(format!(
+                        "for a place for the value of `{name}`, write `{{{name}}}`"
+                    )),
+                    None => invalid,
+                }
+            }
         }
     }
 }

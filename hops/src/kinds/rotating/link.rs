@@ -6,7 +6,9 @@ use super::{RotatingConfig, template::Template, unset};
 use crate::{
     Authority, Eventual, Field, HopError, InvalidSetting, Key, Link, LinkSettings, Meaning,
     PassHeaders, PlainRequest, Preferences, Refusal, Reuse, Secret, Tunnel, async_trait, field,
-    kinds::gateway::GatewayLogin, refusal::CREDENTIALS_REJECTED, tls::TlsClient,
+    kinds::{added::Added, gateway::GatewayLogin},
+    refusal::CREDENTIALS_REJECTED,
+    tls::TlsClient,
 };
 
 /// The gateway with the credentials of one session.
@@ -16,6 +18,7 @@ pub(super) struct ProviderSession {
     login: GatewayLogin,
     reuse: Reuse,
     lacks_session: bool,
+    added: Added,
 }
 
 /// The parts that all sessions share.
@@ -62,7 +65,8 @@ impl ProviderSession {
         // so no connection is used again.
         let reuse = if values.session.is_some() { Reuse::SameClient } else { Reuse::Never };
         let lacks_session = config.sessions.are_by_client() && chosen.is_none();
-        Ok(Self { login, reuse, lacks_session, provider })
+        let added = config.added(preferences, &values);
+        Ok(Self { login, reuse, lacks_session, added, provider })
     }
 }
 
@@ -129,6 +133,7 @@ impl Link for ProviderSession {
         if refusal.http.as_ref().is_some_and(|http| http.status == 402) {
             refusal.means(Meaning::Quota);
         }
+        self.added.explain(refusal);
     }
 }
 

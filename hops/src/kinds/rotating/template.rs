@@ -1,5 +1,6 @@
 //! Texts with places for the values of a connection.
 
+mod foreign;
 mod parse;
 mod placeholder;
 mod shape;
@@ -13,8 +14,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use zeroize::Zeroizing;
 
-pub(super) use self::placeholder::{Placeholder, Values};
 use self::shape::push_known_words;
+pub(super) use self::{
+    foreign::ForeignPlace,
+    placeholder::{Placeholder, Values},
+};
 use crate::Secret;
 
 /// A text such as `{user}[-country-{country}][-session-{session}]`. Values are in braces, and a part in brackets
@@ -86,32 +90,21 @@ impl Template {
         shape
     }
 
-    /// Returns whether a text beside the values has a place in the notation of another program, such as `%s` or `$USER`.
-    pub(super) fn has_foreign_place(&self) -> bool {
+    /// Returns the places in the notation of other programs, such as `%s` or `$USER`, in the texts beside the values.
+    pub(super) fn foreign_places(&self) -> Vec<ForeignPlace> {
         let parts = self.0.iter().flat_map(|group| &group.parts);
-        parts.into_iter().any(|part| match part {
-            Part::Value(_) => false,
-            Part::Text(text) => {
-                let text = text.expose();
-                let is_variable = |(start, _): (usize, &str)| {
-                    let name = text[start + 1..].bytes().take_while(u8::is_ascii_uppercase).count();
-                    name > 1
-                };
-                let is_between = |pair: (&str, &str)| {
-                    let inner = pair.1.split('>').next().filter(|inner| inner.len() < pair.1.len());
-                    inner.is_some_and(|inner| {
-                        !inner.is_empty()
-                            && inner
-                                .bytes()
-                                .all(|byte| byte.is_ascii_alphabetic() || b"_-".contains(&byte))
-                    })
-                };
-                text.contains("%s")
-                    || text.contains("%d")
-                    || text.match_indices('$').any(is_variable)
-                    || text.split_once('<').is_some_and(is_between)
+        let mut places = Vec::new();
+        for part in parts {
+            if let Part::Text(text) = part {
+                foreign::find(text.expose(), &mut places);
             }
-        })
+        }
+        // A word alone may be the provider's own, as in `COUNTRY-{COUNTRY}`, if the value has a place too.
+        places.retain(|place| match place {
+            ForeignPlace::Word(value) => !self.has(*value),
+            _ => true,
+        });
+        places
     }
 
     /// Whether the text has a place for this value.
@@ -222,8 +215,8 @@ mod tests {
             ("[{user}", "Open"),
             ("user}", "Closed"),
             ("user]", "Closed"),
-            ("[-x]", "Constant"),
-            ("[]", "Constant"),
+            ("[-x]", "Constant(None)"),
+            ("[]", "Constant(None)"),
             ("a\\", "Escape"),
             ("a\nb", "Control"),
             ("a\\\nb", "Control"),
@@ -250,7 +243,8 @@ mod tests {
 
     #[test]
     fn places_of_other_programs_are_found() {
-        let is_foreign = |text: &str| text.parse::<Template>().unwrap().has_foreign_place();
+        let is_foreign =
+            |text: &str| !text.parse::<Template>().unwrap().foreign_places().is_empty();
         for text in
             ["$USER-session-%s", "{user}-session-%d", "{user}-cc-$COUNTRY", "{user}-<session>"]
         {

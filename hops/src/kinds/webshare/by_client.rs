@@ -7,8 +7,11 @@ use super::{
     username::{ExitWish, Session},
 };
 use crate::{
-    Country, InvalidPreferences, Preferences, Reuse, Secret,
-    kinds::gateway::{GatewayLogin, GatewayProtocol},
+    Country, InvalidPreferences, InvalidSetting, Preferences, Reuse, Secret,
+    kinds::{
+        added::Added,
+        gateway::{GatewayLogin, GatewayProtocol},
+    },
     preferences,
 };
 
@@ -27,10 +30,11 @@ impl ByClient {
     pub(super) fn login(
         &self,
         preferences: &Preferences,
-    ) -> Result<(GatewayLogin, Reuse), InvalidPreferences> {
+    ) -> Result<((GatewayLogin, Reuse), Added), InvalidPreferences> {
         // All parts were checked when the hop was built.
         self.wish(preferences, |wish| {
-            login_for(wish, &self.username, &self.password, self.protocol)
+            let login = login_for(wish, &self.username, &self.password, self.protocol)?;
+            Ok::<_, InvalidSetting>((login, wish.added(preferences)))
         })?
         .map_err(|_| InvalidPreferences::Unknown)
     }

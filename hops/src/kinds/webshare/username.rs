@@ -9,7 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-use crate::{Country, InvalidSetting, Secret, SettingMeaning};
+use crate::{
+    Country, InvalidSetting, Preferences, Secret, SettingMeaning, credentials,
+    kinds::added::{Added, Origin},
+};
 
 /// The choice of the exit of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +47,32 @@ pub(super) struct ExitWish<'a> {
 }
 
 impl ExitWish<'_> {
+    /// Returns the parts that [`written_into`](Self::written_into) adds, for a client with these preferences.
+    pub(super) fn added(&self, preferences: &Preferences) -> Added {
+        let mut added = Added::default();
+        let origin = |is_of_client, key| match is_of_client {
+            true => Origin::Client,
+            false => Origin::Setting(key),
+        };
+        if !self.countries.is_empty() {
+            let text = self.countries.iter().map(|country| format!("-{country}")).collect();
+            added.push("a country", Some(text), origin(preferences.country.is_some(), "country"));
+            added.doubt(self.countries);
+        }
+        if let Some(city) = self.city {
+            added.push("a city", Some(format!("-city_{city}")), Origin::Setting("city"));
+        }
+        let of_session = origin(preferences.session.is_some(), "session");
+        match self.session {
+            Session::AsWritten => {}
+            Session::Rotate => added.push("a session", Some("-rotate".to_owned()), of_session),
+            Session::Number(number) => {
+                added.push("a session", Some(format!("-{number}")), of_session)
+            }
+        }
+        added
+    }
+
     /// Returns the username that asks for all of this.
     ///
     /// # Errors
@@ -61,14 +90,30 @@ impl ExitWish<'_> {
                 )),
             };
         }
+        if let Some(instead) = something_else(bare) {
+            return Err(InvalidSetting::new("username", instead));
+        }
         // Webshare's usernames have letters and digits only. A `-` means that an ending is there already, to
         // which no other can be added.
         if !bare.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            // A trace of a file or a shell is more exact than the rule that it breaks.
+            if let Some(trace) = credentials::control_character(bare)
+                .or_else(|| credentials::doubtful(bare.expose()))
+            {
+                return Err(InvalidSetting::new("username", trace));
+            }
+            let ending = match bare.expose().contains('-') {
+                true => ", without a `-` and what follows",
+                false => ", which the dashboard shows beside the proxy list",
+            };
             return Err(InvalidSetting::new(
                 "username",
-                "must be letters and digits, because `session` or `sessions: by-client` adds a session to it: write the \
-                 bare username, without a `-` and what follows; or, to send it as it is, write `session: as-written` \
-                 without `sessions`, `country` and `city`",
+                format!(
+                    "must be letters and digits, because `session` or `sessions: by-client` adds a session to it, and it has \
+                     {}: write the bare username{ending}; or, to send it as it is, write `session: as-written` without \
+                     `sessions`, `country` and `city`",
+                    other_characters(bare.expose())
+                ),
             ));
         }
         if let Some(city) = self.city
@@ -103,6 +148,60 @@ impl ExitWish<'_> {
         Ok(Secret::new(username.as_str()))
     }
 }
+
+/// Names the kinds of characters in `username` that are neither letters nor digits of ASCII, each once.
+///
+/// The username may come from a variable that holds a password by mistake, so no letter of it is ever named.
+fn other_characters(username: &str) -> String {
+    let mut kinds = Vec::new();
+    for one in username.chars().filter(|one| !one.is_ascii_alphanumeric()) {
+        let kind = match one {
+            _ if one.is_whitespace() => "a blank".to_owned(),
+            _ if one.is_alphanumeric() => {
+                "a letter or digit beyond `a` to `z` and `0` to `9`".to_owned()
+            }
+            '`' => "a backtick".to_owned(),
+            _ if one.is_ascii_punctuation() => format!("a `{one}`"),
+            _ => "another special character".to_owned(),
+        };
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    // A text with more kinds than these is something else, such as a password.
+    match kinds.split_last() {
+        Some((last, before)) if (1..KINDS_MAX).contains(&before.len()) => {
+            format!("{} and {last}", before.join(", "))
+        }
+        Some((only, [])) => only.clone(),
+        _ => "several kinds of others".to_owned(),
+    }
+}
+
+/// The most kinds of characters that a message names.
+const KINDS_MAX: usize = 3;
+
+/// Says what `username` is if it is no username of a proxy list: a line, a URL, two values or the account.
+pub(super) fn something_else(username: &Secret) -> Option<&'static str> {
+    let text = username.expose();
+    let colons = text.matches(':').count();
+    if text.contains("://") || (text.contains('@') && colons > 0) {
+        return Some(IS_URL);
+    }
+    match colons {
+        0 => text.contains('@').then_some(IS_EMAIL),
+        3 => Some(IS_LINE),
+        _ => Some(HAS_PASSWORD),
+    }
+}
+
+const IS_EMAIL: &str = "has an `@`, as the e-mail address of an account; the proxies have a username of their own, which \
+                        the dashboard shows beside the proxy list";
+const IS_URL: &str = "is more than a username: it has the parts of a URL; write what is before the first `:` there, without \
+                      the scheme, as `username`, and what follows it up to the `@` as `password`";
+const IS_LINE: &str = "is a line of a proxy list, `host:port:username:password`; write its third part as `username` and its \
+                       fourth as `password`";
+const HAS_PASSWORD: &str = "has a `:`; if the password follows it, write what is before it as `username` and the rest as `password`";
 
 impl JsonSchema for Session {
     fn schema_name() -> Cow<'static, str> {
@@ -189,6 +288,29 @@ mod tests {
         check("user", &["US", "fr"], None, Rotate, Ok("user-us-fr-rotate"));
         check("user", &["us"], Some("new_york"), Number(7), Ok("user-us-city_new_york-7"));
         check("user", &[], None, Number(u64::MAX), Ok("user-18446744073709551615"));
+    }
+
+    #[test]
+    fn a_username_that_nothing_can_be_added_to_is_described_without_being_shown() {
+        for (bare, words) in [
+            ("\"acme\"", "is in quotes"),
+            ("'acme'", "is in quotes"),
+            ("acme\r", "ends with a line end"),
+            ("ac\rme", "has a control character"),
+            (" acme", "begins or ends with a blank"),
+            ("acme%40x", "is encoded as in a URL"),
+            ("\u{feff}acme", "begins with a byte order mark"),
+            ("acme # live", "and it has a blank and a `#`: write"),
+            ("acme;x", "and it has a `;`: write"),
+            ("acme-us", "and it has a `-`: write the bare username, without a `-`"),
+            ("ac\u{fc}me", "and it has a letter or digit beyond `a` to `z` and `0` to `9`: write"),
+            ("a+b c!d?e+f", "and it has several kinds of others: write"),
+        ] {
+            let wish = ExitWish { countries: &[], city: None, session: Session::Rotate };
+            let error = wish.written_into(&Secret::new(bare)).unwrap_err().to_string();
+            assert!(error.contains(words), "{bare:?}: {error}");
+            assert!(!error.contains("acme") && !error.contains("live"), "{bare:?}: {error}");
+        }
     }
 
     #[test]

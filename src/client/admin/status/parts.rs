@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::SystemTime};
 use serde::Serialize;
 
 use crate::{
-    config::Per,
+    config::{Consequence, Per},
     metrics::{Buckets, Failure, HopCounts, LastFailure, Totals},
     network::ShownCondition,
     state::{
@@ -134,8 +134,12 @@ pub(crate) struct BudgetStatus {
     pub is_warned: bool,
     /// Whether it is used up.
     pub is_reached: bool,
-    /// Requests that were refused, or sent through another chain.
+    /// Requests that were refused.
     pub refused: u64,
+    /// Requests that took another chain, and were not refused.
+    pub rerouted: u64,
+    /// The chain that requests take once it is used up, if they are not refused.
+    pub then: Option<String>,
 }
 
 impl BudgetStatus {
@@ -149,6 +153,11 @@ impl BudgetStatus {
             is_warned: used.is_warned,
             is_reached: used.is_reached,
             refused: used.refused,
+            rerouted: used.rerouted,
+            then: match &budget.then {
+                Consequence::Refuse => None,
+                Consequence::Chain(chain) => Some(chain.to_string()),
+            },
         })
     }
 }

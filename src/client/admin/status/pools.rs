@@ -1,11 +1,11 @@
 //! The hops that choose among several members, and how each member does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use mooltiroute_hops::{Hop, MemberStatus};
 use serde::Serialize;
 
-use crate::state::generation::Generation;
+use crate::{state::generation::Generation, timestamp::rfc_3339};
 
 /// A hop that chooses among several members.
 #[derive(Debug, Serialize)]
@@ -14,6 +14,8 @@ pub(crate) struct Pool {
     pub members: usize,
     /// The number of those that connections use.
     pub working: usize,
+    /// The number of those that asked to wait, and are not asked before their time is over.
+    pub asked_to_wait: usize,
     /// The first members, in written order: at most [`SHOWN_MAX`].
     pub shown: Vec<Member>,
     /// The rest of a longer list, added up.
@@ -33,10 +35,16 @@ pub(crate) struct Member {
     pub label: String,
     /// Its address, if it has one.
     pub address: Option<String>,
-    /// Whether connections use it. Otherwise it failed, and they leave it out for a while.
+    /// Whether connections use it. Otherwise it failed, or its credentials are held back, and they leave it out for a while.
     pub working: bool,
     /// The time until a connection tries it again, if it is left out.
     pub retry_seconds: Option<f64>,
+    /// When that will be, if the member itself asked for it by `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_until: Option<String>,
+    /// How long its credentials are held back, because it has rejected them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back_seconds: Option<u64>,
     /// Why it is left out, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -102,6 +110,7 @@ impl Pool {
         Some(Self {
             members: members.len(),
             working: working(&members),
+            asked_to_wait: members.iter().filter(|member| member.asked_to_wait).count(),
             shown: shown(first, hop.list().is_some()),
             other: (!rest.is_empty()).then(|| rest_of(rest)),
         })
@@ -138,6 +147,11 @@ impl From<&MemberStatus> for Member {
             address: member.address.as_ref().map(ToString::to_string),
             working: member.left_out.is_none(),
             retry_seconds: member.left_out.map(|pause| pause.as_secs_f64()),
+            held_back_seconds: member.held_back.map(|wait| wait.as_secs()),
+            asked_until: member
+                .left_out
+                .filter(|_| member.asked_to_wait)
+                .map(|pause| rfc_3339(SystemTime::now() + pause)),
             problem: member.problem.as_deref().map(str::to_owned),
             refused_in_a_row: member.refused_in_a_row,
             refusal: member.refusal.as_deref().map(str::to_owned),

@@ -12,7 +12,7 @@ use crate::{
             outbound::Outbound,
             upstream::{Key, Upstream},
         },
-        reply::with_causes,
+        reply::{NearTarget, with_causes},
     },
     http::{AbsoluteTarget, BodyLength, RequestHead, Resource},
     metrics::CountBytes,
@@ -191,6 +191,18 @@ impl<'a> Plan<'a> {
     /// Returns the name of the hop that `upstream` ends at, or of the target.
     pub(crate) fn name_of(&self, upstream: &Upstream) -> String {
         Outbound { plan: self, end: &upstream.end }.next_hop()
+    }
+
+    /// Says that the hop at the end of `upstream` means another machine by the target, if that may be why it answered
+    /// `status`.
+    pub(crate) fn near_target(&self, upstream: &Upstream, status: u16) -> Option<String> {
+        let last = upstream.end.hop.as_ref()?;
+        let host = self.resource.authority().host();
+        let near = NearTarget::of(host).filter(|near| near.is_beyond(&last.link.settings()))?;
+        let is_file = self.chain.hops().get(last.position).is_none_or(|hop| hop.url.is_none());
+        [403, 502, 503, 504]
+            .contains(&status)
+            .then(|| near.note(host, &self.name_of(upstream), is_file))
     }
 
     /// Opens a connection that can carry the request, and reports each step to `trace`. If [`settle`](Self::settle) wanted

@@ -55,6 +55,9 @@ impl Resolver<'_> {
                             let warning = self.tree.invalid(&plan.path, &warning);
                             self.warnings.push(warning);
                         }
+                        for (setting, file) in context.secret_files() {
+                            self.warn_of_readers(&plan.path.clone().join(&setting), &file);
+                        }
                         self.warn_of_choices_off(hops, &plan, &asked);
                         let fingerprint = self.fingerprint(hops, plan.index, &asked);
                         let hop = &mut hops[plan.index];

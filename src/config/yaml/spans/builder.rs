@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, rc::Rc};
 
+use mooltiroute_hops::Encryption;
 use saphyr_parser::{Event, ScalarStyle};
 
 use super::{Content, Entry, Node, Span, YamlError};
@@ -56,6 +57,16 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 self.has_tags |= tag.is_some();
                 self.count(1, span)?;
+                // Ansible marks an encrypted value by this tag. Reading goes on, so that all such values are known.
+                let is_vault =
+                    tag.is_some_and(|tag| ["vault", "vault-encrypted"].contains(&&*tag.suffix));
+                let encryption = Encryption::of(text.as_bytes());
+                if let Some(encryption) =
+                    encryption.or(is_vault.then_some(Encryption::AnsibleVault))
+                {
+                    let fault = YamlFault::Encrypted { encryption, is_file: false };
+                    self.faults.push(YamlError::new(span, fault));
+                }
                 self.read_to = span.end;
                 // The parser reports a value that is not written as an empty plain scalar. `''` and `""` are
                 // written.

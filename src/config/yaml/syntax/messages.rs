@@ -33,6 +33,14 @@ impl SyntaxFault {
                 closing(*bracket)
             )
             .into(),
+            Self::ClosedByOther { bracket, found, is_instead: true, .. } => {
+                format!("write `{}` in place of that `{found}`", closing(*bracket)).into()
+            }
+            Self::ClosedByOther { bracket, found, .. } => format!(
+                "write `{}` before that `{found}`, or write a text that begins with `{bracket}` in quotes",
+                closing(*bracket)
+            )
+            .into(),
             Self::UnclosedQuote(quote) => {
                 format!("write `{quote}` at the end of the text").into()
             }
@@ -93,6 +101,13 @@ impl fmt::Display for SyntaxFault {
                 f.write_str("in double quotes, `\\` begins a special character, and this is none")
             }
             Self::Unclosed { bracket, .. } => write!(f, "this `{bracket}` is not closed"),
+            Self::ClosedByOther { bracket, found, at: (_, column), is_same_line: true, .. } => {
+                write!(f, "this `{bracket}` is not closed before the `{found}` at column {column}")
+            }
+            Self::ClosedByOther { bracket, found, at: (line, column), .. } => write!(
+                f,
+                "this `{bracket}` is not closed before the `{found}` at line {line}, column {column}"
+            ),
             Self::UnclosedQuote(quote) => {
                 write!(f, "the text that begins with this `{quote}` does not end")
             }

@@ -229,7 +229,10 @@ impl Tree {
                 let is_part = self.value(path).and_then(Value::as_str).is_some_and(|text| {
                     text.trim() != format!("${{{name}}}")
                 });
-                problem.with_help(if name == "CREDENTIALS_DIRECTORY" {
+                let places = self.places_of_template(path, names);
+                problem.with_help(if let Some(help) = places {
+                    help
+                } else if name == "CREDENTIALS_DIRECTORY" {
                     "systemd sets it for a service that has `LoadCredential=`; for `check` in a shell, set it to a directory that \
                      has such a file"
                         .to_owned()
@@ -252,10 +255,42 @@ impl Tree {
                     "{instead}; a `${{` that is not a variable is written `$${{`"
                 ))
             }
+            Invalid::Encrypted(encryption) => problem.with_help(encryption.help()),
             Invalid::NotUnicode(_) | Invalid::TooLong | Invalid::TooMuch => problem,
         }
     }
 }
+
+impl Tree {
+    /// Returns what to write if some of the variables `names` at `path` are places of a template of `kind: rotating`, which
+    /// have no `$`.
+    fn places_of_template(&self, path: &KeyPath, names: &[String]) -> Option<String> {
+        let keys = path.keys();
+        let of_hop = match keys {
+            [of_hop @ .., Key::Name(headers), _] if headers == "headers" => of_hop,
+            [of_hop @ .., Key::Name(key)] if ["username", "password"].contains(&&**key) => of_hop,
+            _ => return None,
+        };
+        let kind = KeyPath::from(of_hop.to_vec()).then(Key::Name("kind".into()));
+        if self.value(&kind).and_then(Value::as_str) != Some("rotating") {
+            return None;
+        }
+        let is_place = |name: &&String| TEMPLATE_PLACES.contains(&&***name);
+        let (places, others): (Vec<_>, Vec<_>) = names.iter().partition(is_place);
+        let places: Vec<_> = places.iter().map(|name| format!("`{{{name}}}`")).collect();
+        let help = match &*places {
+            [] => return None,
+            places => format!("in a template write {}, without `$`", places.join(" and ")),
+        };
+        Some(match others.first() {
+            Some(name) => format!("{help}; set `{name}` where the program is started"),
+            None => help,
+        })
+    }
+}
+
+/// The names of the places that the templates of `kind: rotating` have.
+const TEMPLATE_PLACES: [&str; 7] = ["user", "pass", "country", "COUNTRY", "city", "session", "ttl"];
 
 /// Says that a value comes from `variables`, if there are any. The line that is shown has only their names.
 fn origin(variables: &[String]) -> Option<String> {

@@ -1,6 +1,6 @@
 //! Variables, put into the tree.
 
-use mooltiroute_hops::{Key, KeyPath};
+use mooltiroute_hops::{Encryption, Key, KeyPath};
 use serde_yaml::Value;
 use zeroize::Zeroize as _;
 
@@ -51,10 +51,15 @@ impl Tree {
             Value::String(text) => {
                 let names = interpolate::names(text);
                 match interpolate::interpolate(text, |name| environment.variable(name)) {
-                    Ok(Some(done)) => {
-                        self.expanded += done.len();
-                        *text = done;
-                    }
+                    Ok(Some(done)) => match Encryption::of(done.as_bytes()) {
+                        Some(encryption) => {
+                            invalid.push((path.clone(), Invalid::Encrypted(encryption)));
+                        }
+                        None => {
+                            self.expanded += done.len();
+                            *text = done;
+                        }
+                    },
                     Ok(None) => return,
                     Err(error) => invalid.push((path.clone(), error)),
                 }

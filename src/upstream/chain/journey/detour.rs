@@ -73,7 +73,7 @@ impl<'a> Journey<'a> {
             false => {
                 self.log_failure(&hop, &error);
                 // Reports the failure and asks for another member in one call, so neither can be forgotten.
-                hop.instead(&with_causes(&error.cause))
+                hop.instead(&error.cause, failed == index)
             }
         };
         self.replace((position, failed, name), other, error).await
@@ -126,7 +126,7 @@ impl<'a> Journey<'a> {
     pub(crate) fn give_up(mut self, error: &ChainError) {
         let Some(last) = self.hops.pop() else { return };
         self.log_failure(&last, error);
-        drop(last.instead(&with_causes(&error.cause)));
+        drop(last.instead(&error.cause, true));
     }
 
     /// Ends the journey, since its client left during the attempt that `failed`. The hop that was waited for has failed if
@@ -140,7 +140,7 @@ impl<'a> Journey<'a> {
         if asked.elapsed() >= SILENCE_MIN && self.hops.get(index).is_some_and(is_silent) {
             let hop = self.hops.remove(index);
             self.log_failure(&hop, &error);
-            drop(hop.instead(&with_causes(&error.cause)));
+            drop(hop.instead(&error.cause, true));
         }
         error
     }
@@ -172,7 +172,11 @@ impl<'a> Journey<'a> {
                 true => MemberFailure::from(&error.cause),
                 false => MemberFailure::NotReached,
             };
-            self.failed_members.push((hop.position, FailedMember { name, failure }));
+            let wait = match &error.cause {
+                Cause::Hop(HopError::Refused(refusal)) if is_its_own => refusal.retry_after,
+                _ => None,
+            };
+            self.failed_members.push((hop.position, FailedMember { name, failure, wait }));
         }
     }
 
@@ -273,6 +277,8 @@ fn may_be_about_next(error: &ChainError) -> bool {
     let Cause::Hop(HopError::Refused(refusal)) = &error.cause else { return false };
     let status = refusal.http.as_ref().map_or(0, |http| http.status);
     let is_open = refusal.meaning == Meaning::Unclear && refusal.about == Party::Hop;
+    // A hop that names a time to come back speaks of itself.
+    let is_open = is_open && refusal.retry_after.is_none();
     // These statuses say what is wrong, and it is not the stop.
     let is_clear = matches!(status, 501 | 505 | 508 | 509 | 511);
     error.stage.step == Step::Extend && is_open && status >= 500 && !is_clear

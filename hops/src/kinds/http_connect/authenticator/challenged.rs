@@ -38,6 +38,14 @@ impl Authenticator {
             // account.
             Attempt::NtlmAuthenticate(_) => Err(Stop::Rejected(AuthScheme::Ntlm)),
             Attempt::Basic(_) => Err(Stop::Rejected(AuthScheme::Basic)),
+            // A proxy rejects a first message with a new offer. Without any, it does not go on: Squid makes none on a
+            // connection that it is going to close, and these two schemes need one that stays open.
+            Attempt::NtlmNegotiate if challenges.is_empty() => {
+                Err(self.broken_off(AuthScheme::Ntlm))
+            }
+            Attempt::Negotiate(round) if round.is_first() && challenges.is_empty() => {
+                Err(self.broken_off(AuthScheme::Negotiate))
+            }
             // Negotiate may go on for several rounds, and Digest may only need a newer nonce. Both decide that for
             // themselves.
             Attempt::Negotiate(round) => self.after_token(round, challenges).await,
@@ -133,6 +141,12 @@ impl Authenticator {
         }
     }
 
+    /// Notes that the proxy does not go on with `scheme`. The next connection asks again what it offers.
+    fn broken_off(&self, scheme: AuthScheme) -> Stop {
+        self.forget_offer();
+        Stop::BrokenOff(scheme)
+    }
+
     fn after_negotiate_message(
         &self,
         challenges: &[Challenge],
@@ -146,8 +160,10 @@ impl Authenticator {
         });
         let (Some(token), Some(credentials)) = (token(challenges, AuthScheme::Ntlm), credentials)
         else {
-            let reason = "the proxy offers NTLM and does not go on with it".to_owned();
-            return Err(Stop::Refused(reason));
+            return Err(match is_token_broken(challenges, AuthScheme::Ntlm) {
+                true => Stop::Refused("the proxy's challenge by NTLM is not valid".to_owned()),
+                false => self.broken_off(AuthScheme::Ntlm),
+            });
         };
         // The client challenge is random, so that a malicious proxy can't use a table that was computed for its own
         // challenge.
@@ -197,6 +213,11 @@ fn is_offered(challenges: &[Challenge], scheme: AuthScheme) -> bool {
 fn token(challenges: &[Challenge], scheme: AuthScheme) -> Option<Vec<u8>> {
     let mut offers = challenges.iter().filter(|offer| offer.scheme() == Some(scheme));
     offers.find_map(|offer| offer.token().ok().flatten())
+}
+
+/// Returns whether the proxy sent a token for a scheme that can't be decoded.
+fn is_token_broken(challenges: &[Challenge], scheme: AuthScheme) -> bool {
+    challenges.iter().any(|offer| offer.scheme() == Some(scheme) && offer.token().is_err())
 }
 
 fn authorize(

@@ -21,6 +21,7 @@ impl Authenticator {
         match stop {
             Stop::Failed(error) => error,
             Stop::NothingInCommon => explanations::nothing_in_common(&self.methods, refusal).into(),
+            Stop::BrokenOff(scheme) => explanations::broken_off(refusal, scheme).into(),
             Stop::Refused(reason) => explanations::nothing_sent(refusal, reason).into(),
             Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
             Stop::TokenRefused => self.token_refused(self.explained_ticket(refusal)).await,
@@ -50,7 +51,13 @@ impl Authenticator {
         let is_without_domain = |method: &Method| matches!(method, Method::Ntlm(login) if login.domain().is_empty() && !login.user().contains('@'));
         let lacks_domain = scheme == AuthScheme::Ntlm && self.methods.iter().any(is_without_domain);
         let domain = domain.as_deref().filter(|_| lacks_domain);
-        explanations::rejection(refusal, scheme, domain, self.secret_key)
+        explanations::rejection(
+            refusal,
+            scheme,
+            domain,
+            self.secret_key,
+            self.lockout.has_accepted(),
+        )
     }
 
     /// Records that the proxy does not accept the ticket in use. It stays refused until there is another one. Its identity

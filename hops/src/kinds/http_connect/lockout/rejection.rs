@@ -44,11 +44,7 @@ impl From<Hold> for HopError {
             }
             Rejection::ByDomain(mut missing) => {
                 missing.retry_after = Some(wait);
-                missing.details = format!(
-                    "credentials not sent: held back for another {} s, after this: {}",
-                    wait.as_secs(),
-                    missing.details
-                );
+                missing.is_held_back = true;
                 Self::NoCredentials(missing)
             }
         }

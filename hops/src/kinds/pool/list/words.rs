@@ -126,6 +126,12 @@ impl LineDoubt {
                 form.url()
             )
             .into(),
+            Self::NoPassword => format!(
+                "the password behind the username is missing, and an empty one is sent; if the line was cut off, complete it; if \
+                 the proxy takes no password, write {}",
+                form.url().replace("PASSWORD", "")
+            )
+            .into(),
             Self::Comment => {
                 "`# …` after a proxy is part of its password; write a comment in a line of its own"
                     .into()

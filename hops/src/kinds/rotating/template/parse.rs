@@ -22,10 +22,12 @@ pub(in crate::kinds::rotating) enum InvalidTemplate {
     Closed,
     #[error("has brackets within brackets")]
     Nested,
+    /// Has the value that the word between the brackets probably means.
     #[error(
-        "has brackets without a value in braces; write one into them, or `\\` before each bracket to send it"
+        "has brackets without a value in braces; write one into them, or `\\` before each bracket to send it{}",
+        did_you_mean(.0)
     )]
-    Constant,
+    Constant(Option<Placeholder>),
     #[error("ends in a `\\`")]
     Escape,
     #[error("has a control character")]
@@ -93,8 +95,8 @@ impl FromStr for Template {
                 ']' if is_inside => {
                     // Brackets around plain text could never vanish, so the operator meant plain brackets and has to
                     // escape them.
-                    if groups.last().is_some_and(Group::is_constant) {
-                        return Err(InvalidTemplate::Constant);
+                    if let Some(group) = groups.last().filter(|group| group.is_constant()) {
+                        return Err(InvalidTemplate::Constant(group.meant()));
                     }
                     groups.push(Group { is_optional: false, parts: vec![] });
                 }
@@ -112,6 +114,14 @@ impl FromStr for Template {
 impl Group {
     fn is_constant(&self) -> bool {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))
+    }
+
+    /// Returns the value whose name is the only text of the group, as in `[user]`.
+    fn meant(&self) -> Option<Placeholder> {
+        match &self.parts[..] {
+            [Part::Text(text)] => Placeholder::meant_by(text.expose()),
+            _ => None,
+        }
     }
 }
 

@@ -58,6 +58,18 @@ impl Placeholder {
         }
     }
 
+    /// Returns what the value is, in words.
+    pub(in crate::kinds::rotating) fn noun(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Pass => "password",
+            Self::CountryLower | Self::CountryUpper => "country",
+            Self::City => "city",
+            Self::Session => "session",
+            Self::Ttl => "time of a session",
+        }
+    }
+
     /// Returns the setting that has the value.
     pub(in crate::kinds::rotating) fn setting(self) -> &'static str {
         match self {

@@ -1,0 +1,88 @@
+//! Describes the answer, or the failure, of a probe.
+
+use std::io::{self, Write};
+
+use mooltiroute_hops::{SourceKind, SourceState};
+use serde_json::json;
+
+use super::visit::ProbeAnswer;
+use crate::{
+    client::reply::Reply, state::generation::Generation, timestamp::rfc_3339,
+    upstream::chain::Chain,
+};
+
+pub(super) fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()> {
+    match answer {
+        None => writeln!(out, "\nthe tunnel is open"),
+        Some(ProbeAnswer { status, reason, exit, perhaps_by, note, sign }) => {
+            writeln!(out, "\nanswer        {status} {reason}")?;
+            match (perhaps_by, sign) {
+                (Some(hop), Some(sign)) => {
+                    writeln!(
+                        out,
+                        "              of a proxy, `{hop}` or one behind it, by its field `{sign}`"
+                    )?;
+                }
+                (Some(hop), None) => {
+                    writeln!(
+                        out,
+                        "              of the target, or of `{hop}`, which does not say"
+                    )?;
+                }
+                (None, _) => {}
+            }
+            if let Some(note) = note {
+                writeln!(out, "              {note}")?;
+            }
+            match exit {
+                Some(exit) => writeln!(out, "exit address  {exit}"),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// Returns as JSON the failure of a request that a proxy refused by an answer of its own. A client gets that answer.
+pub(super) fn refusal_of_a_proxy(answer: &ProbeAnswer) -> Option<serde_json::Value> {
+    let (hop, sign) = (answer.perhaps_by.as_deref()?, answer.sign.as_deref()?);
+    Some(json!({
+        "status": answer.status,
+        "error": "http_request_denied",
+        "hop": hop,
+        "stage": "response",
+        "text": format!("`{hop}`, or a proxy behind it, refused the request: `{sign}`; {NOT_BY_TARGET}"),
+    }))
+}
+
+/// Returns as JSON the failure that a client would see.
+pub(super) fn failure(reply: &Reply) -> serde_json::Value {
+    json!({
+        "status": reply.status(),
+        "error": reply.error().name(),
+        "hop": reply.blame().and_then(|blame| blame.hop.as_deref()),
+        "stage": reply.blame().map(|blame| blame.stage),
+        "text": reply.text(),
+    })
+}
+
+/// Describes the lists of hops of `chain` whose last good copies were used.
+pub(super) fn kept_lists(generation: &Generation, chain: &Chain) -> Vec<String> {
+    let hops = generation.hops().iter();
+    let hops = hops.filter(|hop| chain.hops().iter().any(|one| one.name == hop.name));
+    let kept = hops.filter_map(|hop| {
+        let SourceState { kind, source, loaded, checked, problem, .. } = hop.asker()?.state();
+        let loaded = loaded.filter(|_| problem.is_some() || checked.is_none())?;
+        let why = problem.map(|problem| format!(", since the list can't be fetched: {problem}"));
+        (kind == SourceKind::List).then(|| {
+            format!(
+                "{}: the last good copy of the list at {source} was used, as by a running proxy; it is of {}{}",
+                hop.name,
+                rfc_3339(loaded),
+                why.unwrap_or_default()
+            )
+        })
+    });
+    kept.collect()
+}
+
+pub(super) const NOT_BY_TARGET: &str = "the target was not reached. A client gets this answer, and its page may say why; ask the administrator of that proxy";

@@ -1,0 +1,147 @@
+//! Lists the members of pools.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use super::{columns::write_section, list, number, word};
+use crate::upstream::chain::REFUSING_MEMBER;
+
+pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let (mut rows, mut reasons, mut is_refusing) = (Vec::new(), Vec::new(), false);
+    for (name, pool) in pools.as_object().into_iter().flatten() {
+        // Only the first members of a long list are told one by one; `other` adds the rest up.
+        for member in list(&pool["shown"]) {
+            // A member that is left out is tried by the next connection once its pause is over, so the pause
+            // may be zero.
+            let state = match member["retry_seconds"].as_f64() {
+                None => match number(&member["refused_in_a_row"]) {
+                    in_a_row if in_a_row < REFUSALS_IN_A_ROW => "works".to_owned(),
+                    in_a_row => format!("in use, refused the last {in_a_row}"),
+                },
+                _ if member["asked_until"].is_string() => {
+                    let until = word(&member["asked_until"]);
+                    format!("left out until {} UTC, as it asked", time_of(&until))
+                }
+                Some(_) if member["held_back_seconds"].is_u64() => {
+                    let seconds = number(&member["held_back_seconds"]);
+                    format!("left out, credentials held back for {seconds} s")
+                }
+                Some(seconds) if seconds > 0.0 => {
+                    format!("left out, tried again in {seconds:.0} s")
+                }
+                Some(_) => "left out, tried again next".to_owned(),
+            };
+            let [reached, failed, refused] =
+                ["reached", "failed", "refused"].map(|key| number(&member[key]).to_string());
+            let at = match member["hop"].is_string() {
+                true => format!("{} ({})", word(&member["name"]), word(&member["hop"])),
+                false => word(&member["name"]),
+            };
+            if member["problem"].is_string() {
+                reasons.push(format!("{name}.{at} is left out: {}", word(&member["problem"])));
+            }
+            let in_a_row = number(&member["refused_in_a_row"]);
+            if member["refusal"].is_string() && in_a_row >= REFUSALS_IN_A_ROW {
+                is_refusing = true;
+                let refusal = word(&member["refusal"]);
+                reasons
+                    .push(format!("{name}.{at} refused the last {in_a_row} requests: {refusal}"));
+            }
+            let address =
+                member["address"].as_str().map_or("-".into(), |_| word(&member["address"]));
+            rows.push(vec![name.clone(), at, state, reached, failed, refused, address]);
+        }
+        let other = &pool["other"];
+        if !other.is_null() {
+            let state = format!("{} of {} work", word(&other["working"]), word(&other["members"]));
+            let [reached, failed, refused] =
+                ["reached", "failed", "refused"].map(|key| number(&other[key]).to_string());
+            let counts = [reached, failed, refused, "-".into()];
+            rows.push([name.clone(), "other".into(), state].into_iter().chain(counts).collect());
+        }
+    }
+    let head = ["pool", "member", "state", "carried", "failed", "refused", "address"];
+    if rows.is_empty() {
+        return Ok(());
+    }
+    write_section(&head, rows, out)?;
+    writeln!(out, "carried: connections, each of which may have had many requests of its client")?;
+    let rest = reasons.len().saturating_sub(REASONS_MAX);
+    out_of_members(pools, out)?;
+    reasons.iter().take(REASONS_MAX).try_for_each(|reason| writeln!(out, "{reason}"))?;
+    if rest > 0 {
+        writeln!(
+            out,
+            "and {rest} more: see `pool member left` and `pool member refuses` in the log"
+        )?;
+    }
+    if is_refusing { writeln!(out, "{REFUSING_MEMBER}") } else { Ok(()) }
+}
+
+/// Says for each pool of which no member works what its requests do.
+fn out_of_members(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
+    for (name, pool) in pools.as_object().into_iter().flatten() {
+        let [members, working, asked] =
+            ["members", "working", "asked_to_wait"].map(|key| number(&pool[key]));
+        // Another version of the proxy may not report all of them.
+        if members == 0 || working > 0 || !pool["working"].is_u64() {
+            continue;
+        }
+        let left = match members - asked.min(members) {
+            0 => {
+                writeln!(
+                    out,
+                    "no member of {name} works, and all asked to wait: requests are refused at once until the first may be asked"
+                )?;
+                continue;
+            }
+            1 if members == 1 => "it".to_owned(),
+            left if left > TRIED_MAX => format!("{TRIED_MAX} of them"),
+            left if left < members => format!("the {left} that did not ask to wait"),
+            _ => "all of them".to_owned(),
+        };
+        writeln!(out, "no member of {name} works, so each request tries {left}")?;
+    }
+    Ok(())
+}
+
+/// Returns the time of day of a time stamp such as `2026-11-22T20:11:02Z`.
+fn time_of(stamp: &str) -> &str {
+    let time = stamp.split_once('T').map_or(stamp, |(_, time)| time);
+    time.trim_end_matches('Z')
+}
+
+/// The number of refusals in a row from which they are shown.
+const REFUSALS_IN_A_ROW: u64 = 3;
+
+/// The most members of pools whose failures are listed. All members of a long list may fail at once.
+const REASONS_MAX: usize = 10;
+
+/// The most members that one request tries: the first one, and those of its detours.
+const TRIED_MAX: u64 = 33;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pool_without_a_working_member_says_what_its_requests_do() {
+        let told = |members: u64, working: u64, asked: u64| {
+            let pool = json!({ "members": members, "working": working, "asked_to_wait": asked });
+            let mut out = Vec::new();
+            out_of_members(&json!({ "exits": pool }), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(told(3, 1, 2), "");
+        let tries =
+            |what: &str| format!("no member of exits works, so each request tries {what}\n");
+        assert_eq!(told(3, 0, 0), tries("all of them"));
+        assert_eq!(told(1, 0, 0), tries("it"));
+        assert_eq!(told(3, 0, 2), tries("the 1 that did not ask to wait"));
+        assert_eq!(told(500, 0, 2), tries("33 of them"));
+        assert!(told(3, 0, 3).contains("all asked to wait: requests are refused at once"));
+    }
+}

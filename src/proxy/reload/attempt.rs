@@ -1,0 +1,146 @@
+//! One attempt to put the files in force.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use mooltiroute_hops::SourceKind;
+use tracing::{debug, info};
+
+use super::{
+    Call, Reloads,
+    words::{brief_warnings, note_on_variables, notes_on_replaced},
+};
+use crate::{
+    client::reply::with_causes,
+    config::{Config, Overridden},
+    control::verdict::{ReloadOutcome, ReloadVerdict},
+    proxy::{
+        changes::{edited_beneath, edited_in_vain},
+        direct::direct_now,
+    },
+    state::generation::Generation,
+};
+
+impl Reloads {
+    pub(super) async fn attempt(&mut self, call: Call) -> ReloadVerdict {
+        let mut hold = None;
+        let config = loop {
+            let config = match self.load().await {
+                Some(Ok(config)) => config,
+                Some(Err(problems)) => return self.reject(problems, call).await,
+                // The generation in force stays. Files that change this fast change again, which calls for another
+                // attempt.
+                None => {
+                    debug!("the files change too fast to be read");
+                    return self.unsettled(Vec::new());
+                }
+            };
+            if !self.is_completed_later(&config, call, &mut hold).await {
+                break config;
+            }
+        };
+        // An operator who edits a setting that the command line has would otherwise look for a mistake in the
+        // file. Only what this edit changed is said, or each reload would repeat it.
+        for Overridden { path, option, .. } in edited_in_vain(&self.overridden, &config.overridden)
+        {
+            info!(
+                setting = path,
+                option, "an edit has no effect: the command line has this setting"
+            );
+        }
+        self.overridden.clone_from(&config.overridden);
+        // An operator who has had an account unlocked has nothing to edit.
+        let is_by_operator = matches!(call, Call::Signal | Call::Order);
+        if is_by_operator {
+            self.shared().live().current().built_hops().for_each(|(_, hop)| hop.release());
+        }
+        let current = self.shared().live().current();
+        self.tell_edits_beneath(&config, &current);
+        let changed = current.outline.changes(&config.outline);
+        if changed.is_empty() {
+            // Only the meaning counts: an edit of a comment makes no generation. The log mentions it if an
+            // operator asked for the reload, or if it takes back an edit that was rejected.
+            self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
+            if self.end_rejection() || call != Call::Edit {
+                info!(generation = current.number(), "config unchanged");
+            } else {
+                debug!("an edit that changes no meaning");
+            }
+            let mut warnings = brief_warnings(&config);
+            // The watch may have taken the edit before the order for it came, and only the log has this warning then.
+            if let Some(direct) = self.shared().went_direct() {
+                warnings.push(direct_now(&direct.targets));
+            }
+            // The operator may have changed the value of a variable, which the files don't show.
+            let mut notes = notes_on_replaced(&config);
+            notes.extend(config.has_variables.then(note_on_variables));
+            // The operator may have changed a list or a PAC file, and not the files here.
+            if is_by_operator {
+                notes.extend(fetch_documents(&current));
+            }
+            return ReloadVerdict {
+                warnings,
+                notes,
+                ..self.in_force(ReloadOutcome::Unchanged, Vec::new())
+            };
+        }
+        if let Some((address, why)) = self.listeners.newly_out_of_date(&config.server.listen) {
+            let why = format!(
+                "`{address}`: {why}, so it does not replace what is in force; {}",
+                why.help()
+            );
+            let problem = self.about_listeners(why).await;
+            return self.reject(vec![problem], call).await;
+        }
+        match self.listeners.prepare(&config.server.listen) {
+            Ok(prepared) => {
+                self.end_rejection();
+                let mut verdict = self.accept(config, prepared, &changed, None);
+                if is_by_operator {
+                    verdict.notes.extend(fetch_documents(&self.shared().live().current()));
+                }
+                verdict
+            }
+            Err(error) => {
+                let problem = self.about_listeners(with_causes(&error)).await;
+                self.reject(vec![problem], call).await
+            }
+        }
+    }
+
+    /// Logs the settings that were edited in one file while a later file has them.
+    fn tell_edits_beneath(&mut self, config: &Config, current: &Generation) {
+        let (old, new) = (&self.shadowed, &config.shadowed);
+        for edit in edited_beneath(old, new, &current.outline, &config.outline) {
+            info!(
+                setting = %edit.path,
+                file = &*edit.file,
+                overridden_by = %edit.by,
+                "an edit has no effect: a later file has this setting"
+            );
+        }
+        self.shadowed.clone_from(&config.shadowed);
+    }
+}
+
+/// Fetches the lists and the PAC files at URLs again. Returns a note on each sort of them that there is.
+fn fetch_documents(generation: &Generation) -> Vec<String> {
+    let askers = generation.hops().iter().filter_map(|hop| Some((hop, hop.asker()?)));
+    let fetched = askers.filter(|(_, asker)| asker.fetch_now());
+    let (mut lists, mut pac_files) = (Vec::new(), Vec::new());
+    for (hop, asker) in fetched {
+        let names = match asker.state().kind {
+            SourceKind::PacFile => &mut pac_files,
+            _ => &mut lists,
+        };
+        names.push(format!("`{}`", hop.name));
+    }
+    let note = |(document, names): (&str, Vec<String>)| {
+        (!names.is_empty()).then(|| {
+            format!(
+                "the {document} of {} is fetched now; `mooltiroute status` shows the outcome",
+                names.join(", ")
+            )
+        })
+    };
+    [("list", lists), ("PAC file", pac_files)].into_iter().filter_map(note).collect()
+}

@@ -1,0 +1,118 @@
+//! Edits that are rejected for the same problems as the one before.
+
+use std::{collections::BTreeSet, future::pending, path::PathBuf, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::proxy::watch::FileMarks;
+
+/// A rejected configuration, and the edits since then that were rejected for the same problems.
+///
+/// Each such edit gets a line in the log. A file that a program rewrites all the time would fill the log, so at most one line
+/// is logged in each [`PAUSE`], and what comes in between is told by the next one.
+#[derive(Debug)]
+pub(in crate::proxy::reload) struct LastRejected {
+    problems: Vec<String>,
+    files: FileMarks,
+    /// The time of the last line about an edit that changed nothing about the problems.
+    logged: Option<Instant>,
+    /// The edits that no line has told of.
+    untold: Edits,
+}
+
+/// Edits that left the problems as they were.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Edits {
+    /// The number of edits.
+    pub(super) count: u64,
+    /// The files that they changed.
+    pub(super) files: BTreeSet<PathBuf>,
+}
+
+impl LastRejected {
+    pub(super) fn new(problems: Vec<String>, files: FileMarks) -> Self {
+        Self { problems, files, logged: None, untold: Edits::default() }
+    }
+
+    /// Returns the problems, one line each.
+    pub(super) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// Notes that `files` have the same problems. Returns whether an edit has changed any of them.
+    pub(super) fn note(&mut self, files: FileMarks) -> bool {
+        let changed = files.changed_since(&self.files);
+        self.files = files;
+        let is_edit = !changed.is_empty();
+        self.untold.count += u64::from(is_edit);
+        self.untold.files.extend(changed);
+        is_edit
+    }
+
+    /// Takes the edits that a line is to tell of now, if there are any and the last line is long enough ago.
+    pub(super) fn take_due(&mut self) -> Option<Edits> {
+        let due = self.due()?;
+        // The first line is due now, so the clock is read after that.
+        let now = Instant::now();
+        if due > now {
+            return None;
+        }
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let due = self.logged.map_or_else(Instant::now, |logged| logged + PAUSE);
+        (self.untold.count > 0).then_some(due)
+    }
+}
+
+/// Waits until `last` has edits that a line is to tell of. Never ends if it has none.
+pub(in crate::proxy::reload) async fn next_due(last: Option<&LastRejected>) {
+    match last.and_then(LastRejected::due) {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+/// The shortest time between two lines.
+const PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use tempfile::tempdir;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    fn edit(last: &mut LastRejected, file: &Path, text: &str) -> bool {
+        fs::write(file, text).unwrap();
+        last.note(FileMarks::of([file].into_iter()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_rewritten_all_the_time_gets_a_line_in_ten_seconds() {
+        let home = tempdir().unwrap();
+        let file = home.path().join("a.yaml");
+        let mut last = LastRejected::new(Vec::new(), FileMarks::default());
+        assert!(edit(&mut last, &file, "12MB"));
+        let told = |count| Some(Edits { count, files: [file.clone()].into() });
+        assert_eq!(last.take_due(), told(1), "the first edit is told at once");
+        assert!(!edit(&mut last, &file, "12MB"));
+        assert!(timeout(2 * PAUSE, next_due(Some(&last))).await.is_err(), "nothing was edited");
+        for text in ["13MB", "14MB", "15MB"] {
+            assert!(edit(&mut last, &file, text));
+        }
+        assert_eq!(last.take_due(), told(3), "the pause was over");
+        assert!(edit(&mut last, &file, "16MB"));
+        assert_eq!(last.take_due(), None);
+        advance(PAUSE / 2).await;
+        assert!(edit(&mut last, &file, "17MB"));
+        assert_eq!(last.take_due(), None);
+        timeout(PAUSE, next_due(Some(&last))).await.expect("the last edit is told too");
+        assert_eq!(last.take_due(), told(2));
+        assert_eq!(last.take_due(), None);
+    }
+}
