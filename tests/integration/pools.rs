@@ -1,9 +1,10 @@
 //! Pools, as operators see them: in the status, the metrics and the log, and what `check` says of them.
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ConfigDir, Double, Proxy, Step, connect, exchange, free_port, run, status, within,
+    ConfigDir, Double, Proxy, Step, connect, exchange, free_port, head, open, run, status, within,
 };
 
 const REQUEST: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
@@ -342,6 +343,14 @@ fn explain_names_the_member_of_a_session_or_says_that_each_connection_gets_one()
     assert!(text.contains("one of its 2 members, chosen for each connection"), "{text}");
 }
 
+/// Opens a tunnel by `request`, and closes it.
+async fn opens_tunnel(proxy: &Proxy, request: &[u8]) {
+    let mut client = open(proxy.address()).await;
+    client.write_all(request).await.unwrap();
+    let answer = head(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
 #[tokio::test]
 async fn the_log_says_once_that_a_sticky_pool_chooses_by_the_host() {
     let member = Double::start(vec![Step::Answer(ANSWER.into()); 60]).await;
@@ -359,11 +368,14 @@ async fn the_log_says_once_that_a_sticky_pool_chooses_by_the_host() {
         if is_told {
             let named = "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\nProxy-Authorization: Basic \
                          c2Vzc2lvbi1hOng=\r\n\r\n";
-            exchange(proxy.address(), named.as_bytes()).await;
+            opens_tunnel(&proxy, named.as_bytes()).await;
             assert_eq!(notes().len(), 0, "the client names a session");
         }
         for _ in 0..2 {
-            exchange(proxy.address(), REQUEST).await;
+            opens_tunnel(&proxy, REQUEST).await;
+        }
+        if is_told {
+            proxy.event("the client names no session").await;
         }
         let notes = notes();
         assert_eq!(notes.len(), usize::from(is_told), "{notes:?}");

@@ -123,11 +123,11 @@ impl Watch {
 
     /// Returns whether files without an event for the close count as complete, by two looks in a row.
     ///
-    /// The two agree, or the burst is over and no file has grown: a file that is saved again and again never looks the same
-    /// twice, and must not delay the edit of another one for ever. A file that grows is being written.
+    /// The two agree, or the burst is over and all sizes have stayed: a file that is saved again and again never looks the same
+    /// twice, and must not delay the edit of another one for ever. A file that grows, or was emptied, is being written.
     fn has_settled(&self, last: Option<(Look, Sizes)>, look: Look, sizes: &Sizes) -> bool {
         last.is_some_and(|(last_look, last_sizes)| {
-            look == last_look || (self.burst.is_over() && !sizes.have_grown_since(&last_sizes))
+            look == last_look || (self.burst.is_over() && *sizes == last_sizes)
         })
     }
 

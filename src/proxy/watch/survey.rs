@@ -43,7 +43,7 @@ impl Files {
 }
 
 /// The sizes of the files.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sizes(BTreeMap<PathBuf, u64>);
 
 /// How everything on the way to the files looks.
@@ -107,13 +107,6 @@ impl Sizes {
     fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
         let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
         Self(files.map(|path| (path.to_owned(), size(path))).collect())
-    }
-
-    /// Returns whether a file has more bytes than it had in `before`.
-    pub(super) fn have_grown_since(&self, before: &Self) -> bool {
-        let has_grown =
-            |(path, size): (&PathBuf, &u64)| before.0.get(path).is_none_or(|before| size > before);
-        self.0.iter().any(has_grown)
     }
 }
 
