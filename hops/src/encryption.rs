@@ -29,7 +29,7 @@ impl Encryption {
         found.map(|(_, encryption)| *encryption)
     }
 
-    /// Says how to come to the text.
+    /// Returns the commands that decrypt it, or what to write instead.
     pub fn help(self) -> &'static str {
         match self {
             Self::AnsibleVault => {

@@ -6,7 +6,7 @@ use crate::{Country, Meaning, Refusal};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Added {
     parts: Vec<Part>,
-    /// What is odd about one of the countries.
+    /// A remark on a country that is not a code of ISO 3166.
     doubt: Option<String>,
 }
 

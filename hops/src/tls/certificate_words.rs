@@ -53,7 +53,7 @@ fn of_name(name: &str) -> Option<&'static str> {
             "there are more authorities between it and the trusted one than allowed"
         }
         "NameConstraintViolation" => "its authority may not issue certificates for its name",
-        "UnsupportedCertVersion" => "it is not of version 3 of X.509",
+        "UnsupportedCertVersion" => OLD_VERSION,
         "UnsupportedCriticalExtension" => EXTENSION,
         "InvalidSerialNumber" => "its serial number is not valid",
         "InvalidCertValidity" => "it ends before it begins",
@@ -75,6 +75,7 @@ fn of_name(name: &str) -> Option<&'static str> {
     })
 }
 
+pub(super) const OLD_VERSION: &str = "it is not of version 3 of X.509";
 const EXTENSION: &str = "it has a critical extension that is not known here";
 
 #[cfg(test)]

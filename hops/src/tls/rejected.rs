@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{
 
 use super::{
     certificate::CertificateFacts,
-    certificate_words::{certificate_in_words, library_name},
+    certificate_words::{OLD_VERSION, certificate_in_words, library_name},
 };
 
 /// A certificate that is not accepted.
@@ -82,7 +82,7 @@ impl fmt::Display for RejectionReason {
                 }
             }
             Self::SelfSigned => f.write_str("it is self-signed"),
-            Self::OldVersion => f.write_str("it is not of version 3 of X.509"),
+            Self::OldVersion => f.write_str(OLD_VERSION),
             Self::OtherName { names, expected: Some(expected) } if names.is_empty() => {
                 write!(f, "it has no subjectAltName, and so is not for {expected}")
             }

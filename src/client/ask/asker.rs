@@ -174,7 +174,7 @@ fn url_with_session(generation: &Generation) -> &'static str {
     }
 }
 
-/// Says where the account of a username in a provider's form belongs. `hop` completes "write it into", before the kinds.
+/// Returns advice on a username in a provider's form: its account belongs into a hop. `hop` names that hop in the sentence.
 pub(crate) fn username_of_provider(hop: &str) -> String {
     format!(
         "{USERNAME_OF_PROVIDER} {hop} `kind: webshare` or `kind: rotating`; with `sessions: by-client` there, clients choose by \
@@ -211,7 +211,7 @@ fn address_advice(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The beginning of what is said about a username in a provider's form.
+/// The beginning of the advice on a username in a provider's form.
 const USERNAME_OF_PROVIDER: &str = "it looks like the username of an account at a provider, which is not passed on. Write the account into";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Targets that are other machines for a hop than for this machine.
+//! Targets such as `localhost`, which a hop takes for another machine, or can't reach.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ pub(crate) enum NearTarget {
 }
 
 impl NearTarget {
-    /// Returns what `host` is, if it is near.
+    /// Returns the kind of a host that is near, and `None` for any other.
     pub(crate) fn of(host: &Host) -> Option<Self> {
         let (is_loopback, is_private) = match host {
             Host::Address(address) => {
@@ -40,14 +40,14 @@ impl NearTarget {
         }
     }
 
-    /// Returns whether a hop with `settings` surely means another machine by this target, or reaches none. A proxy that is
+    /// Returns whether a hop with `settings` takes this target for another machine, or can't reach it. A proxy that is
     /// not a provider's may be in the private network itself.
     pub(crate) fn is_beyond(self, settings: &LinkSettings) -> bool {
         self == Self::Loopback || settings.is_of_gateway()
     }
 
-    /// Says what `host` is for the hop `hop`, and how to reach it without. `is_file` says whether the hops are written in a
-    /// configuration, which can have a route.
+    /// Explains why `hop` does not reach `host`, and how to reach it without the hop. A route is suggested if the hops come from a
+    /// file (`is_file`), since the command line has no routes.
     pub(crate) fn note(self, host: &Host, hop: &str, is_file: bool) -> String {
         let (what, hosts) = match self {
             Self::Loopback => (
@@ -78,7 +78,7 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Returns whether the route with the usual hosts has `host`.
+/// Returns whether `host` is one of the [`USUAL`] hosts.
 fn is_usual(host: &Host) -> bool {
     match host {
         Host::Address(address) => address.is_loopback(),

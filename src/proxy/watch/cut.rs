@@ -53,7 +53,7 @@ impl KnownFiles {
         Self { hasher, files }
     }
 
-    /// Returns the files that have only a beginning of what they had.
+    /// Returns the files whose text is now only the beginning of what it was.
     fn cut(&self) -> Vec<PathBuf> {
         let is_cut = |(path, known): &(&PathBuf, &Beginnings)| {
             read(path).is_some_and(|text| known.is_cut(&text, &self.hasher))

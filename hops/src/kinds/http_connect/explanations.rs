@@ -71,7 +71,7 @@ pub(super) fn rejection(
     let correct = format!("Correct this hop's `username` and `{secret_key}`{hash}. {REJECTED}");
     let detail = format!("it rejected the credentials, by {}", scheme.name());
     let advice = match domain {
-        // What has changed is not the username, so a guess about that would lead away from the cause.
+        // The username was right before, so a guess about its domain would mislead.
         _ if were_right => format!(
             "The proxy has accepted these credentials before: the password was probably changed or has expired, or the \
              account is locked. Correct `{secret_key}`, or ask the administrator of the account."

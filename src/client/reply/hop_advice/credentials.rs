@@ -90,7 +90,7 @@ fn credentials_of_url(url: &str, stage: &Stage, other: Option<&HttpRefusal>) -> 
     }
 }
 
-/// Says where the URL of a hop has the settings that the advice of its kind calls by their keys.
+/// Tells which part of a hop's URL holds each setting that the advice calls by its key.
 pub(in crate::client::reply) fn settings_of_url(url: &str) -> String {
     format!(
         "The hop's settings are in {url}: username and password before the `@`, others after a `?`, as in `?auth=ntlm`."

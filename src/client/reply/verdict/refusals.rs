@@ -156,7 +156,8 @@ fn refusal_summary(stage: &Stage, refusal: &Refusal) -> String {
             (None, Some(detail)) => format!("{}, {detail}", refusal.said),
             (None, None) => match (&refusal.page, http) {
                 (Some(line), _) => format!("{}, {line}", refusal.said),
-                // `502 Bad Gateway` behind the same words of this proxy says nothing of where the way ends.
+                // `502 Bad Gateway` would only repeat the status of this proxy's own answer, and not say that the hop did not reach
+                // the target.
                 (None, Some(http))
                     if is_unreached(refusal) && is_standard(&refusal.said, http.status) =>
                 {

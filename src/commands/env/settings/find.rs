@@ -101,8 +101,8 @@ impl ClientSettings {
         })
     }
 
-    /// Returns the settings for a proxy with `config` that listens on `listening`. If that is empty, the configuration
-    /// says where it listens. Of several listeners, one of the addresses `wanted` comes first.
+    /// Returns the settings for a proxy with `config` that listens on `listening`, or on the addresses of the configuration if
+    /// that is empty. If it has several listeners, one of the addresses `wanted` comes first.
     fn at(
         view: &ClientView,
         listening: Vec<SocketAddr>,

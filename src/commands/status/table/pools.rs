@@ -79,7 +79,7 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
     if is_refusing { writeln!(out, "{REFUSING_MEMBER}") } else { Ok(()) }
 }
 
-/// Says for each pool of which no member works what its requests do.
+/// Describes how requests go on in pools without a member that works.
 fn out_of_members(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
     for (name, pool) in pools.as_object().into_iter().flatten() {
         let [members, working, asked] =

@@ -48,8 +48,8 @@ impl Resolver<'_> {
                     // Built only to find what else is wrong. It lacks the values of variables, so it must not be
                     // used.
                     Ok(_) if !plan.is_whole => {}
-                    // A hop that is off is built as well, so that `check` finds its mistakes. It is not entered
-                    // into `known`, where it stays a member to leave out.
+                    // A hop that is off is built as well, so that `check` finds its mistakes. `known` keeps its
+                    // empty entry, so that pools leave it out.
                     Ok(built) => {
                         for warning in context.warnings() {
                             let warning = self.tree.invalid(&plan.path, &warning);

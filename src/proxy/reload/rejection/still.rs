@@ -8,15 +8,15 @@ use crate::proxy::watch::FileMarks;
 
 /// A rejected configuration, and the edits since then that were rejected for the same problems.
 ///
-/// Each such edit gets a line in the log. A file that a program rewrites all the time would fill the log, so at most one line
-/// is logged in each [`PAUSE`], and what comes in between is told by the next one.
+/// Each such edit gets a line in the log. A program that rewrites a file all the time would fill the log, so there is at most
+/// one line per [`PAUSE`], which counts the edits since the line before.
 #[derive(Debug)]
 pub(in crate::proxy::reload) struct LastRejected {
     problems: Vec<String>,
     files: FileMarks,
-    /// The time of the last line about an edit that changed nothing about the problems.
+    /// The time of the last line about such edits.
     logged: Option<Instant>,
-    /// The edits that no line has told of.
+    /// The edits that are not logged yet.
     untold: Edits,
 }
 
@@ -49,7 +49,7 @@ impl LastRejected {
         is_edit
     }
 
-    /// Takes the edits that a line is to tell of now, if there are any and the last line is long enough ago.
+    /// Takes the edits to log now, if there are any and the last line is long enough ago.
     pub(super) fn take_due(&mut self) -> Option<Edits> {
         let due = self.due()?;
         // The first line is due now, so the clock is read after that.
@@ -67,7 +67,7 @@ impl LastRejected {
     }
 }
 
-/// Waits until `last` has edits that a line is to tell of. Never ends if it has none.
+/// Waits until edits of `last` are due to be logged. Never ends if it has none.
 pub(in crate::proxy::reload) async fn next_due(last: Option<&LastRejected>) {
     match last.and_then(LastRejected::due) {
         Some(due) => sleep_until(due).await,

@@ -38,7 +38,7 @@ pub(in crate::kinds::pool) struct Shape {
     has_more: bool,
 }
 
-/// What a column of a line is.
+/// The content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     /// A host and a port.

@@ -16,7 +16,7 @@ use crate::config::{
 };
 
 impl Tree {
-    /// Returns where a part of the configuration belongs that is at the top as `name`.
+    /// Returns the right place of a setting that is written at the top level, as `name`.
     pub(super) fn advice_on_section(&self, path: &KeyPath, name: &str) -> Option<String> {
         // The value decides before the name: hops and chains are recognised by what is in them, whatever they
         // are called.

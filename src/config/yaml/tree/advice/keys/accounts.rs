@@ -1,4 +1,4 @@
-//! Keys that say which clients are let in, and where a password comes from.
+//! Keys for the access of clients and for the sources of passwords.
 
 use super::{OtherKeys, keys};
 
