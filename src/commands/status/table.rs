@@ -40,6 +40,9 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let generation = word(&status["generation"]);
     writeln!(out, "generation   {generation}, since {}", word(&status["generation_since"]))?;
     rejected(&status["rejected"], &generation, out)?;
+    for wait in list(&status["waiting_for"]) {
+        writeln!(out, "{RED}waiting{RESET}      {}", word(wait))?;
+    }
     went_direct(&status["went_direct"], out)?;
     switches(status, out)?;
     let reloads = &status["reloads"];
@@ -286,6 +289,7 @@ mod tests {
             "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",
             "generation": 7, "generation_since": "2026-11-22T20:11:02Z", "draining": false,
             "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
+            "waiting_for": ["40-routes.yaml: this file is gone"],
             "went_direct": { "at": "2026-11-22T20:11:02Z", "targets": ["*.a.test (chain x)", "2 more"] },
             "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
             "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
@@ -326,6 +330,7 @@ config       config.d
 generation   7, since 2026-11-22T20:11:02Z
 rejected     the files on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
+waiting      40-routes.yaml: this file is gone
 direct       since 2026-11-22T20:11:02Z targets that went through hops go direct: *.a.test (chain x), 2 more
 hops off     backup (by `--disable`), third
 hops on      corporate (by `--enable`)
