@@ -655,7 +655,7 @@ mod tests {
         for _ in 0..5 {
             let mut candidates = pool.order.candidates(Request::new(&target, &preferences), false);
             let taken = pool.order.take(&mut candidates, &pool.members, &pool.health);
-            pool.health.failed(taken.unwrap().1, None, None);
+            pool.health.failed(taken.unwrap().1, health::LeftFor::default());
         }
         assert_eq!(pool.health.ill(), 5);
     }
