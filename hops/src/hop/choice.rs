@@ -24,6 +24,8 @@ pub struct Chosen {
 pub enum WhyDirect {
     /// Its PAC file says `DIRECT`.
     PacFile,
+    /// Its PAC file says `DIRECT` after proxies that failed.
+    AfterOthers,
     /// Its PAC file gave no list, and the setting `otherwise` is `direct`.
     Otherwise,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for WhyDirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PacFile => "the PAC file says DIRECT",
+            Self::AfterOthers => "the PAC file says DIRECT after proxies that failed",
             Self::Otherwise => "the PAC file gave no list, and `otherwise` is `direct`",
         })
     }

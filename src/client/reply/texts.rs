@@ -245,20 +245,24 @@ pub(super) fn look_up(error: &ChainError) -> Cow<'static, str> {
 pub(super) fn direct_hops(error: &ChainError) -> String {
     let mut text = String::new();
     for DirectHop { name, why, failed, members } in &error.direct_hops {
-        let chose = match (why, &**failed) {
-            (WhyDirect::PacFile, []) => {
-                format!("The PAC file of `{name}` chose DIRECT for this host")
-            }
-            (WhyDirect::PacFile, failed) => {
-                let failed: Vec<_> = failed.iter().map(|name| format!("`{name}`")).collect();
-                format!(
-                    "The PAC file of `{name}` chose DIRECT for this host after {}, which failed",
-                    failed.join(" and ")
-                )
-            }
-            (_, _) => format!(
-                "The PAC file of `{name}` gave no list for this host, and `otherwise` of `{name}` is `direct`"
+        let failed: Vec<_> = failed.iter().map(|name| format!("`{name}`")).collect();
+        let (chose, status) = match why {
+            WhyDirect::PacFile => ("chose DIRECT for this host".to_owned(), ""),
+            WhyDirect::AfterOthers => (
+                match failed.is_empty() {
+                    true => {
+                        "chose DIRECT for this host after proxies that failed before".to_owned()
+                    }
+                    false => {
+                        let failed = failed.join(" and ");
+                        format!("chose DIRECT for this host after {failed}, which failed")
+                    }
+                },
+                " (`mooltiroute status` says why)",
             ),
+            _ => {
+                (format!("gave no list for this host, and `otherwise` of `{name}` is `direct`"), "")
+            }
         };
         // A PAC file names few proxies, and mostly one.
         let other = match &**members {
@@ -267,7 +271,7 @@ pub(super) fn direct_hops(error: &ChainError) -> String {
         };
         let _ = write!(
             text,
-            " {chose}. If only a proxy reaches it, correct the file, or put a route for this host to a chain with {other} before \
+            " The PAC file of `{name}` {chose}{status}. If only a proxy reaches it, correct the file, or put a route for this host to a chain with {other} before \
              the others."
         );
     }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use mooltiroute_hops::{
-    Authority, Eventual, Field, HopError, ObserveRounds, PlainRequest, Request, Tunnel, MemberStatus,
-    auth::challenge::AuthScheme,
+    Authority, Eventual, Field, HopError, MemberStatus, ObserveRounds, PlainRequest, Request,
+    Tunnel, auth::challenge::AuthScheme,
 };
 use tokio::time::{self, Instant};
 use tracing::{Level, debug, event_enabled, field::display};

@@ -65,8 +65,11 @@ impl Choosing {
             let index = match candidate {
                 Some(Candidate::Member { index, .. }) => *index,
                 Some(Candidate::Direct { otherwise }) => {
+                    let has_others =
+                        self.plan.candidates().take(place).any(|one| one.member().is_some());
                     let why = match otherwise {
                         true => WhyDirect::Otherwise,
+                        false if has_others => WhyDirect::AfterOthers,
                         false => WhyDirect::PacFile,
                     };
                     return Eventual::Ready(Ok(Way::direct(self, why)));
@@ -258,9 +261,9 @@ impl Selection for Way {
     fn may_repeat_refusal(&self, status: u16) -> bool {
         match &self.inner {
             Some(inner) => inner.may_repeat_refusal(status),
-            None => self.taken.is_some_and(|taken| {
-                self.choosing.pac.health.may_repeat_refusal(taken, status)
-            }),
+            None => self
+                .taken
+                .is_some_and(|taken| self.choosing.pac.health.may_repeat_refusal(taken, status)),
         }
     }
 
@@ -342,9 +345,7 @@ impl Selection for Way {
         };
         match inner.instead_of_rejecting() {
             Eventual::Ready(chosen) => Eventual::Ready(other(self, chosen)),
-            Eventual::Pending(chosen) => {
-                Eventual::later(async move { other(self, chosen.await) })
-            }
+            Eventual::Pending(chosen) => Eventual::later(async move { other(self, chosen.await) }),
         }
     }
 

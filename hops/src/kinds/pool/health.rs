@@ -555,7 +555,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_member_that_failed_otherwise_is_the_last_resort_beside_one_that_asked_to_wait() {
         let health = Health::default();
-        health.failed(Taken { member: 0, is_trial: false }, LeftFor { wait: asked(1), ..LeftFor::default() });
+        health.failed(
+            Taken { member: 0, is_trial: false },
+            LeftFor { wait: asked(1), ..LeftFor::default() },
+        );
         health.failed(Taken { member: 1, is_trial: false }, LeftFor::default());
         assert_eq!(take(&health, 2).member, 1, "though the other one is tried sooner");
     }

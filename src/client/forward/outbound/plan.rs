@@ -18,9 +18,7 @@ use crate::{
     metrics::CountBytes,
     state::generation::Generation,
     upstream::{
-        chain::{
-            Cause, Chain, ChainError, Destination, LastAnswer, PlainOutcome, Trace, Unproved,
-        },
+        chain::{Cause, Chain, ChainError, Destination, LastAnswer, PlainOutcome, Trace, Unproved},
         rounds::Round,
     },
 };

@@ -47,7 +47,9 @@ fn credentials_in_words(stage: &Stage, refusal: &Refusal) -> String {
             http.schemes.join(", ")
         ),
         (None, Some(line), true) => {
-            format!("It does not accept these credentials. Correct those in {line}; the client needs none.")
+            format!(
+                "It does not accept these credentials. Correct those in {line}; the client needs none."
+            )
         }
         (None, Some(line), false) => format!(
             "It wants a password, and {line} has none. Write the line as `host:port:user:password`; the client needs none."

@@ -63,10 +63,7 @@ impl ChosenHop {
     }
 
     /// Reports that the link rejected the credentials of a plain request, because of `cause`, and chooses another one.
-    pub(super) fn instead_of_rejecting(
-        self,
-        cause: &Cause,
-    ) -> Eventual<'static, Option<Chosen>> {
+    pub(super) fn instead_of_rejecting(self, cause: &Cause) -> Eventual<'static, Option<Chosen>> {
         match self.selection {
             Some(mut selection) => {
                 selection.note_failure(&with_causes(cause).into());
