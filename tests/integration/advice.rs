@@ -384,10 +384,10 @@ async fn a_silent_hop_gets_the_advice_about_its_protocol_before_that_about_loopb
 }
 
 /// Asks a proxy whose chain has `outer`, in which `corporate` plays `step`. Returns the answer and the advice in the log.
-async fn ask_within(outer: &str, corporate: &str, step: Option<Step>) -> String {
-    let hop = match step {
-        Some(step) => Some(Double::start([step]).await),
-        None => None,
+async fn ask_within(outer: &str, corporate: &str, steps: &[Step]) -> String {
+    let hop = match steps {
+        [] => None,
+        steps => Some(Double::start(steps).await),
     };
     let address = match &hop {
         Some(hop) => hop.address().to_string(),
@@ -418,28 +418,24 @@ async fn advice_has_the_path_of_a_hop_that_another_hop_chose() {
         "office: { kind: pac, file: office.pac, hops: { \"*\": inner } }\n  inner: { kind: pool, members: [corporate] }",
     ] {
         for (corporate, step, words) in [
-            (http, None, "that `hops.corporate.address` is right"),
-            (http, Some(Step::Reset), "check `hops.corporate.address`"),
+            (http, &[][..], "that `hops.corporate.address` is right"),
+            (http, &[Step::Answer(String::new()), Step::End], "check `hops.corporate.address`"),
             (
                 "kind: http-connect, address: 'unknown.invalid:80'",
-                None,
+                &[][..],
                 "Check `hops.corporate.address`",
             ),
             (
                 http,
-                Some(reply("HTTP/1.1 501 Not Implemented\r\n\r\n")),
+                &[reply("HTTP/1.1 501 Not Implemented\r\n\r\n")],
                 "check `hops.corporate.address`",
             ),
             (
                 "kind: http-connect, username: u, password: p, ",
-                Some(reply("HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\n\r\n")),
+                &[reply("HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\n\r\n")],
                 "Correct `hops.corporate`'s `username` and `password`",
             ),
-            (
-                "kind: socks5, ",
-                Some(Step::Listen),
-                "write `kind: http-connect` for `hops.corporate`",
-            ),
+            ("kind: socks5, ", &[Step::Listen], "write `kind: http-connect` for `hops.corporate`"),
         ] {
             let told = ask_within(outer, corporate, step).await;
             assert_eq!(told.matches(words).count(), 2, "{words}: {told}");
@@ -449,7 +445,7 @@ async fn advice_has_the_path_of_a_hop_that_another_hop_chose() {
     // A member that is written below a pool which another hop chose.
     let outer = "office: { kind: pac, file: office.pac, hops: { \"*\": inner } }\n  \
                  inner: { kind: pool, members: [{ kind: http-connect, address: '127.0.0.1:1' }] }";
-    let told = ask_within(outer, http, None).await;
+    let told = ask_within(outer, http, &[][..]).await;
     assert!(told.contains("the address of `hops.inner.members[0]` is right"), "{told}");
 }
 

@@ -312,6 +312,8 @@ impl Chain {
             let mut members = next.hop.members().into_iter();
             let place = match members.find(|member| is_at(member.address.as_ref())) {
                 Some(MemberStatus { hop: Some(hop), .. }) => format!("hops.{hop}"),
+                // A PAC file chooses among hops, which have their own names.
+                Some(member) if next.hop.decider().is_some() => format!("hops.{}", member.name),
                 Some(_) => own,
                 None if is_at(next.hop.describe().address) => own,
                 None => return None,
