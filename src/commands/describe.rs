@@ -223,8 +223,8 @@ pub(super) const MEMBERS_OFF: &str =
 
 const HEADERS: &str = "these fields go to this hop with each CONNECT, and never to the target";
 
-const ROTATE_AFTER: &str = "a tunnel that is older ends when nothing has moved in it for a second, and the client's next one may get another \
-                            exit";
+const ROTATE_AFTER: &str = "a tunnel that is older ends when nothing has moved in it for a second; the client's next one gets another exit if \
+                            the hops give it one";
 
 /// A list of thousands must not fill the terminal.
 const MEMBERS_SHOWN_MAX: usize = 20;

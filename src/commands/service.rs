@@ -30,7 +30,7 @@ use crate::{
 
 /// The program that the service manager runs, and its configuration.
 #[derive(Debug)]
-struct Program {
+struct ServiceProgram {
     executable: PathBuf,
     /// The configuration, or `None` for the one that the program finds by itself.
     config: Option<PathBuf>,
@@ -47,7 +47,7 @@ trait Manager {
     }
 
     /// Returns the content of that file, in the format of this manager.
-    fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError>;
+    fn content(&self, program: &ServiceProgram) -> Result<Vec<u8>, ServiceError>;
 
     /// Returns the commands that end a running service if [`start`](Self::start) would leave it as it is. They fail if
     /// none runs.
@@ -131,7 +131,8 @@ fn install(manager: &dyn Manager, source: &Source, prints: bool) -> Result<Strin
         Source::Path(path) => Some(without_links(path).unwrap_or_else(|_| path.clone())),
         Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
     };
-    let (path, content) = (manager.path()?, manager.content(&Program { executable, config })?);
+    let (path, content) =
+        (manager.path()?, manager.content(&ServiceProgram { executable, config })?);
     if prints {
         return Ok(as_text(&content));
     }
@@ -282,8 +283,8 @@ const NOT_INSTALLED: &str = "the service does not run; `mooltiroute service inst
 mod tests {
     use super::*;
 
-    fn program() -> Program {
-        Program {
+    fn program() -> ServiceProgram {
+        ServiceProgram {
             executable: "/opt/my \"tools\"/100%/mooltiroute".into(),
             config: Some("/home/ann/$x & <y>/config.d".into()),
         }
@@ -427,7 +428,7 @@ mod tests {
             Ok(self.0.join("definition"))
         }
 
-        fn content(&self, _: &Program) -> Result<Vec<u8>, ServiceError> {
+        fn content(&self, _: &ServiceProgram) -> Result<Vec<u8>, ServiceError> {
             Ok(MARK.into())
         }
 

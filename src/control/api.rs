@@ -45,14 +45,14 @@ pub(crate) struct Api {
 
 /// The answer to a request.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct ControlAnswer {
     /// JSON.
     pub body: Vec<u8>,
     /// The sockets that a process with the answer takes over.
     pub sockets: Vec<Arc<TcpListener>>,
 }
 
-/// The addresses of the sockets in an [`Answer`], in their order.
+/// The addresses of the sockets in an [`ControlAnswer`], in their order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HandedOver {
     /// The addresses.
@@ -143,7 +143,7 @@ impl Api {
     ///
     /// # Errors
     /// The reason why there is none.
-    pub(crate) async fn answer(self, call: ApiCall) -> Result<Answer, Refused> {
+    pub(crate) async fn answer(self, call: ApiCall) -> Result<ControlAnswer, Refused> {
         let body = match call {
             ApiCall::HandOver => return self.hand_over(),
             ApiCall::Identify => self.identify(),
@@ -163,12 +163,12 @@ impl Api {
             ApiCall::Check(edit) => elsewhere(move || self.check(&edit)).await,
             ApiCall::Drain => self.drain(),
         };
-        Ok(Answer { body: body?, ..Answer::default() })
+        Ok(ControlAnswer { body: body?, ..ControlAnswer::default() })
     }
 
     /// Hands the listening sockets to the caller. Both processes accept on them until this one drains, so no client
     /// is refused in between, and the caller may still fail.
-    fn hand_over(&self) -> Result<Answer, Refused> {
+    fn hand_over(&self) -> Result<ControlAnswer, Refused> {
         if self.shared.shutdown().is_draining() {
             return Err(Refused::Ending);
         }
@@ -176,7 +176,7 @@ impl Api {
         let listeners = sockets.iter().map(|socket| socket.local_addr()).collect::<Result<_, _>>();
         let body = json(&HandedOver { listeners: listeners.map_err(failed)? })?;
         info!(sockets = sockets.len(), "listening sockets handed over on request");
-        Ok(Answer { body, sockets })
+        Ok(ControlAnswer { body, sockets })
     }
 
     /// Begins the end of this proxy, as a signal does.

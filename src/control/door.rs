@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     HEAD_BYTES_MAX,
-    api::{Answer, Api, ApiCall, Refused},
+    api::{Api, ApiCall, ControlAnswer, Refused},
     endpoint::AcceptedCaller,
     hand_over,
 };
@@ -27,9 +27,11 @@ pub(crate) async fn serve(mut stream: AcceptedCaller, api: Api) {
         // The client is gone, or never said what it wants.
         Ok(Err(_)) | Err(_) => return,
     };
-    let (status, Answer { body, sockets }) = match answer {
+    let (status, ControlAnswer { body, sockets }) = match answer {
         Ok(answer) => ("200 OK", answer),
-        Err(refused) => (refused.status(), Answer { body: refused.body(), ..Answer::default() }),
+        Err(refused) => {
+            (refused.status(), ControlAnswer { body: refused.body(), ..ControlAnswer::default() })
+        }
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\

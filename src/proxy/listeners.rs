@@ -19,7 +19,7 @@ use tracing::warn;
 pub(crate) use self::prepare::Prepared;
 use self::{
     bind::{bind, in_words, set_options},
-    prepare::{Bound, MissingFamily, Wanted},
+    prepare::{Bound, MissingFamily, WantedSocket},
 };
 use crate::{
     config::{ListenAddress, Listener},
@@ -66,7 +66,7 @@ struct OpenListener {
 /// The address of a socket.
 #[derive(Clone, Copy, Debug)]
 struct ListenPlace {
-    wanted: Wanted,
+    wanted: WantedSocket,
     /// The address that the socket is bound to.
     actual: SocketAddr,
 }
@@ -179,7 +179,7 @@ impl Listeners {
             set_options(SockRef::from(&passed), address)?;
             let listener = TcpListener::from_std(passed)?;
             // A supervisor's socket belongs to the entry of `server.listen` that has its very address.
-            let place = ListenPlace { wanted: Wanted { address, twins: 0 }, actual: address };
+            let place = ListenPlace { wanted: WantedSocket { address, twins: 0 }, actual: address };
             Ok(self.begin(place, listener, CancellationToken::new(), None))
         });
         begun.collect()
@@ -208,7 +208,7 @@ impl Listeners {
             // It shares this flag with the other process, which has set it already.
             taken.set_nonblocking(true)?;
             let listener = TcpListener::from_std(taken)?;
-            let place = ListenPlace { wanted: Wanted { address, twins: 0 }, actual: address };
+            let place = ListenPlace { wanted: WantedSocket { address, twins: 0 }, actual: address };
             let closed = CancellationToken::new();
             let closes = Some(closed.clone().drop_guard());
             begun.push(self.begin(place, listener, closed, closes));

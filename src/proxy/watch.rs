@@ -35,7 +35,7 @@ use tokio::{
 
 use self::{
     burst::Burst,
-    completeness::Progress,
+    completeness::WriteProgress,
     cut::KnownFiles,
     survey::{Files, Looker, Sizes, Survey, lock},
     tick::{Tick, listen},
@@ -57,7 +57,7 @@ pub(crate) struct Watch {
     /// The events of the edit that is waited for.
     burst: Burst,
     /// Files that a writer has opened and not closed, as far as events tell.
-    unclosed: HashMap<PathBuf, Progress>,
+    unclosed: HashMap<PathBuf, WriteProgress>,
     /// Files that had content when the files were last complete, and those that have lost it since.
     filled: BTreeSet<PathBuf>,
     /// YAML files that have lost their content, and were not removed either.

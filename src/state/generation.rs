@@ -58,7 +58,7 @@ pub(crate) struct Generation {
     network: Arc<Network>,
     /// The lists that are kept for the next start.
     lists: SavedLists,
-    /// What adds advice to the log of its chains.
+    /// Adds advice to the log of its chains.
     advise: Option<Advise>,
     metrics: Arc<Metrics>,
     peaks: Arc<Peaks>,

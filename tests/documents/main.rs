@@ -7,6 +7,7 @@
 mod links;
 mod metrics;
 mod monitoring;
+mod style;
 mod tables;
 
 use std::{

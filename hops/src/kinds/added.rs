@@ -5,13 +5,14 @@ use crate::{Country, Meaning, Refusal};
 /// The parts that were added to the account of a login.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Added {
-    parts: Vec<Part>,
+    parts: Vec<AddedPart>,
     /// A remark on a country that is not a code of ISO 3166.
     doubt: Option<String>,
 }
 
+/// A part of a login, such as a country.
 #[derive(Clone, Debug)]
-struct Part {
+struct AddedPart {
     noun: &'static str,
     /// The text that was sent, if it may be shown.
     text: Option<String>,
@@ -30,7 +31,7 @@ pub(super) enum Origin {
 impl Added {
     /// Adds a part, called `noun` with its article. `text` is shown to clients, so it holds nothing secret.
     pub(super) fn push(&mut self, noun: &'static str, text: Option<String>, origin: Origin) {
-        self.parts.push(Part { noun, text, origin });
+        self.parts.push(AddedPart { noun, text, origin });
     }
 
     /// Notes the countries that are among the parts.
@@ -56,7 +57,7 @@ impl Added {
     }
 
     fn note(&self) -> Option<String> {
-        let parts: Vec<_> = self.parts.iter().map(Part::in_words).collect();
+        let parts: Vec<_> = self.parts.iter().map(AddedPart::in_words).collect();
         let (last, before) = parts.split_last()?;
         let list = match before {
             [] => last.clone(),
@@ -71,7 +72,7 @@ impl Added {
     }
 }
 
-impl Part {
+impl AddedPart {
     fn in_words(&self) -> String {
         let noun = self.noun;
         let text = self.text.as_ref().map(|text| format!("`{text}`, ")).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::RemoteBody;
+use super::{LoadProblem, RemoteBody};
 use crate::SourceKind;
 
 /// Turns a document into the value that a hop uses.
@@ -27,13 +27,13 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
     /// Reads a document that differs from the last one, which gave the value `last`. `epoch` is that of the network.
     ///
     /// # Errors
-    /// The reason why it can't be used, as a clause. The last value stays in use.
+    /// The reason why it can't be used. The last value stays in use.
     fn read(
         &self,
         body: RemoteBody,
         last: Option<Arc<Self::Value>>,
         epoch: u64,
-    ) -> impl Future<Output = Result<ReadDocument<Self::Value>, String>> + Send;
+    ) -> impl Future<Output = Result<ReadDocument<Self::Value>, LoadProblem>> + Send;
 }
 
 /// A document that was read.

@@ -5,7 +5,7 @@ use std::{hash::BuildHasher as _, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    LoadCause, LoadProblem, ReadDocument, Reader, Remote, RemoteBody, RemoteServer,
+    LoadProblem, ReadDocument, Reader, Remote, RemoteBody, RemoteServer,
     fetch::{Fetched, Server},
     state::Document,
 };
@@ -72,7 +72,7 @@ impl<R: Reader> Fetch<R> {
             Ok(read) => read,
             // A later version may read it in another way. It is about to be fetched again.
             Err(problem) => {
-                let news = SourceNews::NotRestored(&problem);
+                let news = SourceNews::NotRestored(&problem.words);
                 services.report(R::KIND, &remote.shown_url(), news);
                 return;
             }
@@ -133,8 +133,7 @@ impl<R: Reader> Fetch<R> {
             loaded,
         });
         let read = reader.read(body, last, self.epoch).await;
-        let ReadDocument { value, doubt } =
-            read.map_err(|words| LoadProblem::new(LoadCause::Content, words))?;
+        let ReadDocument { value, doubt } = read?;
         if let Some(saved) = saved {
             self.save(services, saved);
         }

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use super::{MARK, Manager, Program, ServiceError, command, escaped};
+use super::{MARK, Manager, ServiceError, ServiceProgram, command, escaped};
 
 /// The launchd of the user.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl Manager for Launchd {
         Ok(self.home()?.join("Library/LaunchAgents").join(format!("{LABEL}.plist")))
     }
 
-    fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError> {
+    fn content(&self, program: &ServiceProgram) -> Result<Vec<u8>, ServiceError> {
         let mut command = vec![program.executable.to_string_lossy().into_owned(), "run".into()];
         if let Some(config) = &program.config {
             command.extend(["-c".into(), config.to_string_lossy().into_owned()]);

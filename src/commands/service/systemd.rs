@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use super::{MARK, Manager, Program, ServiceError, command};
+use super::{MARK, Manager, ServiceError, ServiceProgram, command};
 
 /// The systemd of the user.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Manager for Systemd {
         Some(self.config.as_ref()?.join("mooltiroute/environment"))
     }
 
-    fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError> {
+    fn content(&self, program: &ServiceProgram) -> Result<Vec<u8>, ServiceError> {
         let mut command = quoted(&program.executable.to_string_lossy());
         command.push_str(" \"run\"");
         if let Some(config) = &program.config {

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use super::{MARK, Manager, Program, ServiceError, command, escaped};
+use super::{MARK, Manager, ServiceError, ServiceProgram, command, escaped};
 use crate::config::Environment;
 
 /// The task scheduler.
@@ -38,7 +38,7 @@ impl Manager for ScheduledTask {
         Ok(directory.join("mooltiroute").join("task.xml"))
     }
 
-    fn content(&self, program: &Program) -> Result<Vec<u8>, ServiceError> {
+    fn content(&self, program: &ServiceProgram) -> Result<Vec<u8>, ServiceError> {
         let user = self.user.as_ref().ok_or(ServiceError::NoUser("`USERNAME`"))?;
         // Without the user, the trigger is for whoever logs on, which only administrators may register.
         let user = escaped(user);

@@ -12,7 +12,7 @@ use crate::{
 
 /// A socket of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct WantedSocket {
     /// The address, which may have port 0.
     pub(super) address: SocketAddr,
     /// How many sockets before it have the same address, which only those with port 0 may have.
@@ -22,7 +22,7 @@ pub(super) struct Wanted {
 /// A change of listeners that is complete, but not in force yet. Dropping it closes what was bound for it.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    wanted: Vec<(Wanted, Option<Arc<TlsServer>>)>,
+    wanted: Vec<(WantedSocket, Option<Arc<TlsServer>>)>,
     pub(super) bound: Vec<Bound>,
     pub(super) missing: Vec<MissingFamily>,
 }
@@ -43,16 +43,16 @@ pub(super) struct MissingFamily {
 
 impl Prepared {
     /// Adds the socket of `listener` at `address`.
-    fn want(&mut self, address: SocketAddr, listener: &Listener) -> Wanted {
+    fn want(&mut self, address: SocketAddr, listener: &Listener) -> WantedSocket {
         // Entries with port 0 may be equal. The count tells them apart, so each has a socket of its own.
         let twins = self.wanted.iter().filter(|(wanted, _)| wanted.address == address).count();
-        let wanted = Wanted { address, twins };
+        let wanted = WantedSocket { address, twins };
         self.wanted.push((wanted, listener.tls.clone()));
         wanted
     }
 
     /// Returns the TLS of a socket, or `None` if the socket is not wanted.
-    pub(super) fn tls(&self, wanted: Wanted) -> Option<&Option<Arc<TlsServer>>> {
+    pub(super) fn tls(&self, wanted: WantedSocket) -> Option<&Option<Arc<TlsServer>>> {
         self.wanted.iter().find(|(other, _)| *other == wanted).map(|(_, tls)| tls)
     }
 }
@@ -127,7 +127,7 @@ impl Listeners {
     fn ensure_localhost(
         &self,
         listener: ListenAddress,
-        wanted: &[Wanted],
+        wanted: &[WantedSocket],
     ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
         let mut attempts = PORT_CHOICES_MAX;
         loop {
@@ -148,7 +148,7 @@ impl Listeners {
     fn ensure_all(
         &self,
         listener: ListenAddress,
-        wanted: &[Wanted],
+        wanted: &[WantedSocket],
     ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
         let (mut bound, mut missing) = (Vec::new(), None::<MissingFamily>);
         // The second address takes the port of the first, whether that was bound now or before.
@@ -172,7 +172,7 @@ impl Listeners {
     }
 
     /// Finds the open socket for `wanted`, or binds one at `port`.
-    fn ensure(&self, wanted: Wanted, port: u16) -> Result<Ensured, ListenError> {
+    fn ensure(&self, wanted: WantedSocket, port: u16) -> Result<Ensured, ListenError> {
         // Found by what was written and not by the port it got, so `port: 0` keeps its socket over a reload.
         if let Some(open) = self.open.iter().find(|open| open.place.wanted == wanted) {
             return Ok(Ensured::Open(open.place));

@@ -15,7 +15,7 @@ use super::{
 
 /// How far the writer of a file has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum WriteProgress {
     Opened,
     Written,
 }
@@ -157,8 +157,8 @@ impl Watch {
             return;
         }
         match tick {
-            Tick::Begun(path) => drop(self.unclosed.insert(path, Progress::Opened)),
-            Tick::Written(path) => drop(self.unclosed.insert(path, Progress::Written)),
+            Tick::Begun(path) => drop(self.unclosed.insert(path, WriteProgress::Opened)),
+            Tick::Written(path) => drop(self.unclosed.insert(path, WriteProgress::Written)),
             Tick::Closed(path) | Tick::Renamed(path) => drop(self.unclosed.remove(&path)),
             Tick::Changed | Tick::Differs => {}
         }
@@ -174,8 +174,8 @@ impl Watch {
             return Some(Unfinished::Writer(writer.clone()));
         }
         // A file with content that was never written to while it was open was only linked here, and opened to be read.
-        let is_open = |(path, progress): &(&PathBuf, &Progress)| {
-            **progress == Progress::Written
+        let is_open = |(path, progress): &(&PathBuf, &WriteProgress)| {
+            **progress == WriteProgress::Written
                 || fs::metadata(path).is_ok_and(|found| found.len() == 0)
         };
         if let Some((path, _)) = self.unclosed.iter().find(is_open) {

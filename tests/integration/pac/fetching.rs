@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{futures, named, returning, stdout, way, yaml};
 use crate::support::{
-    ConfigDir, Double, EchoOrigin, Proxy, Step, free_port, pause, run, status, within,
+    ConfigDir, Double, EchoOrigin, Proxy, Step, exchange, free_port, pause, run, status, within,
 };
 
 /// A server of the PAC file `script`, which answers each request with it, a tag and a date.
@@ -122,6 +122,12 @@ async fn an_answer_that_is_no_pac_file_is_reported_and_fetched_again() {
         "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n<!DOCTYPE html><h1>Hi</h1> ",
     ));
     tells("it is HTML").await;
+    // Not the whole file is wrong, so its address is right.
+    server.becomes(serving("function FindProxyForURL(url, host) {\n  return 'DIRECT;\n}"));
+    tells("it is no valid JavaScript").await;
+    let request = b"CONNECT www.test:443 HTTP/1.1\r\nHost: www.test\r\nConnection: close\r\n\r\n";
+    let advice = exchange(proxy.address(), request).await;
+    assert!(advice.contains("The `url` is right. Correct the PAC file"), "{advice}");
     server.becomes(answering(&long));
     tells("it has over 4 MiB").await;
     server.becomes(answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfunction"));

@@ -2,7 +2,7 @@
 
 use std::{
     env, fmt,
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command},
 };
@@ -20,7 +20,7 @@ pub(crate) fn skip(what: &str) {
 pub(super) fn report_skip(reason: &str) {
     // In one piece, or other tests' lines come between.
     let notice = format!("skipped: {reason}\n");
-    let _ = std::io::stderr().write_all(notice.as_bytes());
+    let _ = io::stderr().write_all(notice.as_bytes());
 }
 
 /// A program that was found.
@@ -51,12 +51,22 @@ impl Program {
     }
 }
 
+/// Starts a program by `start`, and once more if the system had an error of its own: Wine does now and then, if much else runs.
+pub(super) fn begun<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    /// `ERROR_INTERNAL_ERROR` of Windows.
+    const INTERNAL_ERROR: i32 = 1359;
+    match start() {
+        Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => start(),
+        started => started,
+    }
+}
+
 /// A child that is killed and waited for.
 pub(crate) struct Process(Child);
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
-        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+        Self(begun(|| command.spawn()).unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 
     pub(crate) fn child(&mut self) -> &mut Child {

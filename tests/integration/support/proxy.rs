@@ -13,7 +13,11 @@ use std::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{ConfigDir, process::Process, within};
+use super::{
+    ConfigDir,
+    process::{Process, begun},
+    within,
+};
 
 /// One line of the log.
 #[derive(Clone, Debug)]
@@ -364,7 +368,9 @@ pub(crate) fn in_runtime(command: &mut Command, runtime: &Path) {
 
 /// Runs the program to its end, with `arguments`.
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
-    command(PROGRAM).args(arguments).output().unwrap()
+    let mut command = command(PROGRAM);
+    command.args(arguments);
+    begun(|| command.output()).unwrap()
 }
 
 /// Returns the exit status of a program, and its standard output and standard error.

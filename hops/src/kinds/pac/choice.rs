@@ -25,12 +25,12 @@ pub(super) struct Choosing {
     pac: Arc<Pac>,
     plan: Arc<Plan>,
     wish: Wish,
-    tried: Tried,
+    tried: TriedWays,
 }
 
 /// The ways that a connection has tried, by their places in the plan. Most connections try one, which allocates nothing.
 #[derive(Debug, Default)]
-struct Tried {
+struct TriedWays {
     first: Option<usize>,
     others: Vec<usize>,
 }
@@ -51,7 +51,7 @@ struct Way {
 
 impl Choosing {
     pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Wish) -> Self {
-        Self { pac, plan, wish, tried: Tried::default() }
+        Self { pac, plan, wish, tried: TriedWays::default() }
     }
 
     /// Takes the first untried way whose hop is healthy. Going direct always counts as healthy, and so does a refusal,
@@ -134,7 +134,7 @@ impl Choosing {
     }
 }
 
-impl Tried {
+impl TriedWays {
     fn add(&mut self, place: usize) {
         if self.first.is_none() {
             self.first = Some(place);

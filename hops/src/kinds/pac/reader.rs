@@ -7,7 +7,7 @@ use mooltiroute_pac::decode;
 use super::script::Script;
 use crate::{
     SourceKind,
-    remote::{FetchPolicy, ReadDocument, Reader, RemoteBody},
+    remote::{FetchPolicy, LoadCause, LoadProblem, ReadDocument, Reader, RemoteBody},
 };
 
 /// Loads the script in a PAC file.
@@ -28,9 +28,14 @@ impl Reader for PacReader {
         body: RemoteBody,
         _last: Option<Arc<Script>>,
         epoch: u64,
-    ) -> Result<ReadDocument<Script>, String> {
+    ) -> Result<ReadDocument<Script>, LoadProblem> {
         let text = decode(&body.bytes, body.charset.as_deref());
-        let script = Script::load_later(&text).await.map_err(|error| error.to_string())?;
+        let script = Script::load_later(&text).await.map_err(|error| {
+            // Whoever wrote the name of the function meant a PAC file.
+            let is_pac_file = error.place().is_some() && text.contains("FindProxyForURL");
+            let cause = if is_pac_file { LoadCause::Mistake } else { LoadCause::Content };
+            LoadProblem::new(cause, error.to_string())
+        })?;
         script.begin_in(epoch);
         Ok(ReadDocument { value: script, doubt: None })
     }

@@ -200,17 +200,19 @@ impl Reader for ListReader {
         body: RemoteBody,
         last: Option<Arc<Roster>>,
         _epoch: u64,
-    ) -> Result<ReadDocument<Roster>, String> {
+    ) -> Result<ReadDocument<Roster>, LoadProblem> {
         let builder = Arc::clone(&self.builder);
         let build = move || builder.build(&body.bytes, last.as_deref());
-        match self.threads.run(build).await {
-            Ok(built) => built.map_err(|why| format!("it {why}")),
-            Err(CallError::TimedOut(time)) => Err(format!("it can't be read within {time:?}")),
+        let words = match self.threads.run(build).await {
+            Ok(Ok(built)) => return Ok(built),
+            Ok(Err(why)) => format!("it {why}"),
+            Err(CallError::TimedOut(time)) => format!("it can't be read within {time:?}"),
             Err(CallError::NoThread(error)) => {
-                Err(format!("the system gives no thread to read it: {error}"))
+                format!("the system gives no thread to read it: {error}")
             }
-            Err(CallError::Broken) => Err("it can't be read".to_owned()),
-        }
+            Err(CallError::Broken) => "it can't be read".to_owned(),
+        };
+        Err(LoadProblem::new(LoadCause::Content, words))
     }
 }
 

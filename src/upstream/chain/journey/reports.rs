@@ -1,4 +1,4 @@
-//! What the hops of a journey are told about its outcome, and what is logged about their members.
+//! Tells the hops of a journey about its outcome, and logs what that means for their members.
 
 use std::sync::Arc;
 

@@ -34,13 +34,13 @@ pub(in crate::kinds::pool) enum Separator {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kinds::pool) struct Shape {
     /// The first columns, and the separator before each of them. The first one has none.
-    parts: [Option<(Option<Separator>, Part)>; PARTS_MAX],
+    parts: [Option<(Option<Separator>, ColumnContent)>; PARTS_MAX],
     has_more: bool,
 }
 
 /// The content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum ColumnContent {
     /// A host and a port.
     Address,
     /// A host, port and username, as in the beginning of `HOST:PORT:USER:PASSWORD`.
@@ -94,7 +94,7 @@ impl OtherForm {
             0 => {
                 // Columns of a table are a likelier mistake than an odd host or port.
                 let is_table = rest.len() > 1 || !first.contains(':');
-                let has_user = part_of(first) == Part::AddressAndUser && !rest.is_empty();
+                let has_user = part_of(first) == ColumnContent::AddressAndUser && !rest.is_empty();
                 (is_table || has_user).then(|| Self::Columns(Shape::of(line)))
             }
             1 if rest.first().is_some_and(|column| column.starts_with(['#', '/'])) => {
@@ -102,7 +102,7 @@ impl OtherForm {
             }
             1 if columns.iter().filter(|column| has_parts(column)).count() == 1 => {
                 // `HOST:PORT,USER,PASSWORD` can't be told from `HOST:PORT,COUNTRY,CITY`.
-                let is_address = |column: &&str| part_of(column) == Part::Address;
+                let is_address = |column: &&str| part_of(column) == ColumnContent::Address;
                 Some(match columns.iter().any(is_address) {
                     true => Self::BesideAddress(Shape::of(line)),
                     false => Self::Beside,
@@ -173,7 +173,7 @@ impl Shape {
             && let [host, port, ..] = columns(line)[..]
             && address_of(host, port).is_some()
         {
-            (*first, *second) = (Part::Host, Part::Port);
+            (*first, *second) = (ColumnContent::Host, ColumnContent::Port);
         }
         Self { parts, has_more: count > PARTS_MAX }
     }
@@ -198,26 +198,26 @@ impl fmt::Display for Shape {
                 write!(f, "{shown}")?;
             }
             f.write_str(match part {
-                Part::Address => "HOST:PORT",
-                Part::AddressAndUser => "HOST:PORT:…",
-                Part::Host => "HOST",
-                Part::Port => "PORT",
-                Part::Other => "…",
+                ColumnContent::Address => "HOST:PORT",
+                ColumnContent::AddressAndUser => "HOST:PORT:…",
+                ColumnContent::Host => "HOST",
+                ColumnContent::Port => "PORT",
+                ColumnContent::Other => "…",
             })?;
         }
         if self.has_more { f.write_str(" …") } else { Ok(()) }
     }
 }
 
-fn part_of(column: &str) -> Part {
+fn part_of(column: &str) -> ColumnContent {
     let column = column.split_once("://").map_or(column, |(_, rest)| rest);
     if column.parse::<Authority>().is_ok() {
-        return Part::Address;
+        return ColumnContent::Address;
     }
     let address = column.rsplit_once(':').map(|(address, _)| address);
     match address.is_some_and(|address| address.parse::<Authority>().is_ok()) {
-        true => Part::AddressAndUser,
-        false => Part::Other,
+        true => ColumnContent::AddressAndUser,
+        false => ColumnContent::Other,
     }
 }
 
