@@ -186,7 +186,7 @@ fn describe(
         for setting in &*hop.settings {
             write!(out, ", {} {}", setting.key, setting.value)?;
             if setting.picks_again() {
-                write!(out, " for each connection of a client")?;
+                write!(out, " {}", describe::PICKED_FOR)?;
             } else if setting.picks_by_session() {
                 write!(
                     out,

@@ -364,7 +364,7 @@ exits  members[0]  in use, refused the last 3                    120       0    
 exits  members[1]  left out, tried again in 4 s                    3      17        0  -
 exits  members[2]  left out until 20:11:02 UTC, as it asked        0       1        0  -
 exits  other       57 of 58 work                                   9       1        2  -
-carried: connections, each of which may have had many requests of its client
+carried: connections to the member, each of which may have had many requests of its client
 exits.members[0] refused the last 3 requests: it answered 403
 exits.members[1] is left out: it answered 407
 exits.members[2] is left out: it answered 429
