@@ -297,7 +297,6 @@ mod tests {
             "version": "1.2.3", "pid": 4242, "uptime_seconds": 11_105, "config": "config.d",
             "generation": 7, "generation_since": "2026-11-22T20:11:02Z", "draining": false,
             "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
-            "waiting_for": ["40-routes.yaml: this file is gone"],
             "went_direct": { "at": "2026-11-22T20:11:02Z", "targets": ["*.a.test (chain x)", "2 more"] },
             "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
             "listeners": ["127.0.0.1:8888", "127.0.0.1:8443"], "connections": { "open": 12, "limit": 10000 },
@@ -326,6 +325,7 @@ mod tests {
         });
         status["tls_listeners"] = json!(["127.0.0.1:8443"]);
         status["rejected"]["notes"] = json!(["variables are old"]);
+        status["waiting_for"] = json!(["40-routes.yaml: this file is gone"]);
         status["budgets"] = json!({ "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
                                     "is_warned": true, "is_reached": true, "refused": 4, "rerouted": 2, "then": "spare" },
                          "line": { "bytes": 2048, "per": "day", "used": 1900, "seconds_left": 3600,
