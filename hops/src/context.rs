@@ -40,7 +40,7 @@ pub struct BuildContext<'a> {
     files: RefCell<BTreeMap<PathBuf, u64>>,
     /// Every file that any hop of the configuration names, also one that can't be read.
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
-    /// What was read of them. A file that two settings name is read once, so that both have the same content.
+    /// The contents of those that were read. A file that two settings name is read once, so that both have the same content.
     contents: Rc<RefCell<FileContents>>,
     siblings: Option<&'a dyn Siblings>,
     warnings: RefCell<Vec<InvalidSetting>>,

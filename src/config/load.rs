@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_kept_configuration_keeps_the_files_that_it_names() {
         let text = "hops:\n  a: { kind: http-connect, address: \"a.test:1\", username: u, password_file: pw }\n  \
-                    b: { kind: socks4a, address: \"a.test:1\", enabled: { when: { interface: nope9 } } }\n\
+                    b: { kind: socks5, address: \"a.test:1\", enabled: { when: { interface: nope9 } } }\n\
                     chains: { default: [a] }\n";
         let directory = directory(&[("a.yaml", text), ("pw", "old\n")]);
         let loader = loader(&directory, Overrides::default());

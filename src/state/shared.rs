@@ -57,7 +57,7 @@ pub(crate) struct Shared {
     origin: Start,
     rejection: ArcSwapOption<Rejection>,
     went_direct: ArcSwapOption<WentDirect>,
-    /// What a reload waits for.
+    /// The files that a reload waits for, with the reasons.
     held: ArcSwapOption<Vec<String>>,
     denials: Denials,
     control_socket_error: OnceLock<String>,
@@ -245,7 +245,7 @@ impl Shared {
         self.rejection.store(rejection.map(Arc::new));
     }
 
-    /// Returns what a reload waits for at the moment, one line each.
+    /// Returns the reasons why a reload waits at the moment, one line each.
     pub(crate) fn held(&self) -> Option<Arc<Vec<String>>> {
         self.held.load_full()
     }

@@ -43,7 +43,7 @@ pub(crate) struct StatusDocument {
     pub generation_since: String,
     /// The configuration that was rejected since then, until a valid one comes.
     pub rejected: Option<Rejected>,
-    /// What a reload waits for at the moment before it takes the files on disk.
+    /// The files that a reload waits for at the moment, with the reasons.
     pub waiting_for: Vec<String>,
     /// The targets that reloads have taken from their hops, until they go through hops again.
     pub went_direct: Option<DirectSince>,

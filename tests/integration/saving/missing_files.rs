@@ -69,7 +69,9 @@ async fn an_order_takes_a_removal_at_once() {
         if is_waiting {
             watched.0.event(WAITING).await;
         }
-        let (code, out, error) = outcome(&watched.0.command(&["reload"]));
+        let address = watched.0.address().to_string();
+        let asked = watched.0.command_for(&["reload", "--address", &address]);
+        let (code, out, error) = outcome(&asked);
         assert_eq!(code, Some(0), "{error}");
         assert!((out + &error).contains("go direct now: any other host"), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
