@@ -15,6 +15,15 @@ use crate::{
     proxy::{direct::would_go_direct, watch::LackingFiles},
 };
 
+/// The waits for one reload.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    /// The end of all waits.
+    deadline: Option<Instant>,
+    /// Whether the log says what is waited for.
+    is_told: bool,
+}
+
 impl Reloads {
     /// Waits for the rest of `config` if a file has lost its end or is gone, and targets would go direct for that. Returns whether
     /// the files must be read again, since they have changed meanwhile or an operator has asked for a reload.
@@ -26,7 +35,7 @@ impl Reloads {
         &mut self,
         config: &Config,
         call: Call,
-        hold: &mut Option<Instant>,
+        hold: &mut Hold,
     ) -> bool {
         let current = self.shared().live().current();
         let Some(watch) = &self.watch else { return false };
@@ -34,23 +43,29 @@ impl Reloads {
         if matches!(call, Call::Order | Call::Signal) || self.asked.is_any() {
             lacking.gone.clear();
         }
-        if lacking.is_empty() || !would_go_direct(&current, config) {
+        // What is there now may have been missing when the files were read, a moment ago.
+        let is_over = lacking.is_empty() && watch.is_undisturbed().await;
+        if is_over || !would_go_direct(&current, config) {
             return false;
         }
         let limit = if call == Call::Order { HOLD_OF_AN_ORDER } else { HOLD };
-        let is_first = hold.is_none();
-        let deadline = *hold.get_or_insert_with(|| Instant::now() + limit);
+        let deadline = *hold.deadline.get_or_insert_with(|| Instant::now() + limit);
+        if Instant::now() >= deadline {
+            // A program that saves another file all the time must not keep an edit from coming in force.
+            return false;
+        }
         let lines = self.waits(&lacking);
-        if is_first {
+        if !lines.is_empty() && !hold.is_told {
+            hold.is_told = true;
             lines.iter().for_each(|(message, files)| warn!(files, "{message}"));
         }
         let lines = lines.iter().map(|(message, files)| format!("{files}: {message}"));
         self.shared().set_held(Some(lines.collect()));
         let network = Arc::clone(current.network());
         drop(current);
-        let is_over = self.waits_until(deadline, &lacking, &network).await;
+        let must_read = self.waits_until(deadline, &lacking, &network).await;
         self.shared().set_held(None);
-        is_over
+        must_read
     }
 
     async fn waits_until(

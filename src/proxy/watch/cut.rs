@@ -52,6 +52,8 @@ pub(crate) struct LackingFiles {
 struct Beginnings {
     length: usize,
     has_settings: bool,
+    /// Whether the last line is a key without a value.
+    is_open: bool,
     lines: Vec<Beginning>,
 }
 
@@ -115,14 +117,14 @@ impl Beginnings {
                 is_inside: next.is_some_and(|byte| b" \t".contains(byte)),
             });
         }
-        Self { length: text.len(), has_settings: has_settings(text), lines }
+        Self { length: text.len(), has_settings: has_settings(text), is_open: is_open(text), lines }
     }
 
     /// Returns whether `text` is a beginning of this one that ends within a line or within an indented block, or has no settings
-    /// while this one has some. A text that ends behind a block is as likely to be meant.
+    /// or ends with an empty block, unlike this one. A text that ends behind a block is as likely to be meant.
     fn is_cut(&self, text: &[u8], hasher: &RandomState) -> bool {
         // Many programs write a header with the time first, so it need not be the header of before.
-        if self.has_settings && !has_settings(text) {
+        if self.has_settings && (!has_settings(text) || (is_open(text) && !self.is_open)) {
             return true;
         }
         let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else { return false };
@@ -187,9 +189,18 @@ fn entries(root: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Returns whether `text` has anything beside comments and the marks of a YAML document.
 fn has_settings(text: &[u8]) -> bool {
+    settings(text).next().is_some()
+}
+
+/// Returns whether `text` ends with a key whose block is still to come, as in `routes:`.
+fn is_open(text: &[u8]) -> bool {
+    settings(text).last().is_some_and(|line| line.ends_with(b":"))
+}
+
+/// Returns the lines of `text` that are more than a comment or the mark of a YAML document.
+fn settings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    text.split(|byte| *byte == b'\n').any(|line| {
-        let line = line.trim_ascii();
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| {
         let rest = line.strip_prefix(b"---").or_else(|| line.strip_prefix(b"..."));
         // A mark may have a comment behind it.
         let rest = rest.unwrap_or(line).trim_ascii_start();
@@ -233,7 +244,7 @@ mod tests {
         for other in [
             "hops:\n  a: { kind: z }\n",
             "hops:\n  a: { kind: x }\n  c: { kind: y, more: 12345 }",
-            "# a comment\nhops:\n",
+            "# a comment\nhops: {}\n",
         ] {
             assert!(!known.is_cut(other.as_bytes(), &hasher), "{other}");
         }
@@ -250,6 +261,7 @@ mod tests {
         {
             assert!(known.is_cut(text.as_bytes(), &hasher), "{text}");
         }
+        assert!(known.is_cut(b"# made at 11:00\nroutes:\n", &hasher), "its block is still to come");
         for text in ["routes: []\n", "--- {}\n", "# made at 10:00\n# more\nlog: {}\n"] {
             assert!(!known.is_cut(text.as_bytes(), &hasher), "{text}");
         }

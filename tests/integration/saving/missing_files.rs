@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time::sleep;
+
 use super::{HOP, Home, SEEN, Watched, limit};
 use crate::support::{outcome, rename, status};
 
@@ -38,6 +40,21 @@ async fn a_file_that_is_gone_for_a_moment_keeps_its_settings() {
     let status = status(proxy.address()).await;
     assert!(status["went_direct"].is_null());
     assert_eq!(status["waiting_for"], serde_json::json!([]));
+}
+
+/// A file that comes back while the others are read, or while it is looked for.
+#[tokio::test]
+async fn a_file_that_comes_back_at_any_moment_keeps_its_settings() {
+    let home = Home::new();
+    let (file, watched) = start(&home).await;
+    let generation = watched.generation().await;
+    for gap in 0..40 {
+        rename(&file, home.path("20.yaml~"));
+        sleep(Duration::from_millis(30 + gap)).await;
+        fs::write(&file, HOP).unwrap();
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(watched.generation().await, generation, "{:#?}", watched.0.events());
 }
 
 #[tokio::test]
