@@ -163,6 +163,15 @@ impl Proxy {
         Some(Self::run(config, None, &[], command).await)
     }
 
+    /// As [`on`](Self::on), without the right to write even one byte into a file, which is a limit of the system. Its log goes
+    /// through a pipe.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn without_file_size(config: ConfigDir) -> Self {
+        let mut command = command("sh");
+        command.args(["-c", "ulimit -c 0; ulimit -f 0; exec \"$0\" \"$@\"", PROGRAM]);
+        Self::run(config, None, &[], command).await
+    }
+
     /// Returns the place of its state directory, as it sees that.
     #[cfg(target_os = "linux")]
     pub(crate) fn state(&mut self) -> std::path::PathBuf {
