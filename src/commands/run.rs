@@ -19,11 +19,11 @@ use crate::{
     cli::Run,
     commands::complain,
     config::{Environment, LogFormat, Source},
-    control::client::{Control, WantedProxy},
+    control::client::{Control, NoProxy, WantedProxy},
     log,
     proxy::{Loaded, listeners::ListenError},
     system::{
-        memory, open_files,
+        file_size, memory, open_files,
         shutdown::{ReloadRequests, Shutdown, Signals},
         supervisor, threads,
     },
@@ -66,6 +66,20 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     // A flag wins over the variable, which wins over the files.
     let directives = environment.variable("RUST_LOG").filter(|_| flags.log_level.is_none());
     let directives = directives.as_deref().map(|text| text.to_string_lossy());
+    // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
+    // more; see ARCHITECTURE.md.
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format_args!("the runtime can't be started: {error}")),
+    };
+    // Before the first line of the log, which may be a file.
+    let outlived = {
+        let _inside = runtime.enter();
+        file_size::outlive_limit()
+    };
+    if let Err(error) = outlived {
+        return fail(&format_args!("signals can't be handled: {error}"));
+    }
     let (control, flush) = match log::begin(&loaded.config().log, directives.as_deref()) {
         Ok(log) => log,
         Err(error) => return fail(&error),
@@ -83,12 +97,6 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Ok(found) => found.flatten().unzip(),
         Err(why) => return fail(&why),
     };
-    // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
-    // more; see ARCHITECTURE.md.
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format_args!("the runtime can't be started: {error}")),
-    };
     let ended = runtime.block_on(async {
         // Before the first line of the log, since its reader may answer it with a signal.
         let signals = Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?)));
@@ -99,7 +107,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             .with_taken(taken.unwrap_or_default())
             .with_control(environment)
             .start()
-            .map_err(|error| not_started(&error, environment))?;
+            .map_err(|error| not_started(&error, flags.take_over, environment))?;
         let proxy = proxy.with_log(control).with_reload_requests(requests);
         supervisor::ready();
         if let Some(predecessor) = predecessor {
@@ -134,12 +142,23 @@ fn end_with(why: &dyn fmt::Display, format: LogFormat) -> ExitCode {
 }
 
 /// Describes why the proxy can't start, and names the running one that has its address.
-fn not_started(error: &ListenError, environment: &Environment) -> String {
+fn not_started(error: &ListenError, is_take_over: bool, environment: &Environment) -> String {
     if let ListenError::Bind { address, cause } = error
         && cause.kind() == io::ErrorKind::AddrInUse
     {
-        if let Ok(running) = Control::find(&WantedProxy::Listener(vec![*address]), environment) {
+        let running = Control::find(&WantedProxy::Listener(vec![*address]), environment);
+        if let Err(silent @ NoProxy::Silent { .. }) = running {
+            return format!("can't listen on {address}: another process does. {silent}");
+        }
+        if let Ok(running) = running {
             let running = running.identity;
+            // This process asked for the sockets of the proxy before that one.
+            if is_take_over {
+                return format!(
+                    "can't listen on {address}: another process was quicker to take over from the proxy there, and runs now: \
+                     {running}. Run this command again to replace that one"
+                );
+            }
             return format!(
                 "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, replace it with \
                  `--take-over`, or choose another address (`server.listen`, `--listen`)"
