@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{error::HopError, target::SwitchTarget, undo};
 use crate::{
     cli::HopState,
+    config::edit::EditedFile,
     control::{
         client::Control,
         verdict::{self, ReloadOutcome},
@@ -14,7 +15,7 @@ use crate::{
 /// Waits until the running proxy has taken the edit. If it rejects it, the old text comes back.
 pub(super) fn in_force(
     control: &Control,
-    target: &SwitchTarget,
+    (target, edit): (&SwitchTarget, &EditedFile),
     state: HopState,
     place: &str,
 ) -> Result<String, HopError> {
@@ -36,7 +37,7 @@ pub(super) fn in_force(
         ),
         ReloadOutcome::Rejected => {
             // Its verdict on the old text is the one it had before.
-            return Err(undo(target, verdict.problems, || drop(reload())));
+            return Err(undo(target, edit, verdict.problems, || drop(reload())));
         }
     };
     for warning in &verdict.warnings {
