@@ -5,6 +5,7 @@ mod predecessor;
 use std::{
     fmt,
     io::{self, Write as _},
+    net::SocketAddr,
     process::ExitCode,
     time::SystemTime,
 };
@@ -19,7 +20,10 @@ use crate::{
     cli::Run,
     commands::complain,
     config::{Environment, LogFormat, Source},
-    control::client::{Control, NoProxy, WantedProxy},
+    control::{
+        api::ProxyIdentity,
+        client::{Control, NoProxy, WantedProxy},
+    },
     log,
     proxy::{Loaded, listeners::ListenError},
     system::{
@@ -151,18 +155,7 @@ fn not_started(error: &ListenError, is_take_over: bool, environment: &Environmen
             return format!("can't listen on {address}: another process does. {silent}");
         }
         if let Ok(running) = running {
-            let running = running.identity;
-            // This process asked for the sockets of the proxy before that one.
-            if is_take_over {
-                return format!(
-                    "can't listen on {address}: another process was quicker to take over from the proxy there, and runs now: \
-                     {running}. Run this command again to replace that one"
-                );
-            }
-            return format!(
-                "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, replace it with \
-                 `--take-over`, or choose another address (`server.listen`, `--listen`)"
-            );
+            return taken_by(*address, &running.identity, is_take_over);
         }
         // The control socket of another user is closed to this one. The port is open.
         if let Some(pid) = super::status::process_at(*address) {
@@ -178,6 +171,21 @@ fn not_started(error: &ListenError, is_take_over: bool, environment: &Environmen
     error.to_string()
 }
 
+/// Describes a start at an address that `running` has.
+fn taken_by(address: SocketAddr, running: &ProxyIdentity, is_take_over: bool) -> String {
+    // A process that takes over has asked for the sockets of the proxy before that one.
+    match is_take_over {
+        true => format!(
+            "can't listen on {address}: another process was quicker to take over from the proxy there, and runs now: {running}. \
+             Run this command again to replace that one"
+        ),
+        false => format!(
+            "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, replace it with \
+             `--take-over`, or choose another address (`server.listen`, `--listen`)"
+        ),
+    }
+}
+
 const CANNOT_RUN: &str = "the proxy can't run";
 const NO_FILES: &str = "no configuration was found, so everything goes direct: name one with `-c PATH`, or write one with \
                         `mooltiroute init`";
@@ -191,5 +199,29 @@ async fn heed(mut signals: Signals, shutdown: Shutdown) -> std::convert::Infalli
     loop {
         signals.end().await;
         shutdown.cut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_take_over_that_comes_second_is_not_told_to_take_over() {
+        let running = json!({ "version": "1.2.3", "pid": 42, "config": "/etc/m", "listeners": ["127.0.0.1:8888"] });
+        let running: ProxyIdentity = serde_json::from_value(running).unwrap();
+        let words =
+            |is_take_over| taken_by("127.0.0.1:8888".parse().unwrap(), &running, is_take_over);
+        let start = words(false);
+        assert!(
+            start.contains("process 42") && start.contains("replace it with `--take-over`"),
+            "{start}"
+        );
+        let second = words(true);
+        assert!(
+            second.contains("process 42") && second.contains("Run this command again"),
+            "{second}"
+        );
+        assert!(!second.contains("--take-over"), "{second}");
     }
 }

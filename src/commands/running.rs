@@ -48,14 +48,14 @@ pub(super) fn find_if_any(
     environment: &Environment,
 ) -> Result<Option<Control>, String> {
     Ok(match look(choice, environment)? {
-        Found::Answering(control) => Some(*control),
-        Found::Silent(_) | Found::Nothing => None,
+        SoughtProxy::Answering(control) => Some(*control),
+        SoughtProxy::Silent(_) | SoughtProxy::Nothing => None,
     })
 }
 
-/// What there is of a proxy.
+/// The proxy that a command is for, as far as it can be asked.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum SoughtProxy {
     /// It answers.
     Answering(Box<Control>),
     /// One that does not answer may be it. The words say so.
@@ -68,12 +68,12 @@ pub(super) enum Found {
 ///
 /// # Errors
 /// Several proxies run with it, or none at the address that `choice` names.
-pub(super) fn look(choice: &ProxyChoice, environment: &Environment) -> Result<Found, String> {
+pub(super) fn look(choice: &ProxyChoice, environment: &Environment) -> Result<SoughtProxy, String> {
     let wanted = wanted(choice, environment)?;
     match Control::find(&wanted, environment) {
-        Ok(control) => Ok(Found::Answering(Box::new(control))),
-        Err(error @ NoProxy::Silent { .. }) => Ok(Found::Silent(error.to_string())),
-        Err(NoProxy::NotRunning(_)) => Ok(Found::Nothing),
+        Ok(control) => Ok(SoughtProxy::Answering(Box::new(control))),
+        Err(error @ NoProxy::Silent { .. }) => Ok(SoughtProxy::Silent(error.to_string())),
+        Err(NoProxy::NotRunning(_)) => Ok(SoughtProxy::Nothing),
         Err(error) => Err(error.to_string()),
     }
 }

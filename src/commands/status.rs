@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     Verdict,
-    running::{self, Found},
+    running::{self, SoughtProxy},
 };
 use crate::{
     cli::{self, ProxyChoice},
@@ -49,11 +49,11 @@ impl Aim {
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
     let over_tcp = || aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim));
     let status = through_socket(&flags.proxy, environment).and_then(|told| match told {
-        Told::Status(status) => Ok(status),
+        StatusAnswer::Status(status) => Ok(status),
         // It may be another proxy that is silent.
-        Told::Silence(words) => over_tcp().map_err(|why| format!("{words}\n{why}")),
+        StatusAnswer::Silence(words) => over_tcp().map_err(|why| format!("{words}\n{why}")),
         // The control socket of another user's proxy is closed to us, so that one is asked over TCP.
-        Told::Nothing => {
+        StatusAnswer::Nothing => {
             let asked = over_tcp();
             if asked.is_err() && flags.proxy.address.is_none() {
                 running::doubt_choice(&flags.proxy.config, environment);
@@ -64,9 +64,9 @@ pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -
     running::answer(status, flags.format, table::write, |_| Verdict::Valid)
 }
 
-/// What a control socket has told.
+/// The outcome of asking through the control socket.
 #[derive(Debug)]
-enum Told {
+enum StatusAnswer {
     Status(Value),
     /// A proxy does not answer. The words say which one.
     Silence(String),
@@ -79,21 +79,21 @@ enum Told {
 ///
 /// # Errors
 /// Several proxies run with the configuration, or none is the named process.
-fn through_socket(choice: &ProxyChoice, environment: &Environment) -> Result<Told, String> {
+fn through_socket(choice: &ProxyChoice, environment: &Environment) -> Result<StatusAnswer, String> {
     let found = running::look(choice, environment);
     // A proxy of another user may listen at an address.
-    let found = if choice.address.is_some() { found.or(Ok(Found::Nothing)) } else { found };
+    let found = if choice.address.is_some() { found.or(Ok(SoughtProxy::Nothing)) } else { found };
     let control = match found? {
-        Found::Answering(control) => control,
-        Found::Silent(words) => return Ok(Told::Silence(words)),
-        Found::Nothing => return Ok(Told::Nothing),
+        SoughtProxy::Answering(control) => control,
+        SoughtProxy::Silent(words) => return Ok(StatusAnswer::Silence(words)),
+        SoughtProxy::Nothing => return Ok(StatusAnswer::Nothing),
     };
     Ok(match control.get("/v1/status") {
         Ok(status) => {
             running::introduce(&control);
-            Told::Status(status)
+            StatusAnswer::Status(status)
         }
-        Err(_) => Told::Nothing,
+        Err(_) => StatusAnswer::Nothing,
     })
 }
 

@@ -4,7 +4,7 @@
 //! is answered at once, from what is known. What a
 //! key does and what the screen shows are plain functions of [`Screen`], so that both are tested without a terminal.
 
-mod asker;
+mod proxy_asker;
 mod rates;
 mod screen;
 mod view;
@@ -21,7 +21,7 @@ use ratatui::{
 };
 
 use self::{
-    asker::{Asker, Told},
+    proxy_asker::{ProxyAsker, TopAnswer},
     screen::{Screen, Wish},
 };
 use super::{complain, ps::listed::Listed, running};
@@ -38,11 +38,11 @@ pub fn run(flags: &cli::Top, environment: &Environment) -> ExitCode {
     };
     let is_coloured = environment.variable("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut screen = Screen::new(is_coloured);
-    match asker::ask(&mut control) {
+    match proxy_asker::ask(&mut control) {
         Ok((rows, overview)) => screen.update(rows, overview, Instant::now()),
         Err(error) => return complain(&error),
     }
-    let mut asker = match Asker::begin(control) {
+    let mut asker = match ProxyAsker::begin(control) {
         Ok(asker) => asker,
         Err(error) => return complain(&format_args!("there is no thread to ask with: {error}")),
     };
@@ -64,7 +64,7 @@ pub fn run(flags: &cli::Top, environment: &Environment) -> ExitCode {
 fn show(
     terminal: &mut DefaultTerminal,
     screen: &mut Screen,
-    asker: &mut Asker,
+    asker: &mut ProxyAsker,
 ) -> Result<(), String> {
     let failed = |error: io::Error| format!("the terminal can't be used: {error}");
     let mut next = Instant::now() + INTERVAL;
@@ -90,9 +90,9 @@ fn show(
         }
         while let Some(told) = asker.told() {
             match told {
-                Told::State(rows, overview, at) => screen.update(rows, *overview, at),
-                Told::Ended(message) => screen.say(message),
-                Told::Nothing(error) => return Err(error.to_string()),
+                TopAnswer::State(rows, overview, at) => screen.update(rows, *overview, at),
+                TopAnswer::Ended(message) => screen.say(message),
+                TopAnswer::Nothing(error) => return Err(error.to_string()),
             }
             next = Instant::now() + INTERVAL;
         }

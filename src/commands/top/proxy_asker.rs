@@ -12,12 +12,12 @@ use crate::control::{
     client::{Control, NoAnswer},
 };
 
-/// What the proxy said.
+/// An answer of the proxy, or why there is none.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum TopAnswer {
     /// The open connections and the counts, at this moment.
     State(Vec<Listed>, Box<Overview>, Instant),
-    /// What has become of a connection that was to be ended.
+    /// The outcome of an order to end a connection.
     Ended(String),
     /// The reason why there is no answer.
     Nothing(NoAnswer),
@@ -25,20 +25,20 @@ pub(super) enum Told {
 
 /// A thread that asks. It ends with this or, if it waits for an answer then, with the process.
 #[derive(Debug)]
-pub(super) struct Asker {
-    questions: Sender<Question>,
-    answers: Receiver<Told>,
+pub(super) struct ProxyAsker {
+    questions: Sender<TopQuestion>,
+    answers: Receiver<TopAnswer>,
     /// Since when an answer is waited for.
     waiting: Option<Instant>,
 }
 
 #[derive(Debug)]
-enum Question {
+enum TopQuestion {
     State,
     Kill(u64),
 }
 
-impl Asker {
+impl ProxyAsker {
     /// Begins the thread, which asks `control`.
     ///
     /// # Errors
@@ -49,11 +49,11 @@ impl Asker {
         let answer = move || {
             while let Ok(question) = asked.recv() {
                 let told = match question {
-                    Question::State => ask(&mut control)
-                        .map(|(rows, all)| Told::State(rows, all.into(), Instant::now())),
-                    Question::Kill(id) => Ok(Told::Ended(kill(&control, id))),
+                    TopQuestion::State => ask(&mut control)
+                        .map(|(rows, all)| TopAnswer::State(rows, all.into(), Instant::now())),
+                    TopQuestion::Kill(id) => Ok(TopAnswer::Ended(kill(&control, id))),
                 };
-                if sender.send(told.unwrap_or_else(Told::Nothing)).is_err() {
+                if sender.send(told.unwrap_or_else(TopAnswer::Nothing)).is_err() {
                     return;
                 }
             }
@@ -67,21 +67,21 @@ impl Asker {
         if self.waiting.is_none() {
             self.waiting = Some(Instant::now());
             // If the thread has ended by a panic, no answer comes, which the screen says.
-            let _ = self.questions.send(Question::State);
+            let _ = self.questions.send(TopQuestion::State);
         }
     }
 
     /// Has a connection ended. The state after that follows.
     pub(super) fn kill(&mut self, id: u64) {
         self.waiting.get_or_insert_with(Instant::now);
-        let _ = self.questions.send(Question::Kill(id));
-        let _ = self.questions.send(Question::State);
+        let _ = self.questions.send(TopQuestion::Kill(id));
+        let _ = self.questions.send(TopQuestion::State);
     }
 
     /// Returns the next answer that has come.
-    pub(super) fn told(&mut self) -> Option<Told> {
+    pub(super) fn told(&mut self) -> Option<TopAnswer> {
         let told = self.answers.try_recv().ok()?;
-        if !matches!(told, Told::Ended(_)) {
+        if !matches!(told, TopAnswer::Ended(_)) {
             self.waiting = None;
         }
         Some(told)
