@@ -220,9 +220,8 @@ async fn a_client_of_a_pool_keeps_its_exit_for_each_request() {
     .await;
     let mut client = open(proxy.address()).await;
     for method in ["GET", "POST"] {
-        let request = format!(
-            "{method} http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-        );
+        let request =
+            format!("{method} http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
         assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
         assert_reads(&mut client, "ok").await;
