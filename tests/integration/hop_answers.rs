@@ -280,6 +280,7 @@ async fn the_time_that_a_hop_asks_for_is_handed_on() {
     let proxy = start(&hop, "[corporate]").await;
     let told = exchange(proxy.address(), CONNECT.as_bytes()).await;
     assert!(told.starts_with("HTTP/1.1 502 ") && told.contains("\r\nRetry-After: 7\r\n"), "{told}");
+    assert!(told.contains("It is overloaded or being maintained"), "{told}");
 }
 
 #[tokio::test]

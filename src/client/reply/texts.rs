@@ -18,8 +18,8 @@ pub(super) use self::{
     },
     refusals_of_hops::{
         FORBIDDEN, HOP_FAULT, PAYMENT, PROBE_IS_A_LOGON, PROBE_SENDS_THE_TICKET, QUOTA, TRAFFIC,
-        UNSUPPORTED, after_own_words, busy, held_back, refused_after_login, refused_port,
-        refused_with_credentials, ticket_held_back,
+        UNSUPPORTED, after_own_words, busy, held_back, out_of_service, refused_after_login,
+        refused_port, refused_with_credentials, ticket_held_back,
     },
     usernames::{
         CHALLENGE, NO_SESSION, NO_SESSION_BESIDE_AUTH, NO_USERNAME, SESSION_CHALLENGE,

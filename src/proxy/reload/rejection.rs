@@ -76,8 +76,11 @@ impl Reloads {
             }
             return verdict;
         }
-        error!(generation, problems = logged.join("; "), "config rejected");
-        self.rejected = Some(LastRejected::new(logged, files));
+        let untold = self.rejected.as_ref().map_or(0, LastRejected::untold);
+        // Edits with the problems of before, about which no line was logged yet.
+        let skipped = (untold > 0).then_some(untold);
+        error!(generation, problems = logged.join("; "), skipped, "config rejected");
+        self.rejected = Some(LastRejected::new(logged, files, self.rejected.take()));
         self.count_rejection(problems);
         verdict
     }

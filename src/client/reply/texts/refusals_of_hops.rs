@@ -48,15 +48,22 @@ pub(in crate::client::reply) fn refused_port(
 
 /// Advice about a hop that wants fewer connections, or fewer requests in a given time (429, RFC 6585 §4).
 pub(in crate::client::reply) fn busy(refusal: &Refusal) -> String {
-    let wait = refusal.retry_after.map_or_else(String::new, |wait| {
-        format!(" It says that {} have to pass first.", duration::in_words(wait))
-    });
+    let wait = refusal.retry_after.map_or_else(String::new, has_to_pass);
     match refusal.http.as_ref().map(|http| http.status) {
         Some(429) => format!(
             "It limits how many requests it takes at once, or in a given time: send fewer, or more slowly.{wait}"
         ),
         _ => format!("It asks for fewer connections at once.{wait}"),
     }
+}
+
+/// Advice about a hop that can't serve for a time that it names (503 with `Retry-After`, RFC 9110 §15.6.4).
+pub(in crate::client::reply) fn out_of_service(wait: Duration) -> String {
+    format!("It is overloaded or being maintained.{}", has_to_pass(wait))
+}
+
+fn has_to_pass(wait: Duration) -> String {
+    format!(" It says that {} have to pass first.", duration::in_words(wait))
 }
 
 /// Makes `advice` follow the words of the hop itself, which may tell what to do.

@@ -21,6 +21,8 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
     let status = refusal.http.as_ref().map(|http| http.status);
     let is_loop = status == Some(508);
     let own_status = status.filter(|status| *status >= 400 && !is_registered(*status));
+    // A 503 about the hop itself has such a time, as a proxy that does not reach a target can't know when that is back.
+    let pause = refusal.retry_after.filter(|_| status == Some(503));
     let stage = &chain.stage;
     let (error, advice): (_, Cow<'static, str>) = match refusal.meaning {
         _ if is_loop => (ProxyError::ProxyLoopDetected, texts::LOOP_THROUGH_HOPS.into()),
@@ -47,6 +49,10 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         Meaning::NetworkUnreachable => {
             (ProxyError::DestinationIpUnroutable, hop_advice::not_reached(stage).into())
         }
+        Meaning::Unclear if pause.is_some() => (
+            ProxyError::DestinationUnavailable,
+            texts::out_of_service(pause.unwrap_or_default()).into(),
+        ),
         _ if stage.next.is_none() && is_about_a_name(refusal) => {
             (ProxyError::DestinationUnavailable, hop_advice::unknown_name(stage).into())
         }

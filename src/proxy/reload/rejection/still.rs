@@ -30,8 +30,16 @@ pub(super) struct Edits {
 }
 
 impl LastRejected {
-    pub(super) fn new(problems: Vec<String>, files: FileMarks) -> Self {
-        Self { problems, files, logged: None, untold: Edits::default() }
+    /// Returns the rejection of `files` for `problems`, which comes after that of `last`.
+    pub(super) fn new(problems: Vec<String>, files: FileMarks, last: Option<Self>) -> Self {
+        // The pause goes on: problems that alternate must not fill the log either.
+        let logged = last.and_then(|last| last.logged);
+        Self { problems, files, logged, untold: Edits::default() }
+    }
+
+    /// Returns the number of edits that are not logged yet.
+    pub(super) fn untold(&self) -> u64 {
+        self.untold.count
     }
 
     /// Returns the problems, one line each.
@@ -96,7 +104,7 @@ mod tests {
     async fn a_file_that_is_rewritten_all_the_time_gets_a_line_in_ten_seconds() {
         let home = tempdir().unwrap();
         let file = home.path().join("a.yaml");
-        let mut last = LastRejected::new(Vec::new(), FileMarks::default());
+        let mut last = LastRejected::new(Vec::new(), FileMarks::default(), None);
         assert!(edit(&mut last, &file, "12MB"));
         let told = |count| Some(Edits { count, files: [file.clone()].into() });
         assert_eq!(last.take_due(), told(1), "the first edit is told at once");
@@ -114,5 +122,22 @@ mod tests {
         timeout(PAUSE, next_due(Some(&last))).await.expect("the last edit is told too");
         assert_eq!(last.take_due(), told(2));
         assert_eq!(last.take_due(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_problems_do_not_end_the_pause() {
+        let home = tempdir().unwrap();
+        let file = home.path().join("a.yaml");
+        let mut last = LastRejected::new(Vec::new(), FileMarks::default(), None);
+        assert!(edit(&mut last, &file, "12MB"));
+        assert!(last.take_due().is_some());
+        assert!(edit(&mut last, &file, "13MB"));
+        assert_eq!(last.untold(), 1, "the line about the next problems counts it");
+        let files = FileMarks::of([&*file].into_iter());
+        let mut next = LastRejected::new(vec!["another".into()], files, Some(last));
+        assert!(edit(&mut next, &file, "14MB"));
+        assert_eq!(next.take_due(), None);
+        advance(PAUSE).await;
+        assert!(next.take_due().is_some());
     }
 }
