@@ -93,8 +93,8 @@ fn an_invalid_configuration_is_not_installed() {
 fn only_variables_that_the_service_lacks_are_named() {
     let user = User::new();
     let config = ConfigDir::new(
-        "hops: { a: { kind: socks5, address: \"${A_HOST}:1\", username: \"${A_USER}\", password: \"${A_PASS:-x}\" },\n\
-                 b: { kind: socks5, enabled: false, address: \"${OFF_HOST:-b.test}:1\", username: \"${OFF_USER}\" } }\n\
+        "hops: { a: { kind: socks5, address: \"${A_HOST}:1\", username: \"${A_USER}\", password: \"${A_PASS:-x}\" }, \
+         b: { kind: socks5, enabled: false, address: \"${OFF_HOST:-b.test}:1\", username: \"${OFF_USER}\" } }\n\
          chains: { default: [a, b] }\n",
     );
     let file = user.path("config/mooltiroute/environment");
