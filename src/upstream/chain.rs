@@ -19,13 +19,13 @@ use mooltiroute_hops::{Authority, Eventual, Field, Hop, Request, Reuse, Tunnel};
 use self::{attempt::FailedAttempt, travel::Arrived};
 pub(crate) use self::{
     counted::ChainAccounts,
-    error::{Cause, ChainError, Stage, Step},
+    error::{Cause, ChainError, DirectHop, Stage, Step},
     failed_members::{FailedMember, FailedMembers, MemberFailure},
     last_hop::{LastHop, REFUSING_MEMBER},
     passage::{Passage, TakenHop},
     spares::ChainSpares,
     trace::Trace,
-    travel::{Destination, PlainOutcome, Unproved},
+    travel::{Destination, LastAnswer, PlainOutcome, Unproved},
 };
 use crate::{
     metrics::Meter,
@@ -322,6 +322,8 @@ impl Chain {
             refused: Vec::new(),
             failed_members: None,
             switched_off: Arc::clone(&self.switched_off),
+            direct_hops: Vec::new(),
+            taken: None,
         }
     }
 }

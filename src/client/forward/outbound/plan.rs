@@ -18,7 +18,7 @@ use crate::{
     metrics::CountBytes,
     state::generation::Generation,
     upstream::{
-        chain::{Cause, Chain, ChainError, Destination, PlainOutcome, Trace, Unproved},
+        chain::{Cause, Chain, ChainError, Destination, LastAnswer, PlainOutcome, Trace, Unproved},
         rounds::Round,
     },
 };
@@ -52,6 +52,8 @@ struct Probation {
     /// Whether the answer is a refusal, or in another protocol, with the error if it is the hop's own or the target imitates
     /// that. An answer in another protocol does not show that the hop works.
     refusal: Option<(PlainOutcome, Option<ChainError>)>,
+    /// The status of the answer; zero before it has come.
+    status: u16,
     /// The number of hops that closed the connection or refused, and were replaced.
     repeats: usize,
 }
@@ -102,8 +104,12 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Notes that the head of the answer has come.
-    pub(crate) fn is_answered(&self) {
+    /// Notes that the head of the answer has come, with its `status`.
+    pub(crate) fn is_answered(&self, status: u16) {
+        // An answer below 400 is no refusal, as zero is none.
+        if status >= 400 {
+            self.probation().status = status;
+        }
         if let Some(round) = &self.round {
             round.answered();
         }
@@ -113,8 +119,21 @@ impl<'a> Plan<'a> {
     pub(crate) fn is_proved(&self) {
         let mut probation = self.probation();
         if let Some(hop) = probation.hop.take() {
-            hop.proved(self.chain, probation.refusal.is_none());
+            let (status, is_carried) = (probation.status, probation.refusal.is_none());
+            hop.proved(self.chain, LastAnswer { status, is_carried });
         }
+    }
+
+    /// Returns whether an answer of `status` is to be taken for a refusal of the last hop: it may be the one for which the
+    /// hop is left out, and the request can be sent through another one.
+    pub(crate) fn is_doubted(&self, status: u16) -> bool {
+        let probation = self.probation();
+        probation.hop.as_ref().is_some_and(|hop| hop.may_repeat_refusal(status))
+            && self.may_repeat(&probation)
+    }
+
+    fn may_repeat(&self, probation: &Probation) -> bool {
+        probation.repeats < REPEATS_MAX && self.is_repeatable()
     }
 
     /// Notes that the answer of the last hop is a refusal, and that the hop is not asked again. `own` is the error if the
@@ -135,7 +154,8 @@ impl<'a> Plan<'a> {
     /// only a few times: a request that makes each hop close must not take all of them out of use (RFC 9110 §9.2.2). A
     /// hop that was silent has used up the time of the client. Any answer shows that the hop works, a 407 too: the target
     /// can imitate it, and must not be able to take hops out of use. So a hop that refuses is passed over for this request
-    /// only, within the same bounds. An answer in another protocol shows nothing: a careless hop may pass on what a target
+    /// only, within the same bounds. If its credentials are held back from now on, no connection could use it, and it is
+    /// left out at once. An answer in another protocol shows nothing: a careless hop may pass on what a target
     /// sent, and a hop that speaks another protocol works for nobody.
     pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
         use PlainOutcome::Failed;
@@ -145,16 +165,20 @@ impl<'a> Plan<'a> {
             let last = upstream.end.hop.as_ref()?;
             Some(self.chain.unheard(last, self.resource.authority(), cause))
         };
-        let may_repeat = probation.repeats < REPEATS_MAX && self.is_repeatable();
+        let may_repeat = self.may_repeat(&probation);
         let (error, is_repeated, outcome) = match hearing {
             // The client left while it was sending, or the proxy ends. That says nothing about the hop.
             Hearing::Nothing => return false,
             Hearing::Something | Hearing::Challenged => match probation.refusal.take() {
+                Some((PlainOutcome::Refused, Some(error))) if error.holds_back() => {
+                    (Some(error), may_repeat, PlainOutcome::Rejected)
+                }
                 Some((outcome, Some(error))) if may_repeat => (Some(error), true, outcome),
                 Some((PlainOutcome::Misunderstood, _)) => return false,
                 refusal => {
                     let is_carried = refusal.is_none() && hearing == Hearing::Something;
-                    unproved.proved(self.chain, is_carried);
+                    let status = probation.status;
+                    unproved.proved(self.chain, LastAnswer { status, is_carried });
                     return false;
                 }
             },
@@ -224,7 +248,7 @@ impl<'a> Plan<'a> {
             None => self.chain.open(&request, end, trace).await?,
         };
         let mut probation = self.probation();
-        (probation.hop, probation.refusal) = (unproved, None);
+        (probation.hop, probation.refusal, probation.status) = (unproved, None, 0);
         Ok(Upstream::of(connected, self))
     }
 
