@@ -222,6 +222,10 @@ impl Link for HttpConnect {
     }
 
     fn explain(&self, refusal: &mut Refusal) {
+        // A refusal with a summary is in words of our own, in which the names of users and domains may stand.
+        if let (Some(authenticator), None) = (&self.authenticator, &refusal.summary) {
+            authenticator.leave_secrets_out(refusal);
+        }
         if refusal.meaning == Meaning::Credentials && refusal.summary.is_none() {
             let is_sent = self.authenticator.is_some();
             refusal.summary =

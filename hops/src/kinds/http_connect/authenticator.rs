@@ -24,7 +24,7 @@ use crate::{
         digest::{DigestCredentials, DigestSession},
     },
     exchange::Exchange,
-    refusal::{RequestSecrets, SentLogin},
+    refusal::{Refusal, RequestSecrets, SentLogin},
 };
 
 /// The schemes of a hop and what its connections learned about the proxy.
@@ -40,7 +40,7 @@ pub(super) struct Authenticator {
     lockout: Arc<Lockout>,
     /// The domain that the proxy's last challenge by NTLM named. Anyone can claim it.
     ntlm_domain: Mutex<Option<String>>,
-    /// The parts of the login that a page of the proxy might repeat.
+    /// The parts of the login that the proxy might repeat.
     secrets: RequestSecrets,
     /// The key of the password or of its hash.
     secret_key: &'static str,
@@ -93,6 +93,12 @@ impl Authenticator {
         // Basic alone needs no challenge.
         let at_once = matches!(methods[..], [Method::Basic(_)]).then(|| vec![AuthScheme::Basic]);
         let offered = Mutex::new(at_once);
+        // The proxy may repeat what it got with an earlier request.
+        let basic = methods.iter().filter_map(|method| match method {
+            Method::Basic(value) => Some(Field::new("Proxy-Authorization", value.clone())),
+            _ => None,
+        });
+        let secrets = RequestSecrets::of(&basic.collect::<Vec<_>>());
         Self {
             methods,
             service,
@@ -100,16 +106,21 @@ impl Authenticator {
             asks_for_each_request: false.into(),
             lockout: Arc::new(Lockout::new(handshake)),
             ntlm_domain: Mutex::default(),
-            secrets: RequestSecrets::default(),
+            secrets,
             secret_key: "password",
         }
     }
 
-    /// Keeps these parts of the login out of quotations of the proxy's pages.
+    /// Keeps these parts of the login out of quotations of the proxy.
     #[must_use]
     pub(super) fn hiding<'a>(mut self, parts: impl IntoIterator<Item = &'a Secret>) -> Self {
         parts.into_iter().for_each(|part| self.secrets.add(part.expose()));
         self
+    }
+
+    /// Leaves out all words of the proxy that may repeat a part of the login.
+    pub(super) fn leave_secrets_out(&self, refusal: &mut Refusal) {
+        refusal.leave_out(&self.secrets);
     }
 
     /// Has messages name `secret_key` as the place of the password or its hash.

@@ -165,6 +165,7 @@ impl Logon for ConnectionLogon {
 
     fn challenged(&self, challenges: &[&[u8]], refusal: &mut Refusal) -> bool {
         let challenges = Challenge::parse(challenges.iter().copied());
+        self.authenticator.leave_secrets_out(refusal);
         // The trial ends with this function, when the verdict is known.
         let LogonState { attempt, trial, is_logged_on } = mem::take(&mut *self.state());
         let Self { authenticator, .. } = self;

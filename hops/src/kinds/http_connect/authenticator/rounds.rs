@@ -6,6 +6,7 @@ use crate::{
     auth::challenge::Challenge,
     exchange::{Answer, Exchange},
     kinds::http_connect::{attempt::Attempt, lockout::Permit},
+    refusal::RequestSecrets,
 };
 
 /// The request by which the proxy is asked.
@@ -88,9 +89,13 @@ impl Authenticator {
             // The answer is found before the body is drained. A rejection needs no further request, and the schemes
             // on offer must be known to the next connection if this one ends now.
             let challenges = Challenge::parse(answer.challenges());
+            let sent = RequestSecrets::of(attempt.field().as_slice());
             attempt = match self.after(attempt, &challenges, purpose).await {
                 Ok(attempt) => attempt,
-                Err(stop) => return Err(self.stopped(stop, answer.into_refusal()).await),
+                Err(stop) => {
+                    let refusal = answer.into_refusal().without(&sent).without(&self.secrets);
+                    return Err(self.stopped(stop, refusal).await);
+                }
             };
             // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,
             // and a new connection begins from the start, with the scheme that is known by now.
