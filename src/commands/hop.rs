@@ -22,7 +22,7 @@ use mooltiroute_hops::Registry;
 
 use self::{
     effect::{RUNNING, in_force, obstacle, switched},
-    error::HopError,
+    error::{HopError, RejectedEdit},
     foreign::ForeignProxy,
     lock::HopLock,
     origins::Origins,
@@ -122,7 +122,7 @@ fn set(
         ),
         ([], Some(foreign)) => match foreign.takes_edit() {
             Ok(words) => format!("{switched_words}; {words}"),
-            Err(problems) => return Err(undo(&target, &edit, problems, || ())),
+            Err(rejected) => return Err(undo(&target, &edit, rejected, || ())),
         },
         (running, _) => {
             // Several proxies may share the files, such as the two of an upgrade.
@@ -189,14 +189,15 @@ fn edited(
 /// Checks the edit with the variables of this process.
 fn check_here(loader: &Loader, edit: &EditedFile) -> Checked {
     match loader.check_edit(edit) {
-        Ok(changes) => Checked { changes, problems: Vec::new() },
-        Err(problems) => Checked { changes: None, problems: ToldProblem::all(&problems) },
+        Ok(changes) => Checked { changes, ..Checked::default() },
+        Err(problems) => Checked::invalid(ToldProblem::all(&problems)),
     }
 }
 
 fn check(checked: &Checked, name: &str) -> Result<(), HopError> {
     if !checked.problems.is_empty() {
-        return Err(HopError::Invalid(checked.problems.clone()));
+        let Checked { problems, notes, .. } = checked.clone();
+        return Err(HopError::Invalid(RejectedEdit { problems, notes }));
     }
     let own = format!("hops.{name}.enabled");
     // The `enabled` of a hop may be a condition, so paths below it belong to the switch too. Anything else
@@ -229,15 +230,15 @@ fn is_restored(edit: &EditedFile, name: &str) -> bool {
 fn undo(
     target: &SwitchTarget,
     edit: &EditedFile,
-    problems: Vec<ToldProblem>,
+    rejected: RejectedEdit,
     reload: impl FnOnce(),
 ) -> HopError {
     match replace_unchanged(&target.path, edit.text.as_bytes(), target.text.as_bytes()) {
         Ok(true) => {
             reload();
-            HopError::Undone(problems)
+            HopError::Undone(rejected)
         }
-        Ok(false) => HopError::Overtaken { problems, file: target.path.display().to_string() },
-        Err(cause) => HopError::NotUndone { problems, cause },
+        Ok(false) => HopError::Overtaken { rejected, file: target.path.display().to_string() },
+        Err(cause) => HopError::NotUndone { rejected, cause },
     }
 }

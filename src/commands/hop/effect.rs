@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{error::HopError, target::SwitchTarget, undo};
+use super::{
+    error::{HopError, RejectedEdit},
+    target::SwitchTarget,
+    undo,
+};
 use crate::{
     cli::HopState,
     config::edit::EditedFile,
@@ -37,7 +41,9 @@ pub(super) fn in_force(
         ),
         ReloadOutcome::Rejected => {
             // Its verdict on the old text is the one it had before.
-            return Err(undo(target, edit, verdict.problems, || drop(reload())));
+            let verdict::ReloadVerdict { problems, notes, .. } = verdict;
+            let rejected = RejectedEdit { problems, notes };
+            return Err(undo(target, edit, rejected, || drop(reload())));
         }
     };
     for warning in &verdict.warnings {
