@@ -167,8 +167,9 @@ impl Loaded {
         first.put_outcomes_in_force();
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let usage = UsageKeeper::begin(&shared, usage_file);
-        let server = Server::new(shared, &workers);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
+        shared.set_tls_listeners(listeners.sockets().with_tls());
+        let server = Server::new(shared, &workers);
         let mut reloads =
             Reloads::new(loader, listeners, server.clone(), watch).over(overridden, shadowed);
         // Before the log says that it listens. Programs wait for that line, and may then use the control socket at

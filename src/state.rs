@@ -1,5 +1,6 @@
 //! State that outlives a connection: the configuration in force, and all that generations share.
 
+pub(crate) mod advice;
 pub(crate) mod challenges;
 pub(crate) mod connections;
 pub(crate) mod denials;

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 pub use self::{
-    choice::{AnswerRecord, ChooseError, Chosen, Selection},
+    choice::{AnswerRecord, ChooseError, Chosen, Selection, WhyDirect},
     description::{Description, KeptExit, LoginShape, MemberStatus, PlainForm, SettingMeaning},
 };
 use crate::{

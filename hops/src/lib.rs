@@ -78,7 +78,7 @@ pub use crate::{
     glob::Glob,
     hop::{
         AnswerRecord, ChooseError, Chosen, Description, Hop, HopConfig, KeptExit, LoginShape,
-        MemberStatus, PlainForm, Selection, SettingMeaning, UrlKeys,
+        MemberStatus, PlainForm, Selection, SettingMeaning, UrlKeys, WhyDirect,
     },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,

@@ -11,6 +11,7 @@ pub(crate) use self::{
     page::RequestSecrets,
     retry_after::{http_date, retry_after},
 };
+use crate::Field;
 
 /// An answer by which a hop declines to reach the next stop.
 ///
@@ -131,10 +132,35 @@ impl Refusal {
     }
 
     /// Adds a line of the hop's page to what it said. Leaves out all words that may repeat one of `secrets`.
-    pub(crate) fn with_page(mut self, page: &[u8], secrets: &RequestSecrets) -> Self {
-        self.page = page::telling_line(page, &self.said, secrets);
-        self.detail = self.detail.filter(|detail| !secrets.are_in(detail));
+    pub(crate) fn with_page(self, page: &[u8], secrets: &RequestSecrets) -> Self {
+        let refusal = self.without(secrets);
+        Self { page: page::telling_line(page, &refusal.said, secrets), ..refusal }
+    }
+
+    /// Leaves out all words that may repeat a secret of the request, which had `fields`.
+    ///
+    /// A careless proxy puts the credentials that it got into its reason phrase or its fields, and what it says is logged and
+    /// shown to clients.
+    #[must_use]
+    pub fn without_secrets_of(self, fields: &[Field]) -> Self {
+        self.without(&RequestSecrets::of(fields))
+    }
+
+    /// Leaves out all words that may repeat one of `secrets`.
+    pub(crate) fn without(mut self, secrets: &RequestSecrets) -> Self {
+        self.leave_out(secrets);
         self
+    }
+
+    /// As [`without`](Self::without), in place.
+    pub(crate) fn leave_out(&mut self, secrets: &RequestSecrets) {
+        if let Some(http) = &mut self.http {
+            if secrets.are_in(&self.said) {
+                self.said = http.status.to_string();
+            }
+            http.leave_out(secrets);
+        }
+        self.detail.take_if(|detail| secrets.are_in(detail));
     }
 
     /// Changes the meaning, and with it the party that the refusal is about.

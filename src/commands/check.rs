@@ -51,12 +51,16 @@ fn answer(loader: &Loader, flags: &Check, environment: &Environment) -> io::Resu
                 let mut out = super::answer(flags.format);
                 let nothing = source.nothing_found(environment);
                 if let Some(words) = nothing.filter(|_| flags.format == Format::Human) {
-                    writeln!(out, "{words}\n")?;
+                    writeln!(out, "warning: {words}\n")?;
                 }
                 check(loader, flags.format, &mut out)
             }
         };
     };
+    // The picture may go into a file.
+    if let Some(words) = loader.source().nothing_found(environment) {
+        super::complain(&words);
+    }
     match loader.load() {
         Ok(config) => {
             Graph::of_config(&config).write(picture, &mut super::stdout())?;
@@ -108,6 +112,8 @@ pub fn check(loader: &Loader, format: Format, out: &mut dyn Write) -> io::Result
             describe(&config, &schemes, &loader.network, &lists, out)?;
         }
         Format::Json => {
+            // For people, these words are above everything else.
+            config.warnings.extend(loader.source().nothing_found_warning(loader.environment()));
             // A field of its own: `listeners` holds plain texts, as programs have read it since before TLS.
             let listeners = config.server.listen.iter().filter(|listener| listener.tls.is_some());
             let tls_listeners: Vec<_> =
@@ -180,7 +186,7 @@ fn describe(
         for setting in &*hop.settings {
             write!(out, ", {} {}", setting.key, setting.value)?;
             if setting.picks_again() {
-                write!(out, " for each connection of a client")?;
+                write!(out, " {}", describe::PICKED_FOR)?;
             } else if setting.picks_by_session() {
                 write!(
                     out,

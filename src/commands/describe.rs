@@ -213,6 +213,10 @@ pub(super) fn members(hop: &dyn Hop) -> Vec<String> {
     shown.chain((rest > 0).then(|| format!("and {rest} more"))).collect()
 }
 
+/// Says how long a client keeps the member of a pool.
+pub(super) const PICKED_FOR: &str =
+    "for each connection of a client, and again if the member closes its own";
+
 /// Describes a pool without a member that is on.
 pub(super) const MEMBERS_OFF: &str =
     "refuses every request now: the conditions of all its members have switched them off";

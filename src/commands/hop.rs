@@ -18,7 +18,7 @@ use mooltiroute_hops::Registry;
 
 use self::{
     effect::{RUNNING, in_force, obstacle, switched},
-    error::HopError,
+    error::{HopError, RejectedEdit},
     foreign::ForeignProxy,
     origins::Origins,
     switchboard::Switchboard,
@@ -112,7 +112,7 @@ fn set(
         ),
         ([], Some(foreign)) => match foreign.takes_edit() {
             Ok(words) => format!("{switched_words}; {words}"),
-            Err(problems) => return Err(undo(&target, problems, || ())),
+            Err(rejected) => return Err(undo(&target, rejected, || ())),
         },
         (running, _) => {
             // Several proxies may share the files, such as the two of an upgrade.
@@ -174,14 +174,15 @@ fn edited(
 /// Checks the edit with the variables of this process.
 fn check_here(loader: &Loader, edit: &EditedFile) -> Checked {
     match loader.check_edit(edit) {
-        Ok(changes) => Checked { changes, problems: Vec::new() },
-        Err(problems) => Checked { changes: None, problems: ToldProblem::all(&problems) },
+        Ok(changes) => Checked { changes, ..Checked::default() },
+        Err(problems) => Checked::invalid(ToldProblem::all(&problems)),
     }
 }
 
 fn check(checked: &Checked, name: &str) -> Result<(), HopError> {
     if !checked.problems.is_empty() {
-        return Err(HopError::Invalid(checked.problems.clone()));
+        let Checked { problems, notes, .. } = checked.clone();
+        return Err(HopError::Invalid(RejectedEdit { problems, notes }));
     }
     let own = format!("hops.{name}.enabled");
     // The `enabled` of a hop may be a condition, so paths below it belong to the switch too. Anything else
@@ -204,12 +205,12 @@ fn write(target: &SwitchTarget, text: &str) -> Result<(), HopError> {
 }
 
 /// Puts the old text back, which `reload` then makes known.
-fn undo(target: &SwitchTarget, problems: Vec<ToldProblem>, reload: impl FnOnce()) -> HopError {
+fn undo(target: &SwitchTarget, rejected: RejectedEdit, reload: impl FnOnce()) -> HopError {
     match replace_file(&target.path, target.text.as_bytes()) {
         Ok(()) => {
             reload();
-            HopError::Undone(problems)
+            HopError::Undone(rejected)
         }
-        Err(cause) => HopError::NotUndone { problems, cause },
+        Err(cause) => HopError::NotUndone { rejected, cause },
     }
 }

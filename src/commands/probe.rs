@@ -139,7 +139,7 @@ pub async fn probe(
     }
     let began = Instant::now();
     // JSON is one document, so its steps are kept until the end.
-    let steps = Steps::new((format == Format::Human).then_some(&mut *out));
+    let steps = Steps::new(&errand.target, (format == Format::Human).then_some(&mut *out));
     let reached = match &way {
         Err(denial) => Err(denial.clone().into()),
         // As for a client, preferences are refused before anything is connected to.

@@ -18,7 +18,10 @@ use self::predecessor::Predecessor;
 use crate::{
     cli::Run,
     commands::complain,
-    config::{Environment, LogFormat, Source},
+    config::{
+        Environment, LogFormat, Source,
+        source::{NOTHING_FOUND, NOTHING_FOUND_HELP},
+    },
     control::client::{Control, WantedProxy},
     log,
     proxy::{Loaded, listeners::ListenError},
@@ -71,7 +74,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Err(error) => return fail(&error),
     };
     if is_without_files {
-        warn!("{NO_FILES}");
+        warn!("{NOTHING_FOUND}: {NOTHING_FOUND_HELP}");
     }
     if shows_credentials {
         warn!("{}", super::VISIBLE_CREDENTIALS);
@@ -160,8 +163,6 @@ fn not_started(error: &ListenError, environment: &Environment) -> String {
 }
 
 const CANNOT_RUN: &str = "the proxy can't run";
-const NO_FILES: &str = "no configuration was found, so everything goes direct: name one with `-c PATH`, or write one with \
-                        `mooltiroute init`";
 const NO_THREADS: &str = "the system gives this process too few threads to run; raise the limit of processes of this \
      user (`ulimit -u`), service (`TasksMax=`) or container";
 

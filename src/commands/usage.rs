@@ -61,7 +61,11 @@ fn of_file(source: &Source, environment: &Environment) -> Result<UsageRecord, St
         Ok(None) => Err(format!(
             "nothing was counted yet: there is no `{path}`; a running proxy writes it within ten seconds of the first request"
         )),
-        Err(error) => Err(format!("`{path}` can't be read: {error}")),
+        Err(error) => {
+            let is_foreign = error.kind() == io::ErrorKind::PermissionDenied;
+            let advice = if is_foreign { OTHER_USER } else { "" };
+            Err(format!("`{path}` can't be read: {error}{advice}"))
+        }
     }
 }
 
@@ -144,5 +148,6 @@ fn date(seconds: u64) -> String {
 
 const WHAT_COUNTS: &str = "bytes on the wire, as a provider bills them: with CONNECT, logins and TLS with hops. requests: tunnels and plain \
                            requests, failed ones too";
+const OTHER_USER: &str = "; run this command as the user of the proxy";
 const NO_DIRECTORY: &str = "usage is kept in the directory of `$STATE_DIRECTORY`, `$XDG_STATE_HOME` or the user's home, \
      and none of them is set";

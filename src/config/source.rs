@@ -19,12 +19,9 @@ pub(crate) use self::{
     files::{is_read, is_read_from, without_links},
     text::{KeptTexts, Text},
 };
-use crate::config::{
-    report::{
-        file_access::unreadable_configuration,
-        problem::{Problem, Problems},
-    },
-    yaml::interpolate,
+use crate::config::report::{
+    file_access::unreadable_configuration,
+    problem::{Problem, Problems},
 };
 
 /// The source of a configuration.
@@ -93,16 +90,22 @@ impl Source {
 
     /// Returns a text that lists the places without a configuration, or `None` if there is one.
     pub(crate) fn nothing_found(&self, environment: &Environment) -> Option<String> {
-        let Self::Embedded = self else { return None };
-        let places: Vec<_> = Self::places(environment)
-            .iter()
-            .map(|place| format!("  {}", place.display()))
-            .collect();
+        let warning = self.nothing_found_warning(environment)?;
+        let places: Vec<_> = warning.details.iter().map(|place| format!("  {place}")).collect();
         Some(format!(
-            "no configuration was found, so every request goes direct; these places were looked at:\n{}\n`mooltiroute init` \
-             writes one to start from, and `-c PATH` names another",
+            "{NOTHING_FOUND}; these places were looked at:\n{}\n`mooltiroute init` writes one to start from, and `-c PATH` \
+             names another",
             places.join("\n")
         ))
+    }
+
+    /// Returns a warning if there is no configuration. Its details are the places that were looked at.
+    pub(crate) fn nothing_found_warning(&self, environment: &Environment) -> Option<Problem> {
+        let Self::Embedded = self else { return None };
+        let warning = Problem::new(&KeyPath::default(), "no-configuration", NOTHING_FOUND);
+        let places = Self::places(environment);
+        let details = places.iter().map(|place| place.display().to_string()).collect();
+        Some(Problem { details, ..warning.with_help(NOTHING_FOUND_HELP) })
     }
 
     /// Returns the directory that relative paths in the configuration start from.
@@ -124,20 +127,6 @@ impl Source {
         let mut below =
             whole.into_iter().flatten().filter_map(|whole| file.strip_prefix(whole).ok());
         below.next().map_or_else(|| file.to_owned(), |rest| directory.join(rest))
-    }
-
-    /// Returns the names of the variables that the files use, each once, as far as they can be read.
-    pub(crate) fn variables(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for text in self.read().0 {
-            let lines = text.text.lines().filter(|line| !line.trim_start().starts_with('#'));
-            for name in lines.flat_map(interpolate::names) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
-        }
-        names
     }
 
     /// Reads every file, in the order in which they are merged.
@@ -172,6 +161,10 @@ const PATH_VARIABLE: &str = "MOOLTIROUTE_CONFIG";
 
 /// The configuration that is used if there is no file.
 const EMBEDDED: &str = "server: { listen: 127.0.0.1:8888 }\nchains: { default: [] }\n";
+
+pub(crate) const NOTHING_FOUND: &str = "no configuration was found, so every request goes direct";
+pub(crate) const NOTHING_FOUND_HELP: &str =
+    "name one with `-c PATH`, or write one with `mooltiroute init`";
 
 #[cfg(all(test, unix))]
 mod tests {

@@ -29,7 +29,7 @@ use super::verdict::{ReloadOrders, ReloadVerdict, ToldProblem};
 use crate::{
     client::admin::status::StatusDocument,
     config::{Loader, Source, edit::EditedFile},
-    proxy::listeners::ListeningSockets,
+    proxy::{listeners::ListeningSockets, reload::notes_on_rejected},
     state::shared::Shared,
 };
 
@@ -90,12 +90,22 @@ pub(crate) struct Killed {
 }
 
 /// The answer to a check of an edited file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Checked {
     /// The settings that the edit changes, if both the files as they are and the edited ones are valid.
     pub changes: Option<Vec<String>>,
     /// Everything that would be wrong after the edit.
     pub problems: Vec<ToldProblem>,
+    /// Explanations of what the proxy can't see, such as a new value of a variable.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl Checked {
+    /// Describes an edit that is invalid for `problems`.
+    pub(crate) fn invalid(problems: Vec<ToldProblem>) -> Self {
+        Self { problems, ..Self::default() }
+    }
 }
 
 impl ProxyIdentity {
@@ -241,8 +251,11 @@ impl Api {
     /// Checks an edit with the variables and the command line of this process, which decide whether it would be taken.
     fn check(&self, edit: &EditedFile) -> Result<Vec<u8>, Refused> {
         json(&match self.loader.check_edit(edit) {
-            Ok(changes) => Checked { changes, problems: Vec::new() },
-            Err(problems) => Checked { changes: None, problems: ToldProblem::all(&problems) },
+            Ok(changes) => Checked { changes, ..Checked::default() },
+            Err(problems) => {
+                let problems = ToldProblem::all(&problems);
+                Checked { notes: notes_on_rejected(&problems), ..Checked::invalid(problems) }
+            }
         })
     }
 }

@@ -18,7 +18,7 @@ use tracing::warn;
 
 pub(crate) use self::prepare::Prepared;
 use self::{
-    bind::{bind, in_words, set_options},
+    bind::{bind, in_words, in_words_at_reload, set_options},
     prepare::{Bound, MissingFamily, WantedSocket},
 };
 use crate::{
@@ -110,6 +110,18 @@ pub enum ListenError {
     /// A thread of `server.workers` that can't be started.
     #[error("can't start the threads of `server.workers`: {0}; lower the number")]
     Workers(io::Error),
+}
+
+impl ListenError {
+    /// Describes an address that a later attempt may be able to bind.
+    pub(super) fn at_reload(&self) -> String {
+        match self {
+            Self::Bind { address, cause } => {
+                format!("the proxy can't listen on {address}: {}", in_words_at_reload(cause))
+            }
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl Begun {

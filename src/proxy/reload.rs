@@ -4,6 +4,7 @@ mod apply;
 mod attempt;
 mod hold;
 mod load;
+mod rebind;
 mod rejection;
 mod triggers;
 mod words;
@@ -12,8 +13,9 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use tokio::{sync::mpsc, task};
 
-pub(crate) use self::words::announce;
+pub(crate) use self::words::{announce, notes_on_rejected};
 use self::{
+    rebind::{Rebind, next_rebind},
     rejection::{LastRejected, next_due},
     triggers::{next_edit, next_order, next_request},
 };
@@ -32,7 +34,7 @@ use crate::{
     system::{shutdown::ReloadRequests, supervisor},
 };
 
-/// Reloads the configuration after an edit, a signal, an order or a change of the network.
+/// Reloads the configuration after an edit, a signal, an order or a change of the network or of the free addresses.
 #[derive(Debug)]
 pub(crate) struct Reloads {
     loader: Arc<Loader>,
@@ -44,6 +46,8 @@ pub(crate) struct Reloads {
     log: Option<LogControl>,
     /// The last attempt, if it was rejected.
     rejected: Option<LastRejected>,
+    /// The listeners of the last attempt, if they can't be bound yet.
+    rebind: Option<Rebind>,
     /// The values in the files that options of the command line override.
     overridden: Vec<Overridden>,
     /// The values in the files that later files override.
@@ -60,6 +64,8 @@ enum Call {
     Order,
     /// A condition of the network has another outcome.
     Network,
+    /// The addresses of a rejected configuration may be free now.
+    Rebind,
 }
 
 impl Reloads {
@@ -80,6 +86,7 @@ impl Reloads {
             orders: None,
             log: None,
             rejected: None,
+            rebind: None,
             overridden: Vec::new(),
             shadowed: Vec::new(),
             written: None,
@@ -135,16 +142,22 @@ impl Reloads {
                     order = Some(ordered);
                     Call::Order
                 }
+                () = next_rebind(self.rebind.as_ref()) => {
+                    if !self.rebind.as_mut().is_some_and(|rebind| rebind.is_worthwhile(&self.listeners)) {
+                        continue;
+                    }
+                    Call::Rebind
+                }
                 () = next_due(self.rejected.as_ref()) => {
                     self.tell_still_rejected();
                     continue;
                 }
             };
-            // `changed` has waited for the writers of an edit. A signal or an order comes at any time, perhaps in
-            // the middle of a save.
+            // `changed` has waited for the writers of an edit. Anything else comes at any time, perhaps in the middle of a
+            // save.
             let mut unfinished = None;
             match (call, &mut self.watch) {
-                (Call::Signal, Some(watch)) => watch.complete().await,
+                (Call::Signal | Call::Rebind, Some(watch)) => watch.complete().await,
                 (Call::Order, Some(watch)) => unfinished = watch.complete_soon().await.err(),
                 _ => {}
             }

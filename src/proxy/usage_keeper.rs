@@ -13,7 +13,11 @@ use std::{
 use tracing::{info, warn};
 
 use crate::{
-    state::shared::Shared,
+    config::Source,
+    state::{
+        advice::{UNFIT_ADVICE, state_advice},
+        shared::Shared,
+    },
     upstream::chain::Chain,
     usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce},
 };
@@ -50,7 +54,11 @@ impl UsageKeeper {
         let known = match &file {
             Some(file) => restore(&usage, file).unwrap_or_default(),
             None => {
-                info!("usage ends with the process: there is no file to keep it in");
+                // Hops of the command line have no counts to go on with.
+                let has_files =
+                    matches!(shared.origin().source, Source::Path(_) | Source::Embedded);
+                let advice = has_files.then_some(UNFIT_ADVICE);
+                info!(advice, "usage ends with the process: there is no file to keep it in");
                 UsageRecord::default()
             }
         };
@@ -93,7 +101,10 @@ fn restore(usage: &UsageLedger, file: &UsageFile) -> Option<UsageRecord> {
                     let aside = aside.display();
                     warn!(%path, %error, %aside, "usage begins at zero: the file of earlier counts can't be read");
                 }
-                Err(_) => warn!(%path, %error, "usage begins at zero: the file can't be read"),
+                Err(_) => {
+                    let advice = state_advice(&error);
+                    warn!(%path, %error, advice, "usage begins at zero: the file can't be read");
+                }
             }
             None
         }
@@ -142,7 +153,8 @@ impl KeeperWork {
             Ok(()) => {}
             Err(error) if was_failing => tracing::debug!(%path, %error, "usage can't be saved"),
             Err(error) => {
-                warn!(%path, %error, "usage can't be saved; requests go on, and it is tried again");
+                let advice = state_advice(error);
+                warn!(%path, %error, advice, "usage can't be saved; requests go on, and it is tried again");
             }
         }
         saved.is_ok()

@@ -18,6 +18,7 @@ use crate::{
     error::with_causes,
     network::Network,
     state::{
+        advice::state_advice,
         generation::{Generation, settled},
         saved_lists::SavedLists,
     },
@@ -60,7 +61,7 @@ impl Services for HopServices {
         let (in_force, via) = (self.in_force.upgrade(), Arc::clone(&self.via));
         Eventual::later(async move {
             let line = RequestLine { method: "GET", uri: &uri.expose() };
-            let plain = PlainRequest { line, target: &target, has_body: false };
+            let plain = PlainRequest { line, target: &target, has_body: false, is_bound: false };
             let destination = Destination::Forwarder(plain);
             let (chain, connected) = connect(in_force, &via, &target, destination).await?;
             let Connected { tunnel, fields, last, is_at_hop, .. } = connected;
@@ -128,7 +129,8 @@ impl Services for HopServices {
     fn save(&self, name: &str, document: &SavedDocument) {
         let Some(file) = self.lists.path(name) else { return };
         if let Err(error) = self.lists.write(name, document) {
-            warn!(hop = &*self.hop, file = %file.display(), %error, "the list can't be kept for the next start");
+            let advice = state_advice(&error);
+            warn!(hop = &*self.hop, file = %file.display(), %error, advice, "the list can't be kept for the next start");
         }
     }
 

@@ -5,6 +5,7 @@ mod went_direct;
 
 use std::{
     hash::Hash,
+    net::SocketAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -12,7 +13,7 @@ use std::{
     time::SystemTime,
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mooltiroute_hops::Eventual;
 use tokio::{sync::Notify, time::Instant};
 
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     went_direct: ArcSwapOption<WentDirect>,
     denials: Denials,
     control_socket_error: OnceLock<String>,
+    /// The addresses at which clients have to speak TLS.
+    tls_listeners: ArcSwap<Vec<SocketAddr>>,
 }
 
 /// The start of this proxy: its time, and the source of its configuration.
@@ -78,6 +81,8 @@ pub(crate) struct Rejection {
     pub at: SystemTime,
     /// Everything that is wrong with it, a line each.
     pub problems: Vec<String>,
+    /// Explanations of what the proxy can't see, such as a new value of a variable.
+    pub notes: Vec<String>,
 }
 
 impl Shared {
@@ -102,6 +107,7 @@ impl Shared {
             went_direct: ArcSwapOption::empty(),
             denials: Denials::default(),
             control_socket_error: OnceLock::new(),
+            tls_listeners: ArcSwap::default(),
         })
     }
 
@@ -135,6 +141,16 @@ impl Shared {
         }
         // Boxed, so that requests that depend on nothing don't keep room for it.
         Box::pin(self.live.prepared(query, generation)).await
+    }
+
+    /// Notes at which addresses clients have to speak TLS.
+    pub(crate) fn set_tls_listeners(&self, addresses: Vec<SocketAddr>) {
+        self.tls_listeners.store(Arc::new(addresses));
+    }
+
+    /// Returns the addresses at which clients have to speak TLS.
+    pub(crate) fn tls_listeners(&self) -> Arc<Vec<SocketAddr>> {
+        self.tls_listeners.load_full()
     }
 
     /// Notes that there is no control socket, for the reason `error`.

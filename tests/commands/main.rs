@@ -223,9 +223,30 @@ fn check_says_where_it_looked_if_there_is_no_configuration() {
     if !Path::new("/etc/mooltiroute/config.d").exists() {
         let said = said(&output);
         let user = home.join("mooltiroute").join("config.d");
-        for part in ["every request goes direct", "config.yaml", &user.display().to_string()] {
+        for part in [
+            "warning: no configuration was found",
+            "every request goes direct",
+            "config.yaml",
+            &user.display().to_string(),
+        ] {
             assert!(said.contains(part), "{part}: {said}");
         }
+        let json = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
+            .args(["check", "--format", "json"])
+            .current_dir(directory.path())
+            .env_clear()
+            .env("XDG_CONFIG_HOME", &home)
+            .output()
+            .unwrap();
+        let checked: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        let warning = &checked["warnings"][0];
+        assert_eq!((json.status.code(), &checked["valid"]), (Some(0), &true.into()));
+        assert_eq!(warning["code"], "no-configuration");
+        assert_eq!(warning["message"], "no configuration was found, so every request goes direct");
+        let help = "name one with `-c PATH`, or write one with `mooltiroute init`";
+        assert_eq!(warning["help"], help);
+        let places = warning["details"].as_array().unwrap();
+        assert!(places.contains(&user.display().to_string().into()), "{checked}");
         let explained = Command::new(env!("CARGO_BIN_EXE_mooltiroute"))
             .args(["explain", "http://a.test/"])
             .current_dir(directory.path())

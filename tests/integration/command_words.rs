@@ -88,6 +88,9 @@ fn a_start_without_any_configuration_logs_a_warning() {
     in_runtime(&mut command, directory.path());
     command.args(["run", "--listen", "127.0.0.1:0"]).current_dir(directory.path());
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
+    for name in ["XDG_STATE_HOME", "STATE_DIRECTORY", "HOME", "LOCALAPPDATA"] {
+        command.env(name, "");
+    }
     command.env("XDG_CONFIG_HOME", directory.path()).stdin(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -97,4 +100,8 @@ fn a_start_without_any_configuration_logs_a_warning() {
     let said = until_listening.join("\n");
     assert!(said.contains("WARN") && said.contains("no configuration was found"), "{said}");
     assert!(said.contains("`-c PATH`"), "{said}");
+    // Nor is there a directory for the counts.
+    let usage = until_listening.iter().find(|line| line.contains("usage ends with the process"));
+    let usage = usage.expect(&said);
+    assert!(usage.contains("advice=\"set XDG_STATE_HOME to a directory"), "{usage}");
 }

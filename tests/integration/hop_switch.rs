@@ -175,6 +175,8 @@ async fn the_running_proxy_has_the_last_word() {
     let (code, _, error) = outcome(&command.output().unwrap());
     assert_eq!(code, Some(1));
     assert!(error.contains("`HOP_OF_TEST` is not set"), "{error}");
+    let note = "nothing was changed\nnote: variables have the values that they had when the proxy was started (process ";
+    assert!(error.contains(note), "{error}");
     assert_eq!(hops_of(proxy.config()), yaml);
     assert!(proxy.events().iter().all(|event| event.message() != "config rejected"));
 }

@@ -1,5 +1,7 @@
 //! Pools, as operators see them: in the status, the metrics and the log, and what `check` says of them.
 
+mod returns;
+
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 

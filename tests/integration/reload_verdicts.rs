@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{ConfigDir, Proxy, outcome};
+use crate::support::{ConfigDir, Proxy, outcome, within};
 
 const ONE_HOP: &str =
     "hops: { pool1: { kind: socks5, address: \"a.test:1\" } }\nchains: { default: [pool1] }\n";
@@ -128,10 +128,48 @@ async fn an_address_in_use_is_reported_at_its_line() {
         "{out}"
     );
     assert!(out.contains("another program has the port"), "{out}");
-    // The words say it all, as at a start. The system's error would come behind the advice.
-    assert!(out.contains("still holds the port\n"), "{out}");
+    // The words say it all, and the system's error would come behind the advice.
+    assert!(out.contains("choose another address; it is tried again every 5 s\n"), "{out}");
     let rejected = proxy.event("config rejected").await;
     assert!(!rejected.field("problems").contains("os error"), "{rejected:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_whose_port_becomes_free_comes_in_force_by_itself() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let also_taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::start(ONE_HOP).await;
+    let addresses = [&taken, &also_taken].map(|one| one.local_addr().unwrap());
+    let [first, second] = addresses;
+    let server = format!("server: {{ listen: [\"{first}\", \"{second}\"] }}\n");
+    proxy.config().write("00-server.yaml", &server);
+    let rejected = proxy.event("config rejected").await;
+    assert!(rejected.field("problems").contains(&first.to_string()), "{rejected:?}");
+    // The status follows if it is another address that is taken.
+    drop(taken);
+    let second = second.to_string();
+    within("the other address is reported", async {
+        loop {
+            let (_, told, _) = outcome(&proxy.command(&["status"]));
+            if told.contains(&second) && told.contains("it is tried again every 5 s") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    drop(also_taken);
+    let reloaded = proxy.event("config reloaded").await;
+    assert_eq!(reloaded.field("generation"), "2");
+    assert!(reloaded.field("cause").contains("`server.listen` are free now"), "{reloaded:?}");
+    for address in addresses {
+        tokio::net::TcpStream::connect(address).await.unwrap();
+    }
+    let rejections =
+        proxy.events().iter().filter(|event| event.message() == "config rejected").count();
+    assert_eq!(rejections, 2, "one for each address");
+    let (_, told, _) = outcome(&proxy.command(&["status"]));
+    assert!(!told.contains("rejected     the files"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,4 +185,9 @@ async fn a_reload_notes_that_variables_were_read_at_the_start() {
     let (code, out, _) = outcome(&proxy.command(&["reload"]));
     assert_eq!(code, Some(1));
     assert!(out.contains("`UNREMARKABLE_HOST` is not set") && out.contains(note), "{out}");
+    let rejected = proxy.event("config rejected").await;
+    let note = note.trim_start_matches("note: ");
+    assert!(rejected.field("note").starts_with(note), "{rejected:?}");
+    let (_, told, _) = outcome(&proxy.command(&["status"]));
+    assert!(told.contains(&format!("             note: {note}")), "{told}");
 }

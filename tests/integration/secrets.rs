@@ -45,6 +45,63 @@ async fn no_credential_is_logged_or_sent_to_clients() {
     assert!(hop.sent().contains(&basic(CANARY)), "the hop was given the credentials");
 }
 
+#[tokio::test]
+async fn a_hop_that_repeats_the_credentials_is_not_quoted() {
+    let hop = Double::start([]).await;
+    let address = hop.address();
+    let login = format!("username: {CANARY_USER}, password: {CANARY}");
+    let kinds = [
+        format!("kind: http-connect, {login}"),
+        format!("kind: http-connect, {login}, auth: [digest, basic]"),
+        format!("kind: webshare, {login}"),
+        format!("kind: rotating, user: {CANARY_USER}, pass: {CANARY}, username: \"{{user}}\""),
+    ];
+    let token = basic(CANARY).replace("Basic ", "");
+    let repeated = [
+        basic(CANARY),
+        token,
+        format!("user {CANARY_USER} has no password {CANARY}"),
+        format!("http://{CANARY_USER}:{CANARY}@a.test/"),
+    ];
+    for kind in kinds {
+        let yaml = format!(
+            "hops: {{ h: {{ {kind}, address: \"{address}\" }} }}\nchains: {{ default: [h] }}\n"
+        );
+        // A rejected login is held back for a while, so each answer meets a proxy that has seen none.
+        for status in [401, 402, 403, 407, 429, 502, 503] {
+            let proxy = Proxy::with_arguments(&yaml, &["--log-level", "debug"]).await;
+            let mut told = String::new();
+            for text in &repeated {
+                let words = text.split(' ').next_back().unwrap_or_default();
+                let answer = format!(
+                    "HTTP/1.1 {status} Denied {text}\r\nX-Squid-Error: ERR {text}\r\nX-Error: {text}\r\n\
+                     X-Webshare-Reason: {text}\r\nProxy-Authenticate: {words} realm=\"{text}\"\r\n\
+                     Proxy-Authenticate: Basic realm=\"{text}\"\r\nRetry-After: {text}\r\n\
+                     Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
+                    text.len()
+                );
+                hop.becomes([Step::Answer(answer)]);
+                let request =
+                    "CONNECT origin.test:443 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+                told += &exchange(proxy.address(), request.as_bytes()).await;
+                // The hop's own answer is relayed if it may be the target's, so only the head of ours counts.
+                let request =
+                    "GET http://origin.test/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+                let relayed = exchange(proxy.address(), request.as_bytes()).await;
+                if relayed.contains("Proxy-Status: mooltiroute") {
+                    told += &relayed;
+                }
+            }
+            assert!(told.contains("Proxy-Status: mooltiroute"), "{kind} {status}: {told}");
+            assert_clean(&told);
+            assert_clean(&super::support::status(proxy.address()).await.to_string());
+            let events = proxy.events();
+            assert!(!events.is_empty());
+            events.iter().for_each(|event| assert_clean(&event.text()));
+        }
+    }
+}
+
 #[test]
 fn no_credential_is_shown_by_a_command() {
     let config = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ use tokio_rustls::{
 
 use crate::support::{
     Certificates, ConfigDir, EchoOrigin, HttpOrigin, Network, Program, Proxy, WAYS, assert_reads,
-    exchange, fill, first_difference, open, ping, rename, rest, run, within,
+    exchange, fill, first_difference, open, outcome, ping, rename, rest, run, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -457,6 +457,13 @@ async fn the_endpoints_answer_over_tls_to_their_own_origin_only() {
         let answer = rest(&mut client).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{origin}: {answer}");
     }
+    let (_, told, _) = outcome(&proxy.command(&["status"]));
+    let address = proxy.address();
+    assert!(told.contains(&format!("\nlisteners    https://{address}\n")), "{told}");
+    let (_, told, _) = outcome(&proxy.command(&["status", "--format", "json"]));
+    let status: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let listeners = serde_json::json!([address.to_string()]);
+    assert_eq!((&status["listeners"], &status["tls_listeners"]), (&listeners, &listeners));
     let output = run(["status", "-c", proxy.config().path().to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("does not speak TLS"), "{said}");

@@ -14,17 +14,41 @@ pub struct Chosen {
     pub link: Option<Arc<dyn Link>>,
     /// The selection that learns from the outcome. A hop without a choice has none.
     pub selection: Option<Box<dyn Selection>>,
+    /// Why the hop is left out, if it is and has a reason.
+    pub why_direct: Option<WhyDirect>,
+}
+
+/// Why a hop leaves itself out of its chain for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhyDirect {
+    /// Its PAC file says `DIRECT`.
+    PacFile,
+    /// Its PAC file says `DIRECT` after proxies that failed.
+    AfterOthers,
+    /// Its PAC file gave no list, and the setting `otherwise` is `direct`.
+    Otherwise,
+}
+
+impl fmt::Display for WhyDirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PacFile => "the PAC file says DIRECT",
+            Self::AfterOthers => "the PAC file says DIRECT after proxies that failed",
+            Self::Otherwise => "the PAC file gave no list, and `otherwise` is `direct`",
+        })
+    }
 }
 
 impl Chosen {
     /// Chooses `link`. The hop does not learn from the outcome.
     pub fn new(link: Arc<dyn Link>) -> Self {
-        Self { link: Some(link), selection: None }
+        Self { link: Some(link), selection: None, why_direct: None }
     }
 
     /// Leaves the hop out, without an interest in the outcome.
     pub fn left_out() -> Self {
-        Self { link: None, selection: None }
+        Self { link: None, selection: None, why_direct: None }
     }
 
     /// The name of the chosen link below its hop, such as `members[0]`.
@@ -64,6 +88,12 @@ pub trait Selection: fmt::Debug + Send + Sync {
         self.member()
     }
 
+    /// Returns the path of the chosen link in the configuration, such as `hops.exits.members[0]`. `at` is the path of the hop
+    /// that chose it.
+    fn place(&self, at: &str) -> String {
+        format!("{at}.{}", self.member())
+    }
+
     /// Returns the names of the hops of the configuration that the choice leads to, the outermost first. Links that have
     /// no entry below `hops:` have no such name.
     fn hops(&self) -> Vec<Arc<str>> {
@@ -93,6 +123,23 @@ pub trait Selection: fmt::Debug + Send + Sync {
         self.reached();
     }
 
+    /// Returns whether the chosen link is left out for a refusal, of which an answer of `status` to a plain request may be a
+    /// repetition. Such an answer does not show that the link works, though the target may have sent it.
+    fn may_repeat_refusal(&self, _status: u16) -> bool {
+        false
+    }
+
+    /// Returns whether the connection tries a link that is left out, though others are in use.
+    fn is_trial(&self) -> bool {
+        false
+    }
+
+    /// Reports that the answer of the chosen link [may repeat a refusal](Self::may_repeat_refusal), so that it stays left
+    /// out.
+    ///
+    /// Takes the place of [`reached`](Self::reached).
+    fn stays_out(&self) {}
+
     /// Reports that the chosen link works and refused a request for the reason `why`. Returns how many
     /// requests it has refused in a row, or zero if the hop does not count them.
     ///
@@ -120,6 +167,12 @@ pub trait Selection: fmt::Debug + Send + Sync {
     /// if a target must not be able to make the hop take it.
     fn another(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
         Eventual::Ready(None)
+    }
+
+    /// Reports that the chosen link rejected the credentials of a plain request, which are held back from now on. Its
+    /// [record](Self::record) has counted that. Chooses another link as [`another`](Self::another) does.
+    fn instead_of_rejecting(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        self.another()
     }
 
     /// Reports that the chosen link failed, and chooses another one. Returns `None` if all were tried.

@@ -45,7 +45,7 @@ pub struct PoolConfig {
     /// A list of proxies, one a line, instead of `members`: a mapping of `file` or `url`.
     members_from: Option<MembersFrom>,
     /// Which of the members that work a connection of a client uses. All plain requests that the client sends over the
-    /// connection take that member.
+    /// connection take that member, for as long as the member keeps its own connection open.
     #[serde(default)]
     pick: Pick,
 }
@@ -308,7 +308,7 @@ impl Hop for Pool {
     }
 }
 
-/// Each may be tried before a client is told anything.
+/// The most entries in `members`. One request may try them all before its client gets an answer.
 const MEMBERS_MAX: usize = 32;
 
 #[cfg(test)]
@@ -655,7 +655,7 @@ mod tests {
         for _ in 0..5 {
             let mut candidates = pool.order.candidates(Request::new(&target, &preferences), false);
             let taken = pool.order.take(&mut candidates, &pool.members, &pool.health);
-            pool.health.failed(taken.unwrap().1, None, None);
+            pool.health.failed(taken.unwrap().1, health::LeftFor::default());
         }
         assert_eq!(pool.health.ill(), 5);
     }

@@ -1,7 +1,7 @@
 //! Refusals that came as an HTTP response.
 
-use super::{Meaning, Party, Refusal, printable, retry_after};
-use crate::auth::challenge::Challenge;
+use super::{Meaning, Party, Refusal, RequestSecrets, printable, retry_after};
+use crate::auth::challenge::{AuthScheme, Challenge};
 
 /// The head of an HTTP response by which a hop declines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,6 +88,17 @@ impl HttpRefusal {
         }
     }
 
+    /// Forgets the schemes and the values of fields that may repeat one of `secrets`.
+    pub(super) fn leave_out(&mut self, secrets: &RequestSecrets) {
+        self.schemes
+            .retain(|scheme| AuthScheme::from_name(scheme).is_some() || !secrets.are_in(scheme));
+        for (_, value) in &mut self.fields {
+            if secrets.are_in(value) {
+                value.clear();
+            }
+        }
+    }
+
     /// Whether one of the schemes on offer is `scheme`.
     pub fn offers(&self, scheme: &str) -> bool {
         self.schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme))
@@ -134,6 +145,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{Field, Secret};
+
+    #[test]
+    fn words_that_repeat_a_secret_are_left_out() {
+        let token = "Basic am9lOkh1bnRlcjIh";
+        let sent = [Field::new("Proxy-Authorization", Secret::new(token))];
+        let fields = [
+            (&b"X-Error"[..], &b"bad password hunter2!"[..]),
+            (b"X-Code", b"17"),
+            (b"Proxy-Authenticate", b"Basic realm=a, Hunter2 x=y"),
+        ];
+        let refusal = Refusal::from_http(407, b"No Hunter2!", fields).without_secrets_of(&sent);
+        assert_eq!((&*refusal.said, refusal.detail.as_deref()), ("407", None));
+        assert_eq!((refusal.field("X-Error"), refusal.field("X-Code")), (None, Some("17")));
+        assert_eq!(refusal.http.as_ref().unwrap().schemes, ["Basic"]);
+        let harmless = Refusal::from_http(403, b"Blocked", [(&b"X-Error"[..], &b"site"[..])]);
+        assert_eq!(harmless.clone().without_secrets_of(&sent), harmless);
+    }
 
     #[test]
     fn schemes_are_found_among_parameters() {

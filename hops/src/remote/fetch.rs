@@ -13,6 +13,7 @@ use crate::{
     Field, Forwarder, HopError, Logon, PlainConnection, Refusal, RequestLine, Secret, Services,
     Tunnel, Validators,
     exchange::{Answer, Exchange},
+    refusal::RequestSecrets,
     tls::TlsClient,
 };
 
@@ -104,20 +105,20 @@ impl Server<'_> {
             let tunnel = self.services.open(url.authority().clone()).wait().await?;
             let mut tunnel = tls.enter(tunnel).await?;
             let answer = self.ask(&mut tunnel, url.path_and_query(), url, &fields).await?;
-            return self.read(&mut tunnel, answer, known).await;
+            return self.read(&mut tunnel, url, answer, known).await;
         }
         for _ in 0..=AGAINS_MAX {
             let opened = self.services.open_plain(url.authority().clone(), url.absolute_form());
             let PlainConnection { mut tunnel, forwarder } = opened.wait().await?;
             let Some(forwarder) = forwarder else {
                 let answer = self.ask(&mut tunnel, url.path_and_query(), url, &fields).await?;
-                return self.read(&mut tunnel, answer, known).await;
+                return self.read(&mut tunnel, url, answer, known).await;
             };
             let fields = [&fields, &*forwarder.fields].concat();
             let answer = self.ask(&mut tunnel, &url.absolute_form(), url, &fields).await?;
             match refusal_of(&forwarder, tunnel.logon().map(|logon| &**logon), &answer) {
                 None => {
-                    let read = self.read(&mut tunnel, answer, known).await;
+                    let read = self.read(&mut tunnel, url, answer, known).await;
                     return read.map_err(|error| error.through(&forwarder.name));
                 }
                 // The hop has learned from its challenge.
@@ -161,6 +162,7 @@ impl Server<'_> {
     async fn read(
         &self,
         tunnel: &mut Tunnel,
+        url: &RemoteUrl,
         answer: Answer,
         known: &Validators,
     ) -> Result<Response, FetchError> {
@@ -179,7 +181,7 @@ impl Server<'_> {
                 return Err(FetchError::Status {
                     hop: None,
                     status,
-                    said: answer.into_refusal().said,
+                    said: answer.into_refusal().without(&secrets_of(url)).said,
                 });
             }
         }
@@ -214,6 +216,19 @@ impl Fetched {
     }
 }
 
+/// Returns the parts of a URL that may be a token.
+fn secrets_of(url: &RemoteUrl) -> RequestSecrets {
+    let mut secrets = RequestSecrets::default();
+    let path = url.path_and_query().expose();
+    secrets.add(path);
+    let parts = path.split(['/', '?', '&', '=', ';']);
+    parts.filter(|part| part.len() >= TOKEN_BYTES_MIN).for_each(|part| secrets.add(part));
+    secrets
+}
+
+/// Shorter parts of a URL are words.
+const TOKEN_BYTES_MIN: usize = 8;
+
 /// Returns the refusal of the hop itself, if `answer` is one, and whether another try may succeed because the `logon` has
 /// learned from it. Any other answer is the server's.
 fn refusal_of(
@@ -221,7 +236,7 @@ fn refusal_of(
     logon: Option<&dyn Logon>,
     answer: &Answer,
 ) -> Option<(Refusal, bool)> {
-    let mut refusal = answer.refusal();
+    let mut refusal = answer.refusal().without_secrets_of(&forwarder.fields);
     if answer.status() < 400 || !forwarder.link.refuses(&refusal) {
         if let Some(logon) = logon {
             logon.accepted();

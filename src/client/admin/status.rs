@@ -49,6 +49,8 @@ pub(crate) struct StatusDocument {
     pub reloads: ReloadStatus,
     /// The addresses that it listens on.
     pub listeners: Vec<SocketAddr>,
+    /// Those of them at which clients have to speak TLS.
+    pub tls_listeners: Vec<SocketAddr>,
     /// Whether clients may name a session or a country to a hop of a chain that a route leads to.
     pub takes_preferences: bool,
     /// The reason why there is no control socket.
@@ -87,6 +89,11 @@ pub(crate) struct StatusDocument {
     pub target_failures: Vec<Failure>,
 }
 
+/// Returns those of `listening` that are in `with_tls`.
+fn with_tls(listening: &[SocketAddr], with_tls: &[SocketAddr]) -> Vec<SocketAddr> {
+    listening.iter().copied().filter(|address| with_tls.contains(address)).collect()
+}
+
 impl StatusDocument {
     /// Collects the present state of the proxy whose sessions share `shared`.
     pub(crate) fn of(shared: &Shared) -> Self {
@@ -115,6 +122,7 @@ impl StatusDocument {
                 unchanged: metrics.reloads.unchanged.load(Relaxed),
                 rejected: metrics.reloads.rejected.load(Relaxed),
             },
+            tls_listeners: with_tls(&current.listening, &shared.tls_listeners()),
             listeners: current.listening.clone(),
             takes_preferences: current.chains_led_to().any(|chain| chain.takes_preferences()),
             control_socket_error: shared.control_socket_error().map(str::to_owned),

@@ -146,7 +146,7 @@ impl Asker<'_> {
         let Self { peer: client, protocol, target } = self;
         let advice = format!(
             "pool `{hop}` has `pick: {}`, which chooses a member for each connection of a client, and all requests of one \
-             connection take the same member. For another exit with each request, let the client close its connection after \
+             connection take the same member, for as long as that keeps its own connection open. For another exit with each request, let the client close its connection after \
              each one: send `Connection: close`; with Python's requests, use a new Session; with curl, one command for each",
             pick.value
         );

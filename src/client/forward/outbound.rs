@@ -113,10 +113,14 @@ impl<'a> Outbound<'a> {
             return None;
         }
         let mut refusal =
-            Refusal::from_http(response.status(), response.reason(), response.fields().iter());
+            Refusal::from_http(response.status(), response.reason(), response.fields().iter())
+                .without_secrets_of(&self.end.fields);
         // The target can imitate the fields by which a hop is recognised, so only this one answer
         // depends on them. No member of a pool is left for it.
-        if !hop.link.refuses(&refusal) {
+        // Of a member that is left out for such a refusal, it is taken for another one: if the target has sent it, it comes
+        // through another member too.
+        let is_again = refusal.about == Party::Hop && self.plan.is_doubted(response.status());
+        if !is_again && !hop.link.refuses(&refusal) {
             return None;
         }
         let can_go_on = challenge.is_some_and(|logon| {

@@ -5,6 +5,8 @@ mod credentials;
 mod next_stop;
 mod protocol;
 
+use std::sync::Arc;
+
 use mooltiroute_hops::Refusal;
 
 pub(super) use self::{
@@ -26,6 +28,14 @@ pub(super) fn address_setting(stage: &Stage) -> Option<String> {
     }
     if let Some(line) = stage.listed() {
         return Some(line);
+    }
+    if let Some(place) = &stage.place {
+        return Some(match place.split_once(".line ") {
+            // A line of a list that belongs to another pool than that of the chain.
+            Some((pool, line)) => format!("line {line} of the list of `{pool}`"),
+            None if has_own_name(stage) => format!("`{place}.address`"),
+            None => format!("the address of `{place}`"),
+        });
     }
     let hop = stage.hop_name()?;
     Some(match stage.member {
@@ -168,6 +178,17 @@ pub(super) fn perhaps_a_web_server(stage: &Stage) -> String {
 pub(super) fn lower_first(sentence: &str) -> String {
     let mut rest = sentence.chars();
     rest.next().map_or_else(String::new, |first| first.to_lowercase().chain(rest).collect())
+}
+
+/// Returns whether the hop has a name of its own below `hops:`, and was chosen by another one.
+fn has_own_name(stage: &Stage) -> bool {
+    let names_it = |name: &Arc<str>| stage.place.as_deref() == Some(&format!("hops.{name}"));
+    stage.through.last().is_some_and(names_it)
+}
+
+/// Calls the hop by its path in the configuration if the text calls it by another name.
+fn this_hop(stage: &Stage) -> String {
+    stage.place.as_ref().map_or_else(|| "this hop".to_owned(), |place| format!("`{place}`"))
 }
 
 fn place(stage: &Stage) -> String {

@@ -40,6 +40,8 @@ pub struct Blame {
     pub hop: Option<Arc<str>>,
     /// The names of the hops that it chose to go through.
     pub through: Vec<Arc<str>>,
+    /// The names of the hops that left themselves out.
+    pub left_out: Vec<Arc<str>>,
     /// The cause in a few words, without the name of the hop.
     pub cause: String,
     /// The advice, if there is more to say than the cause.
@@ -77,6 +79,7 @@ impl Reply {
             blame: Some(Blame {
                 hop: error.stage.hop.clone(),
                 through: error.stage.through.clone(),
+                left_out: error.direct_hops.iter().map(|hop| Arc::clone(&hop.name)).collect(),
                 stage: error.stage.step.name(),
                 cause,
                 advice: Some(advice + &texts::missing_hops(error)),
@@ -101,6 +104,7 @@ impl Reply {
             blame: Some(Blame {
                 hop: stage.and_then(|stage| stage.hop.clone()),
                 through: Vec::new(),
+                left_out: Vec::new(),
                 stage: "response",
                 cause: details.to_owned(),
                 advice: Some(advice.to_string()),

@@ -7,7 +7,7 @@ mod usernames;
 
 use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
-use mooltiroute_hops::{HopError, Meaning, Refusal};
+use mooltiroute_hops::{HopError, Meaning, Refusal, WhyDirect};
 
 use self::addresses::{SWITCH, SWITCH_ON};
 pub(crate) use self::addresses::{with_address, with_addresses};
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     proxy_error::ProxyError,
-    upstream::chain::{Cause, ChainError, Stage, Step},
+    upstream::chain::{Cause, ChainError, DirectHop, Stage, Step},
 };
 
 // Field lines that belong to a status.
@@ -111,10 +111,16 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         _ => format!("{subject} failed"),
     };
     let others = after_others(error);
-    let mut text = format!("Mooltiroute: {others}{failed}: {details}. {advice}");
+    let mut text = format!("Mooltiroute: {others}{failed}: {} {advice}", sentence(details));
     text.push_str(&missing_hops(error));
     let _ = write!(text, " (chain `{}`)", error.chain);
     text
+}
+
+/// Returns `details` with a full stop, unless the quotation at its end has one already.
+fn sentence(details: &str) -> Cow<'_, str> {
+    let ends = [".\"", "!\"", "?\""].iter().any(|end| details.ends_with(end));
+    if ends { details.into() } else { format!("{details}.").into() }
 }
 
 /// Says that other members failed before, to begin a text about the last one. Returns nothing if there were none.
@@ -136,10 +142,12 @@ pub(super) fn bad_response(
     let noun = if is_hop { "hop " } else { "" };
     match error {
         ProxyError::HttpResponseTimeout => format!(
-            "Mooltiroute: {noun}`{next_hop}` took the request and did not answer in time: {details}. {advice}"
+            "Mooltiroute: {noun}`{next_hop}` took the request and did not answer in time: {} {advice}",
+            sentence(details)
         ),
         _ => format!(
-            "Mooltiroute: the answer of {noun}`{next_hop}` can't be passed on: {details}. {advice}"
+            "Mooltiroute: the answer of {noun}`{next_hop}` can't be passed on: {} {advice}",
+            sentence(details)
         ),
     }
 }
@@ -214,26 +222,66 @@ pub(super) fn response_summary(error: ProxyError) -> &'static str {
 pub(super) const ASKED_TO_WAIT: &str = "Mooltiroute asks no member before its time is over, since that would only make the wait longer. Send fewer requests, or \
                                         send them more slowly, or add members.";
 
-pub(super) fn slow_to_connect(stage: &Stage) -> String {
-    format!("{} Or raise `timeouts.connect`{}.", is_it_up(stage), hop_advice::needs_file(stage))
+pub(super) fn slow_to_connect(error: &ChainError) -> String {
+    let needs_file = hop_advice::needs_file(&error.stage);
+    format!("{} Or raise `timeouts.connect`{needs_file}.", is_it_up(error))
 }
 
-pub(super) fn is_it_up(stage: &Stage) -> Cow<'static, str> {
-    match address_setting(stage) {
+pub(super) fn is_it_up(error: &ChainError) -> Cow<'static, str> {
+    match address_setting(&error.stage) {
         // The address of a hop is in the configuration, so the advice names its key.
         Some(address) => format!(
             "Check that it is up, that {address} is right, and that this machine may reach it."
         )
         .into(),
-        None => TARGET_UP.into(),
+        None => format!("{TARGET_UP}{}", direct_hops(error)).into(),
     }
 }
 
-pub(super) fn look_up(stage: &Stage) -> Cow<'static, str> {
-    match address_setting(stage) {
+pub(super) fn look_up(error: &ChainError) -> Cow<'static, str> {
+    match address_setting(&error.stage) {
         Some(address) => {
             format!("Check {address}, and that this machine's DNS knows the name.").into()
         }
-        None => TARGET_NAME.into(),
+        None if error.direct_hops.is_empty() => TARGET_NAME.into(),
+        None => format!("Check the name.{}", direct_hops(error)).into(),
     }
+}
+
+/// Says which hops left themselves out of the way to the target, and what to do if it takes one of them. Returns nothing if
+/// all are there.
+pub(super) fn direct_hops(error: &ChainError) -> String {
+    let mut text = String::new();
+    for DirectHop { name, why, failed, members } in &error.direct_hops {
+        let failed: Vec<_> = failed.iter().map(|name| format!("`{name}`")).collect();
+        let (chose, status) = match why {
+            WhyDirect::PacFile => ("chose DIRECT for this host".to_owned(), ""),
+            WhyDirect::AfterOthers => (
+                match failed.is_empty() {
+                    true => {
+                        "chose DIRECT for this host after proxies that failed before".to_owned()
+                    }
+                    false => {
+                        let failed = failed.join(" and ");
+                        format!("chose DIRECT for this host after {failed}, which failed")
+                    }
+                },
+                " (`mooltiroute status` says why)",
+            ),
+            _ => {
+                (format!("gave no list for this host, and `otherwise` of `{name}` is `direct`"), "")
+            }
+        };
+        // A PAC file names few proxies, and mostly one.
+        let other = match &**members {
+            [one] => format!("`{one}`"),
+            _ => "that proxy".to_owned(),
+        };
+        let _ = write!(
+            text,
+            " The PAC file of `{name}` {chose}{status}. If only a proxy reaches it, correct the file, or put a route for this host to a chain with {other} before \
+             the others."
+        );
+    }
+    text
 }

@@ -85,13 +85,14 @@ pub(crate) fn advice(error: &ChainError) -> String {
 impl From<&ChainError> for FailureVerdict {
     fn from(error: &ChainError) -> Self {
         let verdict = Self::of(error);
-        match texts::near_target(error) {
-            Some(note) => {
-                let advice = format!("{note} {}", verdict.advice).into();
-                Self { advice, ..verdict }
-            }
-            None => verdict,
-        }
+        let advice = match (texts::near_target(error), &error.cause) {
+            // A hop that answered knew the target. One that says nothing may have another fault, of which its own advice
+            // tells.
+            (Some(note), Cause::Hop(HopError::Refused(_))) => format!("{note} {}", verdict.advice),
+            (Some(note), _) => format!("{} {note}", verdict.advice),
+            (None, _) => return verdict,
+        };
+        Self { advice: advice.into(), ..verdict }
     }
 }
 
@@ -105,8 +106,8 @@ impl FailureVerdict {
                 texts::other_preferences(*invalid),
             ),
             // The client that would read this has gone.
-            Cause::Timeout(..) | Cause::ClientLeft(_) => timed_out(stage),
-            Cause::Dial(error) => not_dialled(stage, error),
+            Cause::Timeout(..) | Cause::ClientLeft(_) => timed_out(error),
+            Cause::Dial(cause) => not_dialled(error, cause),
             Cause::Hop(HopError::Refused(refusal)) => refused(error, refusal),
             Cause::Hop(HopError::HeldBack(held)) => held_back(error, held),
             Cause::Hop(HopError::AskedToWait(asked)) => asked_to_wait(error, asked),
@@ -118,7 +119,8 @@ impl FailureVerdict {
     }
 }
 
-fn timed_out(stage: &Stage) -> FailureVerdict {
+fn timed_out(chain: &ChainError) -> FailureVerdict {
+    let stage = &chain.stage;
     // A stop that accepts a connection and then says nothing has another problem than one that
     // can't be reached, so each step has its own advice.
     match stage.step {
@@ -142,13 +144,13 @@ fn timed_out(stage: &Stage) -> FailureVerdict {
             FailureVerdict::new(
                 ProxyError::ConnectionTimeout,
                 summary,
-                texts::slow_to_connect(stage),
+                texts::slow_to_connect(chain),
             )
         }
     }
 }
 
-fn not_dialled(stage: &Stage, error: &DialError) -> FailureVerdict {
+fn not_dialled(chain: &ChainError, error: &DialError) -> FailureVerdict {
     // A lack of descriptors shows as an error of the look-up or of the connection, and says nothing
     // about the stop.
     match error {
@@ -161,12 +163,12 @@ fn not_dialled(stage: &Stage, error: &DialError) -> FailureVerdict {
             no_descriptors()
         }
         DialError::Lookup(_) => {
-            FailureVerdict::new(ProxyError::Dns, "name lookup failed", texts::look_up(stage))
+            FailureVerdict::new(ProxyError::Dns, "name lookup failed", texts::look_up(chain))
         }
         DialError::NoAddress => {
-            FailureVerdict::new(ProxyError::Dns, "name has no address", texts::look_up(stage))
+            FailureVerdict::new(ProxyError::Dns, "name has no address", texts::look_up(chain))
         }
-        DialError::Connect(source) => not_connected(stage, source),
+        DialError::Connect(source) => not_connected(chain, source),
     }
 }
 
@@ -182,18 +184,19 @@ fn no_descriptors() -> FailureVerdict {
     }
 }
 
-fn not_connected(stage: &Stage, source: &io::Error) -> FailureVerdict {
+fn not_connected(chain: &ChainError, source: &io::Error) -> FailureVerdict {
     let (error, summary) = match source.kind() {
         io::ErrorKind::TimedOut => (ProxyError::ConnectionTimeout, "connect timed out"),
         io::ErrorKind::ConnectionRefused => (ProxyError::ConnectionRefused, "connection refused"),
         // This machine has no way there, so the settings of the hop are not in doubt.
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             let error = ProxyError::DestinationIpUnroutable;
-            return FailureVerdict::new(error, "network unreachable", texts::NO_NETWORK);
+            let advice = format!("{}{}", texts::NO_NETWORK, texts::direct_hops(chain));
+            return FailureVerdict::new(error, "network unreachable", advice);
         }
         _ => (ProxyError::DestinationUnavailable, "connect failed"),
     };
-    FailureVerdict::new(error, summary, texts::is_it_up(stage))
+    FailureVerdict::new(error, summary, texts::is_it_up(chain))
 }
 
 fn certificate_summary(reason: &RejectionReason) -> &'static str {

@@ -96,6 +96,7 @@ mod tests {
             hop: Some("hop".into()),
             member: None,
             through: Vec::new(),
+            place: None,
             step: Step::Extend,
             stop: stop.parse().unwrap(),
             protocol: None,
@@ -103,6 +104,7 @@ mod tests {
             is_secure: false,
             list: None,
             next: None,
+            next_place: None,
             is_login: false,
             is_sent: false,
             url: None,
@@ -115,6 +117,8 @@ mod tests {
             refused: vec![],
             failed_members: None,
             switched_off: Default::default(),
+            direct_hops: vec![],
+            taken: None,
         };
         let target = "target.test:443".parse().unwrap();
         assert_eq!(of_failure(&error, &target).0, expected, "{error:?}");

@@ -48,9 +48,7 @@ fn note_on_named(
         "npx" | "pnpx" | "tsx" | "ts-node" => note_on_node(PATIENCE),
         // The package managers themselves use the variables, unlike the scripts that they run.
         "npm" | "pnpm" | "yarn" => {
-            let first = arguments.first()?.to_str()?;
-            let runs = ["run", "run-script", "start", "test", "t", "exec", "x", "dlx"];
-            runs.contains(&first).then(|| note_on_node(PATIENCE))?
+            runs_a_script(&name, arguments).then(|| note_on_node(PATIENCE))?
         }
         "java" => {
             let variables = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"];
@@ -90,6 +88,44 @@ fn note_on_named(
         }
         _ => None,
     }
+}
+
+/// Returns whether the package manager `name` runs a script or a program with these arguments.
+fn runs_a_script(name: &str, arguments: &[OsString]) -> bool {
+    const RUN: [&str; 11] = [
+        "run",
+        "run-script",
+        "start",
+        "stop",
+        "restart",
+        "test",
+        "t",
+        "exec",
+        "x",
+        "dlx",
+        "create",
+    ];
+    // These two take the name of a script for a command. No command of theirs has one of these usual names.
+    const SCRIPTS: [&str; 7] = ["dev", "build", "serve", "watch", "preview", "e2e", "lint"];
+    const OF_YARN: [&str; 3] = ["node", "workspace", "workspaces"];
+    let mut words = arguments.iter().map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        if word.starts_with('-') {
+            // The value of an option is no command, unless it is written behind a `=`.
+            let takes_value = match &*word {
+                "-w" => name == "npm",
+                word => VALUED.contains(&word),
+            };
+            if takes_value {
+                words.next();
+            }
+            continue;
+        }
+        return RUN.contains(&&*word)
+            || (name != "npm" && SCRIPTS.contains(&&*word))
+            || (name == "yarn" && OF_YARN.contains(&&*word));
+    }
+    false
 }
 
 /// Returns a note if the Node.js on the search path ignores the variables. One that does not say its version within `patience`
@@ -159,6 +195,31 @@ fn mention(texts: impl IntoIterator<Item = OsString>, words: &[&str]) -> bool {
     })
 }
 
+/// Options of package managers that have a value.
+const VALUED: [&str; 21] = [
+    "--prefix",
+    "-C",
+    "--workspace",
+    "--loglevel",
+    "--registry",
+    "--cache",
+    "--userconfig",
+    "--globalconfig",
+    "--script-shell",
+    "--node-options",
+    "--filter",
+    "-F",
+    "--filter-prod",
+    "--dir",
+    "--reporter",
+    "--workspace-concurrency",
+    "--test-pattern",
+    "--cwd",
+    "--cache-folder",
+    "--modules-folder",
+    "--use-yarnrc",
+];
+
 /// How long a program may take to say its version.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// Longer than any version.
@@ -175,6 +236,42 @@ mod tests {
         }
         for version in ["v20.20.2\n", "v22.20.0", "v23.11.1", "v18.0.0"] {
             assert!(node_note(version).is_some_and(|note| note.contains("go direct")), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_package_manager_that_runs_a_script_is_told_from_one_that_installs() {
+        let runs = |line: &str| {
+            let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
+            let arguments: Vec<_> = arguments.split_whitespace().map(OsString::from).collect();
+            runs_a_script(name, &arguments)
+        };
+        for line in [
+            "npm start",
+            "npm --prefix t start",
+            "npm --prefix=t --silent run build",
+            "npm -C t start",
+            "npm -w a test",
+            "pnpm --filter x run y",
+            "pnpm -F x -w start",
+            "pnpm dev",
+            "yarn --cwd t start",
+            "yarn build",
+            "yarn workspace a install",
+        ] {
+            assert!(runs(line), "{line}");
+        }
+        for line in [
+            "npm",
+            "npm install start",
+            "npm --silent install test",
+            "npm --prefix start install",
+            "npm build",
+            "npm -w test install",
+            "pnpm --filter test add x",
+            "yarn --cwd run add x",
+        ] {
+            assert!(!runs(line), "{line}");
         }
     }
 

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{error::HopError, target::SwitchTarget, undo};
+use super::{
+    error::{HopError, RejectedEdit},
+    target::SwitchTarget,
+    undo,
+};
 use crate::{
     cli::HopState,
     control::{
@@ -36,7 +40,8 @@ pub(super) fn in_force(
         ),
         ReloadOutcome::Rejected => {
             // Its verdict on the old text is the one it had before.
-            return Err(undo(target, verdict.problems, || drop(reload())));
+            let verdict::ReloadVerdict { problems, notes, .. } = verdict;
+            return Err(undo(target, RejectedEdit { problems, notes }, || drop(reload())));
         }
     };
     for warning in &verdict.warnings {

@@ -25,8 +25,8 @@ pub(super) enum HopError {
     NoSource(Problems),
     #[error("{0}")]
     NoAnswer(#[from] NoAnswer),
-    #[error("{}\n\nrejected; nothing was changed", texts(.0))]
-    Invalid(Vec<ToldProblem>),
+    #[error("{}\n\nrejected; nothing was changed{}", .0.texts(), .0.notes())]
+    Invalid(RejectedEdit),
     #[error("the edit would change {} as well, and was not made; edit the file by hand", .0.join(", "))]
     ChangesMore(Vec<String>),
     #[error(
@@ -53,19 +53,33 @@ pub(super) enum HopError {
     Write { file: String, cause: std::io::Error },
     #[error("{0} was changed by another program meanwhile, and was left alone; try again")]
     Disturbed(String),
-    #[error("{}\n\nthe running proxy rejected the edit, and it was undone", texts(.0))]
-    Undone(Vec<ToldProblem>),
+    #[error("{}\n\nthe running proxy rejected the edit, and it was undone{}", .0.texts(), .0.notes())]
+    Undone(RejectedEdit),
     #[error(
-        "{}\n\nthe running proxy rejected the edit, and it could not be undone: {cause}",
-        texts(problems)
+        "{}\n\nthe running proxy rejected the edit, and it could not be undone: {cause}{}",
+        .rejected.texts(), .rejected.notes()
     )]
-    NotUndone { problems: Vec<ToldProblem>, cause: std::io::Error },
+    NotUndone { rejected: RejectedEdit, cause: std::io::Error },
+}
+
+/// The reasons why an edit was rejected.
+#[derive(Debug)]
+pub(super) struct RejectedEdit {
+    pub(super) problems: Vec<ToldProblem>,
+    /// Explanations of what the proxy can't see, such as a new value of a variable.
+    pub(super) notes: Vec<String>,
+}
+
+impl RejectedEdit {
+    fn texts(&self) -> String {
+        self.problems.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    fn notes(&self) -> String {
+        self.notes.iter().map(|note| format!("\nnote: {note}")).collect()
+    }
 }
 
 fn lines(lost: &[(String, String)]) -> String {
     lost.iter().map(|(file, value)| format!("\n  {value}, in {file}")).collect()
-}
-
-fn texts(problems: &[ToldProblem]) -> String {
-    problems.iter().map(|problem| problem.text.as_str()).collect::<Vec<_>>().join("\n")
 }

@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::Value;
 
+use super::error::RejectedEdit;
 use crate::{
     cli::ProxyChoice,
     commands::{running::owner, status},
@@ -53,8 +54,8 @@ impl<'a> ForeignProxy<'a> {
     /// Waits until the proxy has read the edit.
     ///
     /// # Errors
-    /// The problems for which it rejects the edit.
-    pub(super) fn takes_edit(&self) -> Result<String, Vec<ToldProblem>> {
+    /// The proxy rejects the edit.
+    pub(super) fn takes_edit(&self) -> Result<String, RejectedEdit> {
         let Self { place, .. } = self;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -69,7 +70,12 @@ impl<'a> ForeignProxy<'a> {
                 let line = |problem: &Value| {
                     ToldProblem::line(problem.as_str().unwrap_or_default().to_owned())
                 };
-                return Err(problems.iter().map(line).collect());
+                let notes = told["rejected"]["notes"].as_array();
+                let notes = notes.into_iter().flatten().filter_map(Value::as_str);
+                return Err(RejectedEdit {
+                    problems: problems.iter().map(line).collect(),
+                    notes: notes.map(str::to_owned).collect(),
+                });
             }
         }
         Ok(format!(

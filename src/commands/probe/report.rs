@@ -60,6 +60,9 @@ pub(super) fn failure(reply: &Reply) -> serde_json::Value {
         "status": reply.status(),
         "error": reply.error().name(),
         "hop": reply.blame().and_then(|blame| blame.hop.as_deref()),
+        "left_out": reply.blame().map_or_else(Vec::new, |blame| {
+            blame.left_out.iter().map(|hop| &**hop).collect::<Vec<_>>()
+        }),
         "stage": reply.blame().map(|blame| blame.stage),
         "text": reply.text(),
     })

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mooltiroute_hops::{Authority, Host, ObserveRounds, auth::challenge::AuthScheme};
+use mooltiroute_hops::{Authority, Host, ObserveRounds, WhyDirect, auth::challenge::AuthScheme};
 use serde::Serialize;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 /// Records each step. Writes its line at once if the output is for people.
 pub(super) struct Steps<'a> {
     notes: RefCell<Notes<'a>>,
+    target: &'a Authority,
     rounds: Arc<RecordedRounds>,
     wait: RefCell<Option<Awaited>>,
 }
@@ -61,6 +62,9 @@ pub(super) struct Note {
     seconds: f64,
     /// The reason why it failed, if it did.
     error: Option<String>,
+    /// Why the hop was left out, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direct: Option<String>,
     /// The scheme and the answer, if this is a round of authentication.
     #[serde(flatten)]
     round: Option<AuthRound>,
@@ -90,10 +94,11 @@ impl RecordedRounds {
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(out: Option<&'a mut dyn Write>) -> Self {
+    pub(super) fn new(target: &'a Authority, out: Option<&'a mut dyn Write>) -> Self {
         let (steps, began) = (Vec::new(), Instant::now());
         let notes = Notes { steps, began, is_looked_up: false, out, written: Ok(()) };
-        Self { notes: RefCell::new(notes), rounds: Arc::default(), wait: RefCell::default() }
+        let (notes, rounds) = (RefCell::new(notes), Arc::default());
+        Self { notes, target, rounds, wait: RefCell::default() }
     }
 
     /// Notes the wait that begins now.
@@ -138,6 +143,15 @@ impl<'a> Steps<'a> {
 }
 
 impl Trace for Steps<'_> {
+    fn left_out(&self, hop: &str, why: WhyDirect) {
+        let mut notes = self.notes.borrow_mut();
+        let stop = self.target;
+        notes.add(CHOICE, Some(hop.to_owned()), stop, Instant::now(), |note| Note {
+            direct: Some(why.to_string()),
+            ..note
+        });
+    }
+
     fn begins(&self, stage: impl FnOnce() -> Stage) {
         self.awaits(stage().to_string());
     }
@@ -208,7 +222,8 @@ impl Notes<'_> {
         let seconds = now.duration_since(self.began).as_secs_f64();
         self.began = now;
         let stop = stop.to_string();
-        let note = complete(Note { step, hop, stop, seconds, error: None, round: None });
+        let note =
+            complete(Note { step, hop, stop, seconds, error: None, direct: None, round: None });
         if let (Some(out), Ok(())) = (&mut self.out, &self.written) {
             // Written at once, so that a user sees which step hangs.
             self.written = writeln!(out, "{note}").and_then(|()| out.flush());
@@ -219,12 +234,13 @@ impl Notes<'_> {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, hop, stop, seconds, error, round } = self;
+        let Self { step, hop, stop, seconds, error, direct, round } = self;
         let time = milliseconds(Duration::from_secs_f64(*seconds));
         write!(f, "{time:>12}  {step:<10}  ")?;
         // For CONNECT, the stop is not the hop but the address that the hop was asked for. A first byte comes
         // from the hop, whatever the target is.
         match (*step, hop) {
+            (CHOICE, Some(hop)) if direct.is_some() => write!(f, "{hop}")?,
             ("CONNECT", Some(hop)) => write!(f, "{hop} to {stop}")?,
             ("first byte" | "round", Some(hop)) => write!(f, "{hop}")?,
             (_, Some(hop)) => write!(f, "{hop} at {stop}")?,
@@ -236,6 +252,9 @@ impl fmt::Display for Note {
                 (Some(scheme), None) => write!(f, ", by {scheme}: {status}")?,
                 (None, _) => write!(f, ", without credentials: {status}")?,
             }
+        }
+        if let Some(why) = direct {
+            write!(f, ": {why}")?;
         }
         match error {
             Some(error) => write!(f, ": {RED}{error}{RESET}"),
@@ -251,13 +270,15 @@ pub(super) fn milliseconds(time: Duration) -> String {
 
 fn name(stage: &Stage) -> &'static str {
     match stage.step {
-        Step::Choose => "choice",
+        Step::Choose => CHOICE,
         Step::Dial => "TCP",
         Step::Enter => stage.protocol.unwrap_or("handshake"),
         Step::Extend => "CONNECT",
     }
 }
 
+/// The step in which a hop chooses the way.
+const CHOICE: &str = "choice";
 /// A step that takes longer than this has its wait shown to the user.
 const LONG: Duration = Duration::from_secs(2);
 const RED: &str = "\u{1b}[1;31m";

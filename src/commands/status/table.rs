@@ -27,7 +27,12 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     )?;
     // Everything is read by name with a default, and not into a type: the proxy may be of an earlier or later
     // version.
-    let listeners: Vec<_> = list(&status["listeners"]).iter().map(word).collect();
+    let with_tls = list(&status["tls_listeners"]);
+    let listener = |address: &Value| {
+        let scheme = if with_tls.contains(address) { "https://" } else { "" };
+        format!("{scheme}{}", word(address))
+    };
+    let listeners: Vec<_> = list(&status["listeners"]).iter().map(listener).collect();
     writeln!(out, "listeners    {}", listeners.join(", "))?;
     if status["control_socket_error"].is_string() {
         let error = word(&status["control_socket_error"]);
@@ -153,7 +158,10 @@ fn rejected(rejected: &Value, generation: &str, out: &mut dyn Write) -> io::Resu
     // Near the top: until this is mended, what is on disk and what is in force differ.
     list(&rejected["problems"])
         .iter()
-        .try_for_each(|problem| writeln!(out, "             {}", word(problem)))
+        .try_for_each(|problem| writeln!(out, "             {}", word(problem)))?;
+    list(&rejected["notes"])
+        .iter()
+        .try_for_each(|note| writeln!(out, "             note: {}", word(note)))
 }
 
 /// Says which targets go direct since a reload. An edit that was cut off may be the reason.
@@ -288,7 +296,7 @@ mod tests {
             "rejected": { "at": "2026-11-22T21:00:00Z", "problems": ["10.yaml:3:5: hops.a: \u{1b}no"] },
             "went_direct": { "at": "2026-11-22T20:11:02Z", "targets": ["*.a.test (chain x)", "2 more"] },
             "reloads": { "applied": 6, "unchanged": 1, "rejected": 2 },
-            "listeners": ["127.0.0.1:8888"], "connections": { "open": 12, "limit": 10000 },
+            "listeners": ["127.0.0.1:8888", "127.0.0.1:8443"], "connections": { "open": 12, "limit": 10000 },
             "auth_refusals": { "without_credentials": 3, "with_wrong_credentials": 1 },
             "generations": [{ "number": 7, "since": "2026-11-22T20:11:02Z", "tunnels": 12, "requests": 0 }],
             "chains": { "default": counts }, "hops": { "corporate": hop }, "target_failures": [],
@@ -312,6 +320,8 @@ mod tests {
                 "other": { "members": 58, "working": 57, "reached": 9, "failed": 1, "refused": 2 },
             } },
         });
+        status["tls_listeners"] = json!(["127.0.0.1:8443"]);
+        status["rejected"]["notes"] = json!(["variables are old"]);
         status["budgets"] = json!({ "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
                                     "is_warned": true, "is_reached": true, "refused": 4, "rerouted": 2, "then": "spare" },
                          "line": { "bytes": 2048, "per": "day", "used": 1900, "seconds_left": 3600,
@@ -320,12 +330,13 @@ mod tests {
         write(&status, &mut anstream::StripStream::new(&mut out)).unwrap();
         let expected = "\
 mooltiroute 1.2.3, process 4242, up 3 h 5 m 5 s
-listeners    127.0.0.1:8888
+listeners    127.0.0.1:8888, https://127.0.0.1:8443
 control      no socket: permission denied; ps, top, kill and reload can't reach this proxy. To give it one: ADVICE
 config       config.d
 generation   7, since 2026-11-22T20:11:02Z
 rejected     the files on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
+             note: variables are old
 direct       since 2026-11-22T20:11:02Z targets that went through hops go direct: *.a.test (chain x), 2 more
 hops off     backup (by `--disable`), third
 hops on      corporate (by `--enable`)
@@ -353,7 +364,7 @@ exits  members[0]  in use, refused the last 3                    120       0    
 exits  members[1]  left out, tried again in 4 s                    3      17        0  -
 exits  members[2]  left out until 20:11:02 UTC, as it asked        0       1        0  -
 exits  other       57 of 58 work                                   9       1        2  -
-carried: connections, each of which may have had many requests of its client
+carried: connections to the member, each of which may have had many requests of its client
 exits.members[0] refused the last 3 requests: it answered 403
 exits.members[1] is left out: it answered 407
 exits.members[2] is left out: it answered 429

@@ -36,6 +36,9 @@ pub(crate) fn in_terms_of_urls(problem: Problem, text: &str) -> Problem {
             "write the username without a `-` and what follows it, as in `webshare://USERNAME:PASSWORD@HOST:PORT?sessions=by-client`"
                 .to_owned()
         }
+        scheme @ ("webshare" | "rotating") if matches!(key, Some("session" | "sessions")) => {
+            session_example(scheme).to_owned()
+        }
         scheme => part.example(scheme, key),
     };
     // A suggested name fits a URL too. Any other advice shows YAML, so an example URL replaces it.
@@ -110,6 +113,19 @@ impl UrlPart {
     }
 }
 
+/// Returns how a URL names a session, or none.
+fn session_example(scheme: &str) -> &'static str {
+    match scheme {
+        "webshare" => {
+            "write `webshare://HOST:PORT?session=rotate` for a new exit each time, or a number as in `?session=1` to keep one"
+        }
+        _ => {
+            "for a new exit each time, leave `session` and `sessions` out; to keep one, write the name of a session, as in \
+             `rotating://HOST:PORT?session=abc`"
+        }
+    }
+}
+
 /// Returns the scheme of the hop `name`, which is its kind, perhaps with a number as in `socks5-2`.
 fn scheme(name: &str) -> &str {
     let is_number = |end: &str| end.chars().all(|one| one.is_ascii_digit());
@@ -130,7 +146,7 @@ mod tests {
     /// Returns what loading these URLs says.
     fn told(urls: &[&str]) -> String {
         let urls: Vec<_> = urls.iter().map(|url| HopUrl::new(url)).collect();
-        let UrlChain { yaml, variables } = UrlChain::new(&urls, &kinds::builtin()).unwrap();
+        let UrlChain { yaml, variables, .. } = UrlChain::new(&urls, &kinds::builtin()).unwrap();
         let source = Source::CommandLine { text: yaml.into(), has_credentials: true };
         let environment = Environment::new(|_| None, "").with_variables(variables);
         let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);
@@ -144,6 +160,14 @@ mod tests {
             assert!(told.contains(expected), "{told}");
             assert!(!told.contains("hunter2") && !told.contains(" | "), "{told}");
         };
+        check(
+            &["webshare://joe:hunter2@a.test:80?sessions=rotate"],
+            "help: write `webshare://HOST:PORT?session=rotate` for a new exit each time",
+        );
+        check(
+            &["rotating://joe:hunter2@a.test:80?session=rotate"],
+            "and not an order to change it\n  help: for a new exit each time, leave `session`",
+        );
         check(
             &["http://a:1", "http://proxy"],
             "--hop: the second URL, its host and port: the port is missing",

@@ -52,9 +52,10 @@ pub(super) fn is_address_missing(error: &io::Error) -> bool {
 pub(super) fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has the port; stop it, or choose another address (`server.listen`, `--listen`). If nothing \
-             listens there, wait a minute: a connection that has just ended still holds the port"
-                .into()
+            format!(
+                "{PORT_TAKEN} (`server.listen`, `--listen`). If nothing listens there, wait a minute: a connection that has \
+                 just ended still holds the port"
+            )
         }
         io::ErrorKind::PermissionDenied => {
             "the port needs privileges; choose one above 1023".into()
@@ -63,6 +64,16 @@ pub(super) fn in_words(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+/// Describes an error of [`bind`] after an edit, which is tried again.
+pub(super) fn in_words_at_reload(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => PORT_TAKEN.into(),
+        _ => in_words(error),
+    }
+}
+
+const PORT_TAKEN: &str = "another program has the port; stop it, or choose another address";
 
 /// The system's number for an address family that it does not support, which has no name in `ErrorKind`.
 #[cfg(unix)]

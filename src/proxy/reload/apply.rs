@@ -98,7 +98,9 @@ impl Reloads {
         let cut = self.cut_tunnels_of_hops_that_left(&last, &next);
         self.metrics().reloads.applied.fetch_add(1, Relaxed);
         // After the swap too: a client of a new address must not meet a configuration that does not have it.
-        for begun in self.listeners.replace(prepared) {
+        let begun = self.listeners.replace(prepared);
+        self.shared().set_tls_listeners(self.listeners.sockets().with_tls());
+        for begun in begun {
             self.server.begin(begun);
         }
         if let Some(control) = &self.log {

@@ -7,10 +7,10 @@ use tracing::{debug, info};
 
 use super::{
     Call, Reloads,
+    rebind::{self, Rebind},
     words::{brief_warnings, note_on_variables, notes_on_replaced},
 };
 use crate::{
-    client::reply::with_causes,
     config::{Config, Overridden},
     control::verdict::{ReloadOutcome, ReloadVerdict},
     proxy::{
@@ -23,6 +23,7 @@ use crate::{
 impl Reloads {
     pub(super) async fn attempt(&mut self, call: Call) -> ReloadVerdict {
         let mut hold = None;
+        self.rebind = None;
         let config = loop {
             let config = match self.load().await {
                 Some(Ok(config)) => config,
@@ -94,14 +95,16 @@ impl Reloads {
         match self.listeners.prepare(&config.server.listen) {
             Ok(prepared) => {
                 self.end_rejection();
-                let mut verdict = self.accept(config, prepared, &changed, None);
+                let cause = (call == Call::Rebind).then(|| BOUND.to_owned());
+                let mut verdict = self.accept(config, prepared, &changed, cause);
                 if is_by_operator {
                     verdict.notes.extend(fetch_documents(&self.shared().live().current()));
                 }
                 verdict
             }
             Err(error) => {
-                let problem = self.about_listeners(with_causes(&error)).await;
+                self.rebind = Rebind::after(&error, &config.server.listen);
+                let problem = self.about_listeners(rebind::in_words(&error)).await;
                 self.reject(vec![problem], call).await
             }
         }
@@ -144,3 +147,6 @@ fn fetch_documents(generation: &Generation) -> Vec<String> {
     };
     [("list", lists), ("PAC file", pac_files)].into_iter().filter_map(note).collect()
 }
+
+/// The cause of a reload that no edit has started.
+const BOUND: &str = "the addresses of `server.listen` are free now";

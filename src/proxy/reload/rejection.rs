@@ -13,7 +13,7 @@ use tokio::task;
 use tracing::{error, info};
 
 pub(super) use self::still::{LastRejected, next_due};
-use super::{Call, Reloads, words::note_on_variables};
+use super::{Call, Reloads, words::notes_on_rejected};
 use crate::{
     control::verdict::{ReloadOutcome, ReloadVerdict, ToldProblem},
     proxy::watch::FileMarks,
@@ -53,9 +53,9 @@ impl Reloads {
         // each.
         let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
         let logged: Vec<_> = told.iter().map(ToldProblem::with_short_help).collect();
-        let is_unset = told.iter().any(|problem| problem.code == "variable");
+        let notes = notes_on_rejected(&told);
         let verdict = ReloadVerdict {
-            notes: is_unset.then(note_on_variables).into_iter().collect(),
+            notes: notes.clone(),
             problems: told,
             ..ReloadVerdict::new(ReloadOutcome::Rejected, generation)
         };
@@ -71,7 +71,7 @@ impl Reloads {
             && last.problems() == logged
         {
             if last.note(files) {
-                self.count_rejection(problems);
+                self.count_rejection(problems, notes);
                 self.tell_still_rejected();
             }
             return verdict;
@@ -79,9 +79,10 @@ impl Reloads {
         let untold = self.rejected.as_ref().map_or(0, LastRejected::untold);
         // Edits with the problems of before, about which no line was logged yet.
         let skipped = (untold > 0).then_some(untold);
-        error!(generation, problems = logged.join("; "), skipped, "config rejected");
+        let note = notes.first();
+        error!(generation, problems = logged.join("; "), note, skipped, "config rejected");
         self.rejected = Some(LastRejected::new(logged, files, self.rejected.take()));
-        self.count_rejection(problems);
+        self.count_rejection(problems, notes);
         verdict
     }
 
@@ -102,9 +103,9 @@ impl Reloads {
         error!(generation, changed, problems, skipped, "config still rejected");
     }
 
-    fn count_rejection(&self, problems: Vec<String>) {
+    fn count_rejection(&self, problems: Vec<String>, notes: Vec<String>) {
         self.metrics().reloads.rejected.fetch_add(1, Relaxed);
-        self.shared().set_rejection(Some(Rejection { at: SystemTime::now(), problems }));
+        self.shared().set_rejection(Some(Rejection { at: SystemTime::now(), problems, notes }));
     }
 }
 

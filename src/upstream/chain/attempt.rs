@@ -11,15 +11,15 @@ use std::{
 };
 
 use mooltiroute_hops::{
-    Authority, Eventual, Field, HopError, ObserveRounds, PlainRequest, Request, Tunnel,
-    auth::challenge::AuthScheme,
+    Authority, Eventual, Field, HopError, MemberStatus, ObserveRounds, PlainRequest, Request,
+    Tunnel, auth::challenge::AuthScheme,
 };
 use tokio::time::{self, Instant};
 use tracing::{Level, debug, event_enabled, field::display};
 
 pub(super) use self::failed::FailedAttempt;
 use super::{
-    Cause, Chain, ChainError, ChainHop, Stage, Step, Trace,
+    Cause, Chain, ChainError, Stage, Step, Trace,
     journey::{ChosenHop, Journey},
 };
 use crate::error::with_causes;
@@ -294,20 +294,38 @@ impl Chain {
         let stage = Stage::new(named, member, step, stop.clone());
         let settings = hop.map(|hop| hop.link.settings()).unwrap_or_default();
         let next = hop.filter(|_| step == Step::Extend).and_then(|hop| self.next_at(hop, stop));
+        let (next, next_place) = next.unzip();
+        let place = hop.and_then(|hop| self.place_of(hop));
         let through = hop.map(ChosenHop::through).unwrap_or_default();
         let asked = hop.filter(|_| step == Step::Extend);
         let is_secure = asked.is_some_and(|hop| hop.link.tls().is_some());
-        Stage { protocol, settings, is_secure, next, through, ..stage }
+        Stage { protocol, settings, is_secure, next, next_place, through, place, ..stage }
     }
 
-    /// Returns the name of the hop behind `hop`, if `stop` is its address.
-    fn next_at(&self, hop: &ChosenHop, stop: &Authority) -> Option<Arc<str>> {
+    /// Returns the name of the hop behind `hop`, if `stop` is its address or that of a member. Returns the place of that
+    /// address in the configuration, too.
+    fn next_at(&self, hop: &ChosenHop, stop: &Authority) -> Option<(Arc<str>, String)> {
         let behind = self.hops.get(hop.position + 1..)?;
-        let is_it = |next: &&ChainHop| {
+        behind.iter().find_map(|next| {
             let is_at = |address: Option<&Authority>| address == Some(stop);
-            is_at(next.hop.describe().address)
-                || next.hop.members().iter().any(|member| is_at(member.address.as_ref()))
-        };
-        behind.iter().find(is_it).map(|next| Arc::clone(&next.name))
+            let own = format!("hops.{}", next.name);
+            let mut members = next.hop.members().into_iter();
+            let place = match members.find(|member| is_at(member.address.as_ref())) {
+                Some(MemberStatus { hop: Some(hop), .. }) => format!("hops.{hop}"),
+                // A PAC file chooses among hops, which have their own names.
+                Some(member) if next.hop.decider().is_some() => format!("hops.{}", member.name),
+                Some(_) => own,
+                None if is_at(next.hop.describe().address) => own,
+                None => return None,
+            };
+            Some((Arc::clone(&next.name), place))
+        })
+    }
+
+    /// Returns the path of the chosen link in the configuration, if that is not below the hop of the chain.
+    pub(super) fn place_of(&self, hop: &ChosenHop) -> Option<String> {
+        let selection = hop.selection().filter(|selection| !selection.hops().is_empty())?;
+        let named = self.hops.get(hop.position)?;
+        Some(selection.place(&format!("hops.{}", named.name)))
     }
 }

@@ -2,10 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Authority, ChooseError, HopError, InvalidPreferences, LinkSettings, tls};
+use mooltiroute_hops::{
+    Authority, ChooseError, HopError, InvalidPreferences, LinkSettings, Refusal, WhyDirect, tls,
+};
 use thiserror::Error;
 
-use super::{ChainHop, FailedMembers, Passage};
+use super::{ChainHop, FailedMembers, Passage, TakenHop};
 use crate::{
     duration::{in_words, whole_milliseconds},
     upstream::dial::DialError,
@@ -30,6 +32,23 @@ pub struct ChainError {
     pub failed_members: Option<FailedMembers>,
     /// The hops that the chain lists and that are switched off.
     pub switched_off: Arc<[Arc<str>]>,
+    /// The hops that left themselves out.
+    pub direct_hops: Vec<DirectHop>,
+    /// The choices of the hops, if one left itself out.
+    pub(crate) taken: Option<Arc<[TakenHop]>>,
+}
+
+/// A hop that left itself out of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectHop {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why it did so.
+    pub why: WhyDirect,
+    /// Its members that failed before.
+    pub failed: Vec<String>,
+    /// All hops that it may choose.
+    pub members: Vec<Arc<str>>,
 }
 
 /// Completes the text of an error of the last member that was tried.
@@ -49,6 +68,8 @@ pub struct Stage {
     pub member: Option<String>,
     /// The names of the hops that the hop chose to go through.
     pub through: Vec<Arc<str>>,
+    /// The path of the hop in the configuration, if it is not below that of the chain's hop.
+    pub place: Option<String>,
     /// The step.
     pub step: Step,
     /// The stop that the step was to reach.
@@ -63,6 +84,8 @@ pub struct Stage {
     pub list: Option<String>,
     /// The next hop of the chain, if the step was to reach that.
     pub next: Option<Arc<str>>,
+    /// The path of that hop, or of its member, in the configuration.
+    pub next_place: Option<String>,
     /// Whether the hop had to be logged in to first, before it could be asked.
     pub is_login: bool,
     /// Whether the hop took a plain request, and its answer was waited for.
@@ -140,6 +163,7 @@ impl Stage {
             hop,
             member,
             through,
+            place: None,
             step,
             stop,
             protocol: None,
@@ -147,6 +171,7 @@ impl Stage {
             is_secure: false,
             list,
             next: None,
+            next_place: None,
             is_login: false,
             is_sent: false,
             url,
@@ -218,9 +243,24 @@ impl Stage {
 }
 
 impl ChainError {
-    /// Returns the passage of a request that failed like this. The choices of the hops are in the error itself.
+    /// Returns the passage of a request that failed like this. The choices of the hops are in the error itself, unless one
+    /// left itself out.
     pub(crate) fn passage(&self) -> Passage {
-        Passage { attempts: self.attempts, ..Passage::default() }
+        let taken = self.taken.clone();
+        Passage { taken, attempts: self.attempts, ..Passage::default() }
+    }
+
+    /// Returns the refusal of the hop, if that is what happened.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match &self.cause {
+            Cause::Hop(HopError::Refused(refusal)) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether the hop rejected its credentials, and they are held back now.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.held_back.is_some())
     }
 
     /// Returns what the client waited for, and how long, if it left before the connection was open.

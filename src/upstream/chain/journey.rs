@@ -8,12 +8,15 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use mooltiroute_hops::{Authority, Chosen, Link, Request, Reuse, Selection};
+use mooltiroute_hops::{Authority, Chosen, Link, Request, Reuse, Selection, WhyDirect};
 use tokio::time::Instant;
 
 pub(super) use self::chosen_hop::ChosenHop;
 use self::detour::addresses;
-use super::{Cause, Chain, ChainError, FailedMember, LastHop, Stage, Step, TakenHop};
+use super::{
+    Cause, Chain, ChainError, ChainHop, DirectHop, FailedMember, LastHop, Stage, Step, TakenHop,
+    Trace,
+};
 use crate::upstream::warm::Path;
 
 /// The hops that one connection takes, and the address at which it reaches each of them.
@@ -44,6 +47,7 @@ pub(super) struct PausedJourney {
 struct LeftOutHop {
     position: usize,
     selection: Option<Box<dyn Selection>>,
+    why: Option<WhyDirect>,
 }
 
 impl<'a> Journey<'a> {
@@ -71,13 +75,13 @@ impl<'a> Journey<'a> {
 
     /// Takes the choice of the hop at `position` of the chain: puts it at `index` of the way, or leaves it out.
     fn take(&mut self, position: usize, index: usize, chosen: Chosen) {
-        let Chosen { link, selection } = chosen;
+        let Chosen { link, selection, why_direct } = chosen;
         match link {
             Some(link) => {
                 let hop = self.chain.chosen(position, link, selection);
                 self.hops.insert(index, hop);
             }
-            None => self.left_out.push(LeftOutHop { position, selection }),
+            None => self.left_out.push(LeftOutHop { position, selection, why: why_direct }),
         }
     }
 
@@ -117,6 +121,30 @@ impl<'a> Journey<'a> {
         let taken = self.hops.iter().filter_map(taken);
         let taken: Vec<_> = taken.chain(self.left_out.iter().map(left_out)).collect();
         if taken.is_empty() { Arc::default() } else { taken.into() }
+    }
+
+    /// Reports the hops that left themselves out to `trace`.
+    pub(super) fn direct_hops_for(&self, trace: &impl Trace) {
+        for left in &self.left_out {
+            if let (Some(name), Some(why)) = (self.hop_name(left.position), left.why) {
+                trace.left_out(name, why);
+            }
+        }
+    }
+
+    /// Returns the hops that left themselves out, with their reasons.
+    pub(super) fn direct_hops(&self) -> Vec<DirectHop> {
+        let named = |left: &LeftOutHop| {
+            let ChainHop { name, hop, .. } = self.chain.hops.get(left.position)?;
+            let failed = self.failed_members.iter().filter(|(at, _)| *at == left.position);
+            Some(DirectHop {
+                name: Arc::clone(name),
+                why: left.why?,
+                failed: failed.map(|(_, member)| member.name.clone()).collect(),
+                members: hop.members().into_iter().map(|member| member.name).collect(),
+            })
+        };
+        self.left_out.iter().filter_map(named).collect()
     }
 
     /// Returns the name of a hop that would give the client an exit of its own, if the client named a session.
@@ -162,6 +190,7 @@ impl<'a> Journey<'a> {
             link: Arc::clone(&hop.link),
             member: hop.member(),
             through: hop.through(),
+            place: self.chain.place_of(hop),
             record: hop.selection.as_ref().and_then(|selection| selection.record()),
         })
     }

@@ -22,6 +22,8 @@ pub(crate) struct LastHop {
     pub member: Option<String>,
     /// The names of the hops that the hop of the chain chose to go through.
     pub through: Vec<Arc<str>>,
+    /// Its path in the configuration, if it has a name of its own below `hops:`, or is below one that has.
+    pub place: Option<String>,
     /// The record of the link's answers, if its hop keeps one.
     pub record: Option<Arc<dyn AnswerRecord>>,
 }
@@ -72,6 +74,8 @@ impl Chain {
             // A connection that was kept may have ended since the last request. That is no failure
             // of the hop, so a new connection is tried, and shows whether the hop fails.
             Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
+            // Another member may take the request.
+            Err(HopError::HeldBack(_)) if last.record.is_some() => Ok(None),
             // A refusal is the answer of a hop that works, so it goes to the client.
             Err(HopError::Refused(refusal)) => Err(self.refused(last, request.target, *refusal)),
             Err(error) => {
@@ -146,6 +150,7 @@ impl Chain {
             settings: last.link.settings(),
             is_secure: last.link.tls().is_some(),
             through: last.through.clone(),
+            place: last.place.clone(),
             ..stage
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Weak;
 use mooltiroute_hops::{Authority, Preferences, Request, Tunnel};
 use tracing::debug;
 
-use super::{Arrived, Chain, ChainError, Destination};
+use super::{Arrived, Chain, ChainError, Destination, LastAnswer};
 use crate::{
     error::with_causes,
     upstream::warm::{Path, SpareMaker},
@@ -43,7 +43,7 @@ impl Chain {
         // The hops did their part, and hear so as they do for the connection of a client.
         journey.arrive_at_hop();
         // It was dialled and entered, and nothing was asked of it.
-        journey.last_answered(true);
+        journey.last_answered(LastAnswer { status: 0, is_carried: true });
         Ok((path, tunnel))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mooltiroute_hops::ObserveRounds;
+use mooltiroute_hops::{ObserveRounds, WhyDirect};
 use tokio::time::Instant;
 
 use super::{ChainError, Stage, TakenHop};
@@ -11,6 +11,9 @@ use super::{ChainError, Stage, TakenHop};
 pub(crate) trait Trace {
     /// The hops that have a choice have chosen. Called for each attempt, unless no hop of the chain has a choice.
     fn chosen(&self, _taken: &Arc<[TakenHop]>) {}
+
+    /// The hop of this name left itself out. Called for each attempt.
+    fn left_out(&self, _hop: &str, _why: WhyDirect) {}
 
     /// A step begins, for which the hop or the target is waited for.
     fn begins(&self, _stage: impl FnOnce() -> Stage) {}
@@ -45,6 +48,12 @@ impl<T: Trace> Trace for Option<T> {
     fn chosen(&self, taken: &Arc<[TakenHop]>) {
         if let Some(trace) = self {
             trace.chosen(taken);
+        }
+    }
+
+    fn left_out(&self, hop: &str, why: WhyDirect) {
+        if let Some(trace) = self {
+            trace.left_out(hop, why);
         }
     }
 

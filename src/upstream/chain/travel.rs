@@ -55,8 +55,19 @@ pub(crate) enum PlainOutcome {
     Failed,
     /// It refused, or the target imitated that.
     Refused,
+    /// It rejected the credentials, which are held back now.
+    Rejected,
     /// It answered in another protocol than its own, or passed on what the target had sent.
     Misunderstood,
+}
+
+/// The answer of a last hop to a plain request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastAnswer {
+    /// Its status.
+    pub status: u16,
+    /// Whether the hop carried the request: the answer is neither a refusal nor a challenge.
+    pub is_carried: bool,
 }
 
 impl Arrived<'_> {
@@ -90,10 +101,15 @@ impl Unproved {
         silent >= SILENCE_MIN && self.is_silent()
     }
 
-    /// Reports that the hop, which is the last one of `chain`, answered. `is_carried` says whether that was neither a refusal
-    /// nor a challenge.
-    pub(crate) fn proved(self, chain: &Chain, is_carried: bool) {
-        self.journey.resume(chain).last_answered(is_carried);
+    /// Whether the hop is one that others are used in place of, and an answer of `status` may be the refusal that led to that.
+    pub(crate) fn may_repeat_refusal(&self, status: u16) -> bool {
+        let selection = self.journey.last_selection();
+        selection.is_some_and(|one| one.is_trial() && one.may_repeat_refusal(status))
+    }
+
+    /// Reports that the hop, which is the last one of `chain`, gave `answer`.
+    pub(crate) fn proved(self, chain: &Chain, answer: LastAnswer) {
+        self.journey.resume(chain).last_answered(answer);
     }
 
     /// Reports that the hop, which is the last one of `chain`, failed with `error`, and that no other hop is to be tried.
@@ -115,7 +131,7 @@ impl Chain {
     ) -> Result<Connected, ChainError> {
         let (connected, unproved) = self.open(request, destination, trace).await?;
         if let Some(unproved) = unproved {
-            unproved.proved(self, true);
+            unproved.proved(self, LastAnswer { status: 0, is_carried: true });
         }
         Ok(connected)
     }
@@ -156,6 +172,7 @@ impl Chain {
         trace.failed(&error);
         match outcome {
             PlainOutcome::Failed => journey.last_failed(error).await?,
+            PlainOutcome::Rejected => journey.last_rejected(error).await?,
             PlainOutcome::Refused => journey.last_refused(error, true).await?,
             PlainOutcome::Misunderstood => journey.last_refused(error, false).await?,
         }
@@ -201,6 +218,7 @@ impl Chain {
             if !taken.is_empty() {
                 trace.chosen(&taken);
             }
+            journey.direct_hops_for(trace);
             match self.attempt(&journey, request, end, trace).await {
                 Ok((tunnel, fields)) => {
                     let is_at_hop = !matches!(end, AttemptEnd::Target(_));
@@ -208,6 +226,10 @@ impl Chain {
                 }
                 Err(mut failed) => {
                     failed.error.attempts = attempts;
+                    if let direct_hops @ [_, ..] = &*journey.direct_hops() {
+                        failed.error.direct_hops = direct_hops.to_vec();
+                        failed.error.taken = Some(Arc::clone(&taken));
+                    }
                     if matches!(failed.error.cause, Cause::ClientLeft(_)) {
                         return Err(journey.abandon(failed));
                     }

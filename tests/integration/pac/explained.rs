@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{BY_HOST, FILE, named, returning, stdout, with_file, yaml};
-use crate::support::{ConfigDir, Double, Step, run};
+use crate::support::{ConfigDir, Double, Proxy, Step, exchange, free_port, run};
 
 #[tokio::test]
 async fn explain_names_the_hop_that_the_file_chose_and_why() {
@@ -73,4 +73,73 @@ async fn probe_follows_the_file() {
     let output = probe("https://www.corp.test/").await;
     let probed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(probed["steps"][0]["hop"], "office.corporate", "{probed}");
+}
+
+/// The file says DIRECT for every host, and `office` has the hop `corporate`.
+fn direct(script: &str, more: &str) -> ConfigDir {
+    let config = ConfigDir::new(&format!(
+        "timeouts: {{ connect: 3s }}\nhops:\n  corporate: {{ kind: http-connect, address: '127.0.0.1:{}' }}\n  \
+         office: {{ kind: pac, file: office.pac, hops: {{ \"*\": corporate }}{more} }}\nchains: {{ default: [office] }}\n",
+        free_port()
+    ));
+    config.write("office.pac", script);
+    config
+}
+
+#[tokio::test]
+async fn a_failure_without_a_proxy_names_the_file_that_chose_direct() {
+    let closed = format!("127.0.0.1:{}", free_port());
+    let chose = "The PAC file of `office` chose DIRECT for this host";
+    let after = "The PAC file of `office` chose DIRECT for this host after `corporate`, which failed (`mooltiroute status`";
+    let without = "The PAC file of `office` gave no list for this host, and `otherwise` of `office` is `direct`";
+    for (answer, more, why) in [
+        ("'DIRECT'", "", chose),
+        ("'PROXY proxy.corp.example:80; DIRECT'", "", after),
+        ("null", ", otherwise: direct", without),
+    ] {
+        for (target, words) in [
+            ("git.corp.invalid:443", "Check the name. "),
+            (closed.as_str(), "that this machine may reach it without a proxy. "),
+        ] {
+            let proxy = Proxy::on(direct(&returning(answer), more), &[]).await;
+            let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+            let told = exchange(proxy.address(), request.as_bytes()).await;
+            for words in
+                [words, why, "put a route for this host to a chain with `corporate` before"]
+            {
+                assert!(told.contains(words), "{words}: {told}");
+            }
+            assert!(!told.contains("through a chain that has one"), "{told}");
+            let failed = proxy.event("request failed").await;
+            assert_eq!(failed.field("hops"), "office.direct");
+            assert!(failed.field("advice").contains(why), "{failed:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn probe_says_that_the_file_chose_direct() {
+    let origin = Double::start([Step::Listen]).await;
+    let config = direct(&returning("'DIRECT'"), "");
+    let path = config.path().to_str().unwrap().to_owned();
+    for (target, is_reached) in
+        [(origin.address().to_string(), true), ("git.corp.invalid:443".into(), false)]
+    {
+        let probe =
+            async |format| crate::support::run_probe(&path, &[target.as_str()], format).await;
+        let text = stdout(probe("human").await);
+        assert!(text.contains("  choice      office: the PAC file says DIRECT\n"), "{text}");
+        let told: Value = serde_json::from_slice(&probe("json").await.stdout).unwrap();
+        let step = &told["steps"][0];
+        assert_eq!(
+            ["step", "hop", "direct"].map(|key| step[key].as_str().unwrap()),
+            ["choice", "office", "the PAC file says DIRECT"],
+            "{told:#}"
+        );
+        assert_eq!(told["reached"], is_reached, "{told:#}");
+        if !is_reached {
+            assert_eq!(told["failure"]["left_out"], serde_json::json!(["office"]), "{told:#}");
+            assert!(text.contains("The PAC file of `office` chose DIRECT"), "{text}");
+        }
+    }
 }

@@ -120,7 +120,8 @@ async fn an_unwritable_state_directory_is_logged_once_and_costs_no_request() {
     let mut proxy = Proxy::on(config, &[]).await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
     ping(&mut tunnel).await;
-    proxy.event("usage can't be saved; requests go on, and it is tried again").await;
+    let event = proxy.event("usage can't be saved; requests go on, and it is tried again").await;
+    assert!(event.field("advice").starts_with("set XDG_STATE_HOME to a directory"), "{event:?}");
     ping(&mut tunnel).await;
     drop(tunnel);
     proxy.signal(Signal::TERM);
@@ -141,6 +142,7 @@ async fn a_full_disk_costs_no_request_and_no_count() {
     tunnel.write_all(&[b'x'; 1000]).await.unwrap();
     let event = proxy.event("usage can't be saved; requests go on, and it is tried again").await;
     assert!(event.text().contains("No space left on device"), "{}", event.text());
+    assert_eq!(event.field("advice"), "free space on the disk of this directory");
     drop(connect(proxy.address(), "a.example:1").await.tunnel());
     fs::remove_file(state.join("fill")).unwrap();
     within("the counts are saved", async {

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     AnswerRecord, AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences,
-    Selection,
+    Selection, WhyDirect,
     kinds::{
-        pool::health::{Taken, Wait},
+        pool::health::{LeftFor, RefusalKind, Taken, Wait},
         wish::Wish,
     },
 };
@@ -45,10 +45,8 @@ struct Way {
     inner: Option<Box<dyn Selection>>,
     /// Whether the outcome was reported to the health of the hops.
     is_settled: AtomicBool,
-    /// Why the hop failed, if it did.
-    why: Option<Arc<str>>,
-    /// How long the hop is to be left alone, if its failure says that.
-    wait: Option<Wait>,
+    /// The failure of the hop, if it failed.
+    left_for: LeftFor,
 }
 
 impl Choosing {
@@ -66,7 +64,16 @@ impl Choosing {
             let candidate = self.plan.candidates().nth(place);
             let index = match candidate {
                 Some(Candidate::Member { index, .. }) => *index,
-                Some(Candidate::Direct { .. }) => return Eventual::Ready(Ok(Way::direct(self))),
+                Some(Candidate::Direct { otherwise }) => {
+                    let has_others =
+                        self.plan.candidates().take(place).any(|one| one.member().is_some());
+                    let why = match otherwise {
+                        true => WhyDirect::Otherwise,
+                        false if has_others => WhyDirect::AfterOthers,
+                        false => WhyDirect::PacFile,
+                    };
+                    return Eventual::Ready(Ok(Way::direct(self, why)));
+                }
                 Some(Candidate::Refuse { entry }) => {
                     let failure = Failure::unknown_entry(entry, &self.plan.answer, &self.plan.off);
                     return Eventual::Ready(Err(failure.to_error().into()));
@@ -147,22 +154,22 @@ impl TriedWays {
 
 impl Way {
     fn new(choosing: Choosing, taken: Option<Taken>) -> Box<Self> {
-        let (is_settled, why, wait) = (AtomicBool::new(false), None, None);
-        Box::new(Self { choosing, taken, inner: None, is_settled, why, wait })
+        let (is_settled, left_for) = (AtomicBool::new(false), LeftFor::default());
+        Box::new(Self { choosing, taken, inner: None, is_settled, left_for })
     }
 
     /// Leaves the hop out.
-    fn direct(choosing: Choosing) -> Chosen {
+    fn direct(choosing: Choosing, why: WhyDirect) -> Chosen {
         // If the target can't be reached directly, the next entry of the plan may reach it.
         let has_more = !choosing.is_over();
         let selection = has_more.then(|| Self::new(choosing, None) as Box<dyn Selection>);
-        Chosen { selection, ..Chosen::left_out() }
+        Chosen { selection, why_direct: Some(why), ..Chosen::left_out() }
     }
 
     /// Makes the choice of a hop this way's own.
-    fn of(mut self: Box<Self>, chosen: Chosen) -> Chosen {
-        self.inner = chosen.selection;
-        Chosen { link: chosen.link, selection: Some(self) }
+    fn of(mut self: Box<Self>, mut chosen: Chosen) -> Chosen {
+        self.inner = chosen.selection.take();
+        Chosen { selection: Some(self), ..chosen }
     }
 
     /// Gives the hop back, unless its outcome was reported, and returns the choice among the ways that are left.
@@ -181,17 +188,24 @@ impl Way {
         !self.is_settled.swap(true, Ordering::Relaxed)
     }
 
+    /// Has later connections leave the hop out.
+    fn leave_out(&mut self) {
+        self.settle();
+        let left_for = std::mem::take(&mut self.left_for);
+        if let Some(taken) = self.taken {
+            self.choosing.pac.health.failed(taken, left_for);
+        }
+    }
+
     /// Records that the hop failed, with all of its own members, and takes another way.
     fn next_way(mut self) -> Eventual<'static, Option<Chosen>> {
-        self.settle();
-        let (why, wait) = (self.why.take(), self.wait.take());
-        if let (Some(taken), Some(member)) = (self.taken, self.member()) {
-            // A connection that sent nothing, to keep an account from being locked, was no try.
-            if !wait.as_ref().is_some_and(Wait::is_unsent) {
-                member.counts.failed.fetch_add(1, Ordering::Relaxed);
-            }
-            self.choosing.pac.health.failed(taken, why, wait);
+        // A connection that sent nothing, to keep an account from being locked, was no try.
+        if let Some(member) = self.member()
+            && !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent)
+        {
+            member.counts.failed.fetch_add(1, Ordering::Relaxed);
         }
+        self.leave_out();
         match self.given_up().next() {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
             Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
@@ -206,6 +220,11 @@ impl Selection for Way {
             Some(inner) => format!("{name}.{}", inner.member()),
             None => name.to_owned(),
         }
+    }
+
+    fn place(&self, at: &str) -> String {
+        let own = self.member().map_or_else(|| at.to_owned(), |one| format!("hops.{}", one.name));
+        self.inner.as_ref().map_or_else(|| own.clone(), |inner| inner.place(&own))
     }
 
     fn hops(&self) -> Vec<Arc<str>> {
@@ -239,6 +258,33 @@ impl Selection for Way {
         }
     }
 
+    fn may_repeat_refusal(&self, status: u16) -> bool {
+        match &self.inner {
+            Some(inner) => inner.may_repeat_refusal(status),
+            None => self
+                .taken
+                .is_some_and(|taken| self.choosing.pac.health.may_repeat_refusal(taken, status)),
+        }
+    }
+
+    /// A connection that tries a proxy of the PAC file has no other one: the next entry may be `DIRECT`.
+    fn is_trial(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.is_trial())
+    }
+
+    fn stays_out(&self) {
+        if let Some(inner) = &self.inner {
+            inner.stays_out();
+        }
+        if let Some(taken) = self.taken.filter(|_| self.settle()) {
+            match &self.inner {
+                // A pool works if one of its members may.
+                Some(_) => self.choosing.pac.health.reached(taken),
+                None => self.choosing.pac.health.stays_out(taken),
+            }
+        }
+    }
+
     fn refused(&self, why: &Arc<str>) -> u64 {
         let of_inner = self.inner.as_ref().map(|inner| inner.refused(why));
         if self.settle()
@@ -260,16 +306,17 @@ impl Selection for Way {
         if let Some(inner) = &mut self.inner {
             inner.note_failure(why);
         }
-        self.why = Some(Arc::clone(why));
+        self.left_for.why = Some(Arc::clone(why));
     }
 
     fn note_error(&mut self, error: &HopError) {
         match &mut self.inner {
             // The other members of a pool are not to be left alone.
             Some(inner) => inner.note_error(error),
-            None => self.wait = Wait::of(error),
+            None => self.left_for.wait = Wait::of(error),
         }
-        self.why = Wait::reason(error).or_else(|| self.why.take());
+        self.left_for.refusal = RefusalKind::of(error);
+        self.left_for.why = Wait::reason(error).or_else(|| self.left_for.why.take());
     }
 
     /// Stays with the proxy of the PAC file. The next entry may be `DIRECT`, which a target must not be able to choose.
@@ -280,6 +327,25 @@ impl Selection for Way {
             Eventual::Pending(chosen) => {
                 Eventual::later(async move { chosen.await.map(|chosen| self.of(chosen)) })
             }
+        }
+    }
+
+    /// Stays with the proxy of the PAC file, as `another` does.
+    fn instead_of_rejecting(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        let Some(inner) = self.inner.take() else {
+            self.leave_out();
+            return Eventual::Ready(None);
+        };
+        let other = |mut way: Box<Self>, chosen: Option<Chosen>| match chosen {
+            Some(chosen) => Some(way.of(chosen)),
+            None => {
+                way.leave_out();
+                None
+            }
+        };
+        match inner.instead_of_rejecting() {
+            Eventual::Ready(chosen) => Eventual::Ready(other(self, chosen)),
+            Eventual::Pending(chosen) => Eventual::later(async move { other(self, chosen.await) }),
         }
     }
 

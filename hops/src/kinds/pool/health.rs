@@ -1,4 +1,4 @@
-//! Which members of a pool are taken for well.
+//! The health of a pool's members.
 
 use std::{
     cell::LazyCell,
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{AskedToWait, Hop, HopError, MemberStatus, Refusal};
+use crate::{AskedToWait, Hop, HopError, Meaning, MemberStatus, Refusal};
 
 /// The pool's knowledge of its members, from the connections that passed them.
 ///
@@ -30,7 +30,7 @@ pub(in crate::kinds) struct Health {
     is_any_ill: AtomicBool,
 }
 
-/// The members that are ill, for a change.
+/// Write access to the unhealthy members. Updates `is_any_ill` when dropped.
 struct Change<'a> {
     members: MutexGuard<'a, HashMap<usize, Illness>>,
     is_any_ill: &'a AtomicBool,
@@ -63,7 +63,7 @@ pub(in crate::kinds) struct Taken {
     /// The number of the member.
     pub(in crate::kinds) member: usize,
     /// Whether the connection is the one that tries a member which was ill.
-    is_trial: bool,
+    pub(in crate::kinds) is_trial: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +75,54 @@ struct Illness {
     why: Option<Arc<str>>,
     /// Why it is left alone for longer than `pause`, if it is.
     wait: Option<Wait>,
+    /// The refusal for which it is left out, if it is one.
+    refusal: Option<RefusalKind>,
+}
+
+/// A known failure of a member.
+#[derive(Debug, Default)]
+pub(in crate::kinds) struct LeftFor {
+    /// Why it failed.
+    pub(in crate::kinds) why: Option<Arc<str>>,
+    /// How long it is to be left alone, if its failure says that.
+    pub(in crate::kinds) wait: Option<Wait>,
+    /// The refusal that the failure was, if it was one.
+    pub(in crate::kinds) refusal: Option<RefusalKind>,
+}
+
+/// The refusals of a proxy that mean about the same, so that the same fault may lead to any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kinds) enum RefusalKind {
+    /// It does not accept the credentials, or the account may not do this. Some proxies answer 401 or 403 in place of 407.
+    Account,
+    /// Too much is asked of it.
+    Busy,
+    /// It answers with this other status.
+    Other(u16),
+}
+
+impl RefusalKind {
+    /// Returns the kind of the refusal that `error` is, if it is one.
+    pub(in crate::kinds) fn of(error: &HopError) -> Option<Self> {
+        match error {
+            HopError::Refused(refusal) if refusal.meaning == Meaning::Credentials => {
+                Some(Self::Account)
+            }
+            HopError::Refused(refusal) => {
+                refusal.http.as_ref().map(|http| Self::of_status(http.status))
+            }
+            HopError::HeldBack(_) | HopError::NoCredentials(_) => Some(Self::Account),
+            _ => None,
+        }
+    }
+
+    fn of_status(status: u16) -> Self {
+        match status {
+            401 | 402 | 403 | 407 => Self::Account,
+            429 | 503 => Self::Busy,
+            other => Self::Other(other),
+        }
+    }
 }
 
 /// Why a member is left alone for longer than the pause after a failure.
@@ -116,7 +164,7 @@ impl Wait {
         matches!(self, Self::HeldBack { is_unsent: true, .. })
     }
 
-    /// Returns why a member that failed with `error` is left out, without the time that is left, which goes on.
+    /// Returns why a member that failed with `error` is left out. Omits the remaining time, because it keeps changing.
     pub(in crate::kinds) fn reason(error: &HopError) -> Option<Arc<str>> {
         match error {
             HopError::HeldBack(hold) => Some(format!("it answered {}", hold.refusal).into()),
@@ -127,7 +175,7 @@ impl Wait {
 }
 
 impl Illness {
-    /// Returns the answer by which the member asked to be left alone until a time that is to come.
+    /// Returns the answer in which the member asked for a pause that has not ended.
     fn asks_at(&self, now: Instant) -> Option<&Arc<Refusal>> {
         match &self.wait {
             Some(Wait::Asked(_, refusal)) if self.until > now => Some(refusal),
@@ -226,8 +274,28 @@ impl Health {
         }
     }
 
-    /// The member did not do its part, for the reason `why`, and is to be left alone for `wait`.
-    pub(in crate::kinds) fn failed(&self, taken: Taken, why: Option<Arc<str>>, wait: Option<Wait>) {
+    /// Whether the member is left out for a refusal, and an answer of `status` may be the same one.
+    pub(in crate::kinds) fn may_repeat_refusal(&self, taken: Taken, status: u16) -> bool {
+        status >= 400 && self.is_any_ill() && {
+            let refusal = self.members().get(&taken.member).and_then(|illness| illness.refusal);
+            refusal == Some(RefusalKind::of_status(status))
+        }
+    }
+
+    /// The answer of the member may be the refusal for which it is left out, or one of the target. If it was on trial, it is
+    /// left out for another pause, which is no longer than the last one.
+    pub(in crate::kinds) fn stays_out(&self, taken: Taken) {
+        if taken.is_trial
+            && let Some(illness) = self.members().get_mut(&taken.member)
+        {
+            illness.is_on_trial = false;
+            illness.until = illness.until.max(Instant::now() + illness.pause);
+        }
+    }
+
+    /// The member did not do its part.
+    pub(in crate::kinds) fn failed(&self, taken: Taken, left_for: LeftFor) {
+        let LeftFor { why, wait, refusal } = left_for;
         let (mut members, now) = (self.members(), Instant::now());
         let known = members.get(&taken.member);
         let is_on_trial = !taken.is_trial && known.is_some_and(|illness| illness.is_on_trial);
@@ -244,7 +312,7 @@ impl Health {
             Some(Wait::HeldBack { wait, .. }) => pause.max(*wait),
             None => pause,
         };
-        let failed = Illness { until: now + left, pause, is_on_trial, why, wait };
+        let failed = Illness { until: now + left, pause, is_on_trial, why, wait, refusal };
         let asks = |illness: &Illness| illness.asks_at(now).is_some();
         match members.get_mut(&taken.member) {
             // It is left alone for the time that it asked for, whatever else happens to it.
@@ -359,15 +427,15 @@ mod tests {
         let health = Health::default();
         let first = take(&health, 2);
         assert_eq!(first.member, 0);
-        health.failed(first, None, None);
+        health.failed(first, LeftFor::default());
         assert_eq!(take(&health, 2).member, 1);
         advance(PAUSE_MIN).await;
         let trial = take(&health, 2);
         assert_eq!(trial, Taken { member: 0, is_trial: true });
         assert_eq!(take(&health, 2).member, 1, "a second one does not wait for the trial");
         // One that began earlier and fails now ends no trial and makes no pause longer.
-        health.failed(first, None, None);
-        health.failed(trial, None, None);
+        health.failed(first, LeftFor::default());
+        health.failed(trial, LeftFor::default());
         advance(PAUSE_MIN).await;
         assert_eq!(take(&health, 2).member, 1, "the pause is longer now");
         advance(PAUSE_MIN).await;
@@ -382,7 +450,7 @@ mod tests {
     async fn a_trial_that_was_broken_off_is_open_to_the_next() {
         let health = Health::default();
         let first = take(&health, 2);
-        health.failed(first, None, None);
+        health.failed(first, LeftFor::default());
         advance(PAUSE_MIN).await;
         let trial = take(&health, 2);
         health.released(first);
@@ -394,9 +462,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn where_all_are_ill_the_first_to_be_tried_is_taken() {
         let health = Health::default();
-        health.failed(Taken { member: 1, is_trial: false }, None, None);
+        health.failed(Taken { member: 1, is_trial: false }, LeftFor::default());
         advance(Duration::from_secs(1)).await;
-        health.failed(Taken { member: 0, is_trial: false }, None, None);
+        health.failed(Taken { member: 0, is_trial: false }, LeftFor::default());
         assert_eq!(take(&health, 2), Taken { member: 1, is_trial: false });
         assert_eq!(health.take(0..0, |member| member), None);
     }
@@ -406,10 +474,45 @@ mod tests {
         let health = Health::default();
         for _ in 0..20 {
             let taken = take(&health, 1);
-            health.failed(taken, None, None);
+            health.failed(taken, LeftFor::default());
             advance(PAUSE_MAX).await;
         }
         assert_eq!(health.members()[&0].pause, PAUSE_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_may_be_the_same_refusal_leaves_a_member_out() {
+        for (left_for, same, others) in [
+            (407, &[401, 402, 403, 407][..], &[200, 404, 429, 500, 503][..]),
+            (401, &[401, 402, 403, 407], &[302, 502]),
+            (429, &[429, 503], &[401, 407, 504]),
+            (590, &[590], &[591, 407, 200]),
+        ] {
+            let health = Health::default();
+            let refusal = RefusalKind::of(&Refusal::from_http(left_for, b"", []).into());
+            health.failed(take(&health, 2), LeftFor { refusal, ..LeftFor::default() });
+            let well = take(&health, 2);
+            advance(PAUSE_MIN).await;
+            let trial = take(&health, 2);
+            assert!(trial.is_trial);
+            for status in same {
+                assert!(health.may_repeat_refusal(trial, *status), "{status} after {left_for}");
+                assert!(!health.may_repeat_refusal(well, *status), "that member is in use");
+            }
+            for status in others {
+                assert!(!health.may_repeat_refusal(trial, *status), "{status} after {left_for}");
+            }
+            health.stays_out(trial);
+            assert_eq!(take(&health, 2).member, 1, "it is left out for another pause");
+            advance(PAUSE_MIN).await;
+            let trial = take(&health, 2);
+            assert!(trial.is_trial, "which is no longer than the first one");
+            health.reached(trial);
+            assert!(health.is_in_use(0) && !health.may_repeat_refusal(trial, left_for));
+        }
+        let health = Health::default();
+        health.failed(take(&health, 1), LeftFor::default());
+        assert!(!health.may_repeat_refusal(take(&health, 1), 407), "it refused nothing");
     }
 
     fn asked(seconds: u64) -> Option<Wait> {
@@ -423,10 +526,10 @@ mod tests {
         let health = Health::default();
         let first = take(&health, 1);
         let late = take(&health, 1);
-        health.failed(first, None, asked(30));
+        health.failed(first, LeftFor { wait: asked(30), ..LeftFor::default() });
         // Connections that were under way neither end the time nor shorten it.
         health.reached(late);
-        health.failed(late, None, None);
+        health.failed(late, LeftFor::default());
         advance(Duration::from_millis(29_500)).await;
         assert!(health.take(0..1, |member| member).is_none(), "also as the last resort");
         let told = health.asked_to_wait([0].into_iter()).unwrap();
@@ -444,7 +547,7 @@ mod tests {
     async fn the_time_that_a_member_asks_for_has_an_end() {
         let health = Health::default();
         let first = take(&health, 1);
-        health.failed(first, None, asked(80_000));
+        health.failed(first, LeftFor { wait: asked(80_000), ..LeftFor::default() });
         assert_eq!(health.left_out()[&0].pause, ASKED_MAX);
         assert!(asked(0).is_none());
     }
@@ -452,8 +555,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_member_that_failed_otherwise_is_the_last_resort_beside_one_that_asked_to_wait() {
         let health = Health::default();
-        health.failed(Taken { member: 0, is_trial: false }, None, asked(1));
-        health.failed(Taken { member: 1, is_trial: false }, None, None);
+        health.failed(
+            Taken { member: 0, is_trial: false },
+            LeftFor { wait: asked(1), ..LeftFor::default() },
+        );
+        health.failed(Taken { member: 1, is_trial: false }, LeftFor::default());
         assert_eq!(take(&health, 2).member, 1, "though the other one is tried sooner");
     }
 
@@ -464,10 +570,10 @@ mod tests {
             Some(Wait::HeldBack { wait: Duration::from_secs(seconds), is_unsent })
         };
         let first = take(&health, 2);
-        health.failed(first, None, held(30, false));
+        health.failed(first, LeftFor { wait: held(30, false), ..LeftFor::default() });
         assert_eq!(health.left_out()[&0].pause, Duration::from_secs(30));
         advance(Duration::from_secs(10)).await;
-        health.failed(first, None, held(20, true));
+        health.failed(first, LeftFor { wait: held(20, true), ..LeftFor::default() });
         assert_eq!(health.left_out()[&0].pause, Duration::from_secs(20));
         assert_eq!(take(&health, 2).member, 1);
         health.release();

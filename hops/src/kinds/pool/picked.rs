@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{
-    health::{Taken, Wait},
+    health::{LeftFor, RefusalKind, Taken, Wait},
     order::{Candidates, PoolMember},
     roster::Roster,
 };
@@ -27,10 +27,8 @@ pub(super) struct Picked {
     answers_before: u64,
     /// Whether the pool knows how it went.
     is_settled: AtomicBool,
-    /// Why the member failed, if it did.
-    why: Option<Arc<str>>,
-    /// How long the member is to be left alone, if its failure says that.
-    wait: Option<Wait>,
+    /// The failure of the member, if it failed.
+    left_for: LeftFor,
 }
 
 impl Picked {
@@ -41,7 +39,7 @@ impl Picked {
         wish: Arc<Wish>,
         others: Candidates,
     ) -> Self {
-        let (is_settled, why, wait) = (AtomicBool::new(false), None, None);
+        let (is_settled, left_for) = (AtomicBool::new(false), LeftFor::default());
         let answers_before = roster.members[index].counts.answers.load(Ordering::Relaxed);
         Self {
             roster,
@@ -52,8 +50,7 @@ impl Picked {
             others,
             answers_before,
             is_settled,
-            why,
-            wait,
+            left_for,
         }
     }
 
@@ -62,9 +59,9 @@ impl Picked {
     }
 
     /// Makes the choice of a member the pool's own.
-    pub(super) fn of(mut self, chosen: Chosen) -> Chosen {
-        self.inner = chosen.selection;
-        Chosen { link: chosen.link, selection: Some(Box::new(self)) }
+    pub(super) fn of(mut self, mut chosen: Chosen) -> Chosen {
+        self.inner = chosen.selection.take();
+        Chosen { selection: Some(Box::new(self)), ..chosen }
     }
 
     /// Returns whether the pool did not know yet how it went, and makes it so.
@@ -92,14 +89,18 @@ impl Picked {
     }
 
     /// The member failed, with all hops that it may hold: takes another one.
-    fn next_member(mut self) -> Eventual<'static, Option<Chosen>> {
-        self.settle();
-        let wait = self.wait.take();
+    fn next_member(self) -> Eventual<'static, Option<Chosen>> {
         // A connection that sent nothing, to keep an account from being locked, was no try.
-        if !wait.as_ref().is_some_and(Wait::is_unsent) {
+        if !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent) {
             self.picked().counts.failed.fetch_add(1, Ordering::Relaxed);
         }
-        self.roster.health.failed(self.taken, self.why.take(), wait);
+        self.member_after_failure()
+    }
+
+    /// Leaves the member out, and takes another one.
+    fn member_after_failure(mut self) -> Eventual<'static, Option<Chosen>> {
+        self.settle();
+        self.roster.health.failed(self.taken, std::mem::take(&mut self.left_for));
         self.other_member()
     }
 
@@ -129,6 +130,15 @@ impl Selection for Picked {
             Some(inner) => format!("{name}#{number}.{}", inner.identity()),
             None => format!("{name}#{number}"),
         }
+    }
+
+    fn place(&self, at: &str) -> String {
+        let member = self.picked();
+        let own = match &member.hop_name {
+            Some(name) => format!("hops.{name}"),
+            None => format!("{at}.{}", member.name),
+        };
+        self.inner.as_ref().map_or_else(|| own.clone(), |inner| inner.place(&own))
     }
 
     fn hops(&self) -> Vec<Arc<str>> {
@@ -170,6 +180,31 @@ impl Selection for Picked {
         }
     }
 
+    fn may_repeat_refusal(&self, status: u16) -> bool {
+        match &self.inner {
+            Some(inner) => inner.may_repeat_refusal(status),
+            None => self.roster.health.may_repeat_refusal(self.taken, status),
+        }
+    }
+
+    fn is_trial(&self) -> bool {
+        self.inner.as_ref().map_or(self.taken.is_trial, |inner| inner.is_trial())
+    }
+
+    fn stays_out(&self) {
+        if let Some(inner) = &self.inner {
+            inner.stays_out();
+        }
+        if self.settle() {
+            match &self.inner {
+                // A pool in the pool works if one of its members may.
+                Some(_) => self.roster.health.reached(self.taken),
+                None => self.roster.health.stays_out(self.taken),
+            }
+            self.picked().counts.answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn refused(&self, why: &Arc<str>) -> u64 {
         let of_inner = self.inner.as_ref().map(|inner| inner.refused(why));
         if self.settle() {
@@ -192,20 +227,25 @@ impl Selection for Picked {
             inner.note_failure(why);
         }
         // A pool in the pool fails with its last member, whose reason is then that of both.
-        self.why = Some(Arc::clone(why));
+        self.left_for.why = Some(Arc::clone(why));
     }
 
     fn note_error(&mut self, error: &HopError) {
         match &mut self.inner {
             // The other members of a pool in the pool are not to be left alone.
             Some(inner) => inner.note_error(error),
-            None => self.wait = Wait::of(error),
+            None => self.left_for.wait = Wait::of(error),
         }
-        self.why = Wait::reason(error).or_else(|| self.why.take());
+        self.left_for.refusal = RefusalKind::of(error);
+        self.left_for.why = Wait::reason(error).or_else(|| self.left_for.why.take());
     }
 
     fn another(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
         self.after_inner(|inner| inner.another(), Self::other_member)
+    }
+
+    fn instead_of_rejecting(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        self.after_inner(|inner| inner.instead_of_rejecting(), Self::member_after_failure)
     }
 
     /// A pool in the pool has failed only when none of its own members is left.

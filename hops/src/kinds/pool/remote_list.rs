@@ -268,6 +268,7 @@ const FETCH_MAX: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::pool::health::LeftFor;
 
     fn builder() -> ListBuilder {
         let second = Duration::from_secs(1);
@@ -293,7 +294,7 @@ mod tests {
             first.health.take(std::iter::once(index), |_| first.members[index].number)
         };
         for index in [1, 3] {
-            first.health.failed(health(index).unwrap().1, None, None);
+            first.health.failed(health(index).unwrap().1, LeftFor::default());
         }
         let list = b"d:1\nb:1:u:p\nb:1:u:other\nb:1:u:p\nb:1:u:p\na:1\n";
         let second = builder.build(list, Some(&first)).unwrap().value;

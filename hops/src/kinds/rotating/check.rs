@@ -38,8 +38,13 @@ impl RotatingConfig {
                 invalid.push(InvalidSetting::new(key, message));
             }
         }
-        // Providers differ in the form of sessions, such as digits only, or exactly eight characters.
-        if self.session.as_ref().is_some_and(|session| !self.session_id.fits(session)) {
+        // Wherever a template would put such a word, it would be wrong.
+        if self.is_left_open("session")
+            && !(self.has(&[Placeholder::Session]) && self.session_fits())
+        {
+            invalid.push(InvalidSetting::new("session", NO_ORDER).with_help(NEW_EXIT_HELP));
+        } else if !self.session_fits() {
+            // Providers differ in the form of sessions, such as digits only, or exactly eight characters.
             let allowed = self.session_id.in_words();
             let message = format!("must be {allowed}, without blanks or other characters");
             let help = "`session_id` sets which characters the provider accepts, and how many";
@@ -62,8 +67,8 @@ impl RotatingConfig {
         let unused: Vec<_> = unused.map(|(key, _, places)| (key, places[0].name())).collect();
         // One template that has a place for all of them, so that the next check finds no other one without a place.
         let mut names: Vec<&str> = Vec::new();
-        for (_, name) in &unused {
-            if !names.contains(name) {
+        for (key, name) in &unused {
+            if !names.contains(name) && !self.is_left_open(key) {
                 names.push(name);
             }
         }
@@ -74,7 +79,10 @@ impl RotatingConfig {
                 continue;
             }
             let message = format!("has no effect: no template has `{{{name}}}` in it");
-            let help = format!("write it into one, as in `username: \"{{user}}{places}\"`");
+            let help = match self.is_left_open(key) {
+                true => left_open_help(key),
+                false => format!("write it into one, as in `username: \"{{user}}{places}\"`"),
+            };
             invalid.push(InvalidSetting::new(key, message).with_help(help));
         }
         if invalid.is_empty() { Ok(()) } else { Err(invalid.into()) }
@@ -85,22 +93,15 @@ impl RotatingConfig {
         if let Some((doubt, help)) = self.country.and_then(Country::doubt) {
             context.warn(InvalidSetting::new("country", doubt).with_help(help));
         }
-        let is_word = |value: &Option<String>, words: &[&str]| {
-            value
-                .as_ref()
-                .is_some_and(|value| words.iter().any(|one| value.eq_ignore_ascii_case(one)))
-        };
-        if is_word(&self.session, &NEW_EXIT_WORDS) {
-            let message =
-                "is the name of a session, which keeps its exit, and not an order to change it";
-            let help = "for a new exit each time, leave `session` out; what is in `[ ]` around `{session}` is left out then";
-            context.warn(InvalidSetting::new("session", message).with_help(help));
+        if self.is_left_open("session") {
+            let help =
+                format!("{NEW_EXIT_HELP}; what is in `[ ]` around `{{session}}` is left out then");
+            context.warn(InvalidSetting::new("session", NO_ORDER).with_help(help));
         }
-        for (key, value) in [("city", &self.city), ("ttl", &self.ttl)] {
-            if is_word(value, &ANY_WORDS) {
+        for key in ["city", "ttl"] {
+            if self.is_left_open(key) {
                 let message = "is sent to the provider as this word";
-                let help = format!("to ask for none in particular, leave `{key}` out");
-                context.warn(InvalidSetting::new(key, message).with_help(help));
+                context.warn(InvalidSetting::new(key, message).with_help(left_open_help(key)));
             }
         }
         let written = [("username", &self.username), ("password", &self.password)];
@@ -164,6 +165,21 @@ impl RotatingConfig {
                 _ => "write it into one, as in `username: \"{user}-session-{session}\"`",
             };
             context.warn(InvalidSetting::new(key, message).with_help(help));
+        }
+    }
+
+    /// Returns whether the provider accepts the identifier of the session, if there is one.
+    fn session_fits(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| self.session_id.fits(session))
+    }
+
+    /// Returns whether the value of the setting `key` is a word such as `any`, for which the setting is to be left out.
+    fn is_left_open(&self, key: &str) -> bool {
+        match key {
+            "city" => is_word(&self.city, &ANY_WORDS),
+            "ttl" => is_word(&self.ttl, &ANY_WORDS),
+            "session" => is_word(&self.session, &NEW_EXIT_WORDS),
+            _ => false,
         }
     }
 
@@ -267,6 +283,18 @@ pub(super) fn unset(key: &str, missing: Placeholder) -> InvalidSetting {
         setting = missing.setting(),
     ))
 }
+
+fn is_word(value: &Option<String>, words: &[&str]) -> bool {
+    value.as_ref().is_some_and(|value| words.iter().any(|one| value.eq_ignore_ascii_case(one)))
+}
+
+fn left_open_help(key: &str) -> String {
+    format!("to ask for none in particular, leave `{key}` out")
+}
+
+const NO_ORDER: &str =
+    "is the name of a session, which keeps its exit, and not an order to change it";
+const NEW_EXIT_HELP: &str = "for a new exit each time, leave `session` out";
 
 /// Words for another exit each time, which a session can't be.
 const NEW_EXIT_WORDS: [&str; 8] =

@@ -24,6 +24,9 @@ pub(crate) struct Rejected {
     pub at: String,
     /// The problems, one per line.
     pub problems: Vec<String>,
+    /// Explanations of what the proxy can't see, such as a new value of a variable. Omitted if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The targets that reloads have taken from their hops, and that go direct now.
@@ -164,7 +167,8 @@ impl BudgetStatus {
 
 impl From<&Rejection> for Rejected {
     fn from(rejection: &Rejection) -> Self {
-        Self { at: rfc_3339(rejection.at), problems: rejection.problems.clone() }
+        let (problems, notes) = (rejection.problems.clone(), rejection.notes.clone());
+        Self { at: rfc_3339(rejection.at), problems, notes }
     }
 }
 

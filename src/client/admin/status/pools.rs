@@ -16,6 +16,9 @@ pub(crate) struct Pool {
     pub working: usize,
     /// The number of those that asked to wait, and are not asked before their time is over.
     pub asked_to_wait: usize,
+    /// Whether a PAC file names the members that a request may take, in their order.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_pac_file: bool,
     /// The first members, in written order: at most [`SHOWN_MAX`].
     pub shown: Vec<Member>,
     /// The rest of a longer list, added up.
@@ -111,6 +114,7 @@ impl Pool {
             members: members.len(),
             working: working(&members),
             asked_to_wait: members.iter().filter(|member| member.asked_to_wait).count(),
+            by_pac_file: hop.decider().is_some(),
             shown: shown(first, hop.list().is_some()),
             other: (!rest.is_empty()).then(|| rest_of(rest)),
         })

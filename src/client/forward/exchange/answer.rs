@@ -143,7 +143,7 @@ where
     fn begin(&mut self, head: ResponseHead, is_after_doubtful: bool) -> Option<Ending> {
         self.status = head.status();
         // Any head is an answer, also one that is not passed on: the request is no round of a loop.
-        self.outbound.plan.is_answered();
+        self.outbound.plan.is_answered(head.status());
         let challenge = self.logon.as_deref().filter(|_| head.status() == 407);
         if let Some((refused, can_go_on)) = self.outbound.refused(&head, challenge) {
             if can_go_on {

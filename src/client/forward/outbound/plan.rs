@@ -18,7 +18,7 @@ use crate::{
     metrics::CountBytes,
     state::generation::Generation,
     upstream::{
-        chain::{Cause, Chain, ChainError, Destination, PlainOutcome, Trace, Unproved},
+        chain::{Cause, Chain, ChainError, Destination, LastAnswer, PlainOutcome, Trace, Unproved},
         rounds::Round,
     },
 };
@@ -52,9 +52,54 @@ struct Probation {
     /// Whether the answer is a refusal, or in another protocol, with the error if it is the hop's own or the target imitates
     /// that. An answer in another protocol does not show that the hop works.
     refusal: Option<(PlainOutcome, Option<ChainError>)>,
+    /// The status of the answer; zero before it has come.
+    status: u16,
     /// The number of hops that closed the connection or refused, and were replaced.
     repeats: usize,
 }
+
+/// The methods that are registered as idempotent (IANA's registry of RFC 9110 §16.1.1), with the most frequent ones first.
+/// `PRI` is left out: it is reserved, and no request has it.
+const IDEMPOTENT: [&str; 35] = [
+    "GET",
+    "HEAD",
+    "OPTIONS",
+    "PUT",
+    "DELETE",
+    "TRACE",
+    "PROPFIND",
+    "REPORT",
+    "SEARCH",
+    "QUERY",
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PROPPATCH",
+    "REBIND",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
+
+/// The schemes that authenticate a connection, and not each request (RFC 4559 §6).
+const OF_CONNECTION: [&str; 3] = ["NTLM", "Negotiate", "Kerberos"];
 
 /// How often a request is sent again after a challenge. Clients share a nonce of Digest, so that others may have used up each
 /// one that a request is given. A wrong password ends the request at the first rejection.
@@ -102,8 +147,12 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Notes that the head of the answer has come.
-    pub(crate) fn is_answered(&self) {
+    /// Notes that the head of the answer has come, with its `status`.
+    pub(crate) fn is_answered(&self, status: u16) {
+        // An answer below 400 is no refusal, as zero is none.
+        if status >= 400 {
+            self.probation().status = status;
+        }
         if let Some(round) = &self.round {
             round.answered();
         }
@@ -113,8 +162,21 @@ impl<'a> Plan<'a> {
     pub(crate) fn is_proved(&self) {
         let mut probation = self.probation();
         if let Some(hop) = probation.hop.take() {
-            hop.proved(self.chain, probation.refusal.is_none());
+            let (status, is_carried) = (probation.status, probation.refusal.is_none());
+            hop.proved(self.chain, LastAnswer { status, is_carried });
         }
+    }
+
+    /// Returns whether an answer of `status` is to be taken for a refusal of the last hop: it may be the one for which the
+    /// hop is left out, and the request can be sent through another one.
+    pub(crate) fn is_doubted(&self, status: u16) -> bool {
+        let probation = self.probation();
+        probation.hop.as_ref().is_some_and(|hop| hop.may_repeat_refusal(status))
+            && self.may_repeat(&probation)
+    }
+
+    fn may_repeat(&self, probation: &Probation) -> bool {
+        probation.repeats < REPEATS_MAX && self.is_repeatable()
     }
 
     /// Notes that the answer of the last hop is a refusal, and that the hop is not asked again. `own` is the error if the
@@ -135,7 +197,8 @@ impl<'a> Plan<'a> {
     /// only a few times: a request that makes each hop close must not take all of them out of use (RFC 9110 §9.2.2). A
     /// hop that was silent has used up the time of the client. Any answer shows that the hop works, a 407 too: the target
     /// can imitate it, and must not be able to take hops out of use. So a hop that refuses is passed over for this request
-    /// only, within the same bounds. An answer in another protocol shows nothing: a careless hop may pass on what a target
+    /// only, within the same bounds. If its credentials are held back from now on, no connection could use it, and it is
+    /// left out at once. An answer in another protocol shows nothing: a careless hop may pass on what a target
     /// sent, and a hop that speaks another protocol works for nobody.
     pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
         use PlainOutcome::Failed;
@@ -145,16 +208,20 @@ impl<'a> Plan<'a> {
             let last = upstream.end.hop.as_ref()?;
             Some(self.chain.unheard(last, self.resource.authority(), cause))
         };
-        let may_repeat = probation.repeats < REPEATS_MAX && self.is_repeatable();
+        let may_repeat = self.may_repeat(&probation);
         let (error, is_repeated, outcome) = match hearing {
             // The client left while it was sending, or the proxy ends. That says nothing about the hop.
             Hearing::Nothing => return false,
             Hearing::Something | Hearing::Challenged => match probation.refusal.take() {
+                Some((PlainOutcome::Refused, Some(error))) if error.holds_back() => {
+                    (Some(error), may_repeat, PlainOutcome::Rejected)
+                }
                 Some((outcome, Some(error))) if may_repeat => (Some(error), true, outcome),
                 Some((PlainOutcome::Misunderstood, _)) => return false,
                 refusal => {
                     let is_carried = refusal.is_none() && hearing == Hearing::Something;
-                    unproved.proved(self.chain, is_carried);
+                    let status = probation.status;
+                    unproved.proved(self.chain, LastAnswer { status, is_carried });
                     return false;
                 }
             },
@@ -213,7 +280,7 @@ impl<'a> Plan<'a> {
         let uri = self.absolute();
         let line = self.line(&uri);
         let end = if self.may_be_forwarded() {
-            Destination::Forwarder(self.plain(line))
+            Destination::Forwarder(self.plain(line, false))
         } else {
             Destination::Target
         };
@@ -224,7 +291,7 @@ impl<'a> Plan<'a> {
             None => self.chain.open(&request, end, trace).await?,
         };
         let mut probation = self.probation();
-        (probation.hop, probation.refusal) = (unproved, None);
+        (probation.hop, probation.refusal, probation.status) = (unproved, None, 0);
         Ok(Upstream::of(connected, self))
     }
 
@@ -232,7 +299,8 @@ impl<'a> Plan<'a> {
     pub(crate) async fn prepare(&self, kept: &mut Upstream) -> Result<bool, ChainError> {
         let uri = self.absolute();
         let line = self.line(&uri);
-        kept.prepare(self.chain, &self.request(line), self.plain(line)).await
+        let plain = self.plain(line, kept.is_bound());
+        kept.prepare(self.chain, &self.request(line), plain).await
     }
 
     pub(super) fn request<'l>(&'l self, line: RequestLine<'l>) -> Request<'l> {
@@ -241,8 +309,9 @@ impl<'a> Plan<'a> {
             .with_plain(line)
     }
 
-    pub(super) fn plain<'l>(&'l self, line: RequestLine<'l>) -> PlainRequest<'l> {
-        PlainRequest { line, target: self.resource.authority(), has_body: self.has_body() }
+    pub(super) fn plain<'l>(&'l self, line: RequestLine<'l>, is_bound: bool) -> PlainRequest<'l> {
+        let (target, has_body) = (self.resource.authority(), self.has_body());
+        PlainRequest { line, target, has_body, is_bound }
     }
 
     /// Whether to send the request again, since the last hop wanted credentials and let it go no further.
@@ -263,16 +332,29 @@ impl<'a> Plan<'a> {
         RequestLine { method: self.head.method(), uri }
     }
 
-    /// Whether `kept` can carry the request.
+    /// Whether `kept` is to carry the request.
+    ///
+    /// The upstream may be closing the connection at this very moment, and a request that it never read is lost if it can't
+    /// be repeated (RFC 9112 §9.3.1). So such a request gets a new connection, unless another one would not be the same.
     pub(crate) fn fits(&self, kept: &Upstream) -> bool {
         let is_too_old = self.chain.rotate_after().is_some_and(|age| kept.is_older_than(age));
-        !is_too_old && kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
+        !is_too_old
+            && kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
+            && (self.is_repeatable() || kept.is_unlike_others(self.chain))
     }
 
     /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
     pub(crate) fn is_repeatable(&self) -> bool {
-        const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
         !self.has_body() && IDEMPOTENT.contains(&self.head.method())
+    }
+
+    /// Whether the client logs on to the target by a scheme whose proof holds for its connection only.
+    pub(in crate::client::forward) fn logs_on_to_target(&self) -> bool {
+        let is_of_connection = |value: &[u8]| {
+            let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+            OF_CONNECTION.iter().any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
+        };
+        self.head.fields().values("Authorization").any(is_of_connection)
     }
 
     /// Many proxies drop `Upgrade`; through a tunnel it reaches the origin.

@@ -75,7 +75,10 @@ pub(in crate::client::reply) fn certificate(
                  pool as `members`"
             )
         }
-        (None, None) => remedy,
+        (None, None) => match &stage.place {
+            Some(place) => format!("{remedy} of `{place}`"),
+            None => remedy,
+        },
     };
     format!("If it belongs to your company, {remedy}.{intermediates}")
 }

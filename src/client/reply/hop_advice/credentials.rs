@@ -2,7 +2,7 @@
 
 use mooltiroute_hops::{HttpRefusal, Refusal};
 
-use super::place;
+use super::{place, this_hop};
 use crate::upstream::chain::Stage;
 
 /// Advice for a hop that wants other credentials than it got.
@@ -21,6 +21,8 @@ pub(in crate::client::reply) fn credentials(stage: &Stage, refusal: &Refusal) ->
 
 fn credentials_in_words(stage: &Stage, refusal: &Refusal) -> String {
     let has_some = stage.settings.has_credentials;
+    let hop = this_hop(stage);
+    let it = if stage.place.is_some() { &*hop } else { "it" };
     let other = refusal.http.as_ref().filter(|http| needs_another_scheme(http));
     if let Some(url) = &stage.url {
         return credentials_of_url(url, stage, other);
@@ -28,13 +30,13 @@ fn credentials_in_words(stage: &Stage, refusal: &Refusal) -> String {
     match (other, stage.listed(), has_some) {
         // Usual in companies: the proxy wants NTLM, Negotiate or Digest, and the hop may only use Basic.
         (Some(http), None, true) => format!(
-            "It offers only {}, and this hop may only use Basic. For {}, list it in this hop's `auth`. Otherwise ask its \
+            "It offers only {}, and this hop may only use Basic. For {}, list it in {hop}'s `auth`. Otherwise ask its \
              administrator for Basic.",
             http.schemes.join(", "),
             known_schemes(http)
         ),
         (Some(http), None, false) => format!(
-            "It offers only {}, and this hop has no credentials. Write `username`, `password` and `auth: {}` for it; the \
+            "It offers only {}, and this hop has no credentials. Write `username`, `password` and `auth: {}` for {it}; the \
              client needs none.",
             http.schemes.join(", "),
             known_scheme(http)
@@ -45,19 +47,21 @@ fn credentials_in_words(stage: &Stage, refusal: &Refusal) -> String {
             http.schemes.join(", ")
         ),
         (None, Some(line), true) => {
-            format!("It does not accept these credentials. Correct those in {line}; the client needs none.")
+            format!(
+                "It does not accept these credentials. Correct those in {line}; the client needs none."
+            )
         }
         (None, Some(line), false) => format!(
             "It wants a password, and {line} has none. Write the line as `host:port:user:password`; the client needs none."
         ),
         (None, None, true) => format!(
-            "It does not accept these credentials. Correct this hop's `username` and `{}`; the client needs none. If they come \
+            "It does not accept these credentials. Correct {hop}'s `username` and `{}`; the client needs none. If they come \
              from variables, new values take a restart.",
             stage.settings.secret_key
         ),
-        (None, None, false) => "It wants credentials, and this hop has none. Write `username` and `password` for it; the \
-                                client needs none."
-            .to_owned(),
+        (None, None, false) => format!(
+            "It wants credentials, and this hop has none. Write `username` and `password` for {it}; the client needs none."
+        ),
     }
 }
 

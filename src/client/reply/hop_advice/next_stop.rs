@@ -39,14 +39,15 @@ fn look_at_log(stage: &Stage) -> String {
 
 /// Returns advice that names the setting with the next hop's address, if the step was to reach one.
 pub(super) fn next_address(stage: &Stage) -> Option<String> {
-    let Stage { next, stop, .. } = stage;
+    let Stage { next, next_place, stop, .. } = stage;
     let next = next.as_ref()?;
     if stage.url.is_some() {
         return Some(format!(
             "`{stop}` is the address of the next hop, `{next}`: check the URL of that hop, and that this one may reach it."
         ));
     }
+    let place = next_place.clone().unwrap_or_else(|| format!("hops.{next}"));
     Some(format!(
-        "`{stop}` is the address of the next hop, `{next}`: check `hops.{next}`, and that this hop may reach it."
+        "`{stop}` is the address of the next hop, `{next}`: check `{place}`, and that this hop may reach it."
     ))
 }

@@ -2,7 +2,7 @@
 
 use mooltiroute_hops::{LinkSettings, Spoken};
 
-use super::place;
+use super::{place, this_hop};
 use crate::upstream::chain::{Stage, Step};
 
 /// Advice for a hop whose first bytes are those of another protocol.
@@ -120,7 +120,7 @@ pub(super) fn write(stage: &Stage, wanted: Wanted) -> String {
             None => format!("begin {url} with `{}://`", wanted.scheme()),
         },
         (None, Some(line)) => format!("begin {line} with `{}://`", wanted.scheme()),
-        (None, None) => format!("write `{}` for this hop", written(stage, wanted)),
+        (None, None) => format!("write `{}` for {}", written(stage, wanted), this_hop(stage)),
     }
 }
 

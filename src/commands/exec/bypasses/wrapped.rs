@@ -14,62 +14,114 @@ pub(super) struct WrappedCommand {
     pub(super) arguments: Vec<OsString>,
 }
 
-/// Returns the commands that `program` is known to run: those in the text of a shell or of its script, or the one behind `env`
-/// and the like.
+/// Returns the commands that `program` is known to run: those in the text of a shell or of its script, the interpreter of a
+/// script, or the command behind `env` and the like.
 ///
 /// This is no parser of shells. It finds the first words of commands that are written out, and nothing that the shell works
-/// out, such as variables or the scripts that a script runs. So a note may be missing, but is about a program that the user
-/// has named.
+/// out, such as variables or another working directory. So a note may be missing, but is about a program that the user has
+/// named.
 pub(super) fn commands(program: &OsStr, arguments: &[OsString]) -> Vec<WrappedCommand> {
-    let Some(name) = Path::new(program).file_stem().and_then(OsStr::to_str) else {
-        return Vec::new();
-    };
-    let name = name.to_ascii_lowercase();
-    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    if SHELLS.contains(&&*name) {
-        let is_text = |word: &String| is_command_flag(word);
-        if let Some(flag) = words.iter().position(is_text) {
-            return words.get(flag + 1).map_or_else(Vec::new, |text| of_text(text));
+    let mut found = WrappedCommands { commands: Vec::new(), scripts_left: SCRIPTS_MAX };
+    found.add(program, arguments, DEPTH_MAX);
+    found.commands
+}
+
+/// The commands that were found so far.
+#[derive(Debug)]
+struct WrappedCommands {
+    commands: Vec<WrappedCommand>,
+    /// How many more files may be read, since a script may name many.
+    scripts_left: usize,
+}
+
+impl WrappedCommands {
+    /// Adds the commands that `program` runs, and those that these run, `depth` times.
+    fn add(&mut self, program: &OsStr, arguments: &[OsString], depth: usize) {
+        for command in self.run_by(program, arguments) {
+            let WrappedCommand { program, arguments } = command.clone();
+            self.commands.push(command);
+            if depth > 0 {
+                self.add(&program, &arguments, depth - 1);
+            }
         }
-        let file = arguments.iter().find(|word| !word.to_string_lossy().starts_with(['-', '+']));
-        return file
-            .and_then(|file| text_of(Path::new(file)))
-            .map_or_else(Vec::new, |text| of_text(&text));
     }
-    if ["cmd", "powershell", "pwsh"].contains(&&*name) {
-        let is_text =
-            |word: &String| ["/c", "/k", "-c", "-command"].contains(&&*word.to_ascii_lowercase());
-        let text = words.iter().position(is_text).and_then(|flag| words.get(flag + 1..));
-        return text.map_or_else(Vec::new, |text| of_text(&text.join(" ")));
+
+    /// Returns the commands that `program` itself runs.
+    fn run_by(&mut self, program: &OsStr, arguments: &[OsString]) -> Vec<WrappedCommand> {
+        let Some(name) = Path::new(program).file_stem().and_then(OsStr::to_str) else {
+            return Vec::new();
+        };
+        let name = name.to_ascii_lowercase();
+        let words = || -> Vec<_> {
+            arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+        };
+        if SHELLS.contains(&&*name) {
+            let words = words();
+            if let Some(flag) = words.iter().position(|word| is_command_flag(word)) {
+                return words.get(flag + 1).map_or_else(Vec::new, |text| of_text(text));
+            }
+            let is_file = |word: &&OsString| !word.to_string_lossy().starts_with(['-', '+']);
+            let script = arguments.iter().find(is_file).and_then(|file| self.read(file));
+            return script
+                .and_then(|script| script.text)
+                .map_or_else(Vec::new, |text| of_text(&text));
+        }
+        if ["cmd", "powershell", "pwsh"].contains(&&*name) {
+            let words = words();
+            let is_text = |word: &String| {
+                ["/c", "/k", "-c", "-command"].contains(&&*word.to_ascii_lowercase())
+            };
+            let text = words.iter().position(is_text).and_then(|flag| words.get(flag + 1..));
+            return text.map_or_else(Vec::new, |text| of_text(&text.join(" ")));
+        }
+        if WRAPPERS.contains(&&*name) {
+            return of_words(words()).into_iter().collect();
+        }
+        // A script that is run by its path. One on the search path belongs to a program that was installed, and may have set
+        // a proxy of its own.
+        let is_path = Path::new(program).components().count() > 1;
+        let Some(script) = is_path.then(|| self.read(program)).flatten() else { return Vec::new() };
+        let Some(mut by) = interpreter(&script) else { return Vec::new() };
+        let name = Path::new(&by.program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if SHELLS.contains(&name) {
+            return script.text.map_or_else(Vec::new, |text| of_text(&text));
+        }
+        by.arguments.push(program.to_owned());
+        by.arguments.extend_from_slice(arguments);
+        vec![by]
     }
-    if WRAPPERS.contains(&&*name) {
-        return of_words(words).into_iter().collect();
+
+    /// Reads a script. Returns `None` if it can't be read.
+    fn read(&mut self, path: &OsStr) -> Option<ScriptFile> {
+        self.scripts_left = self.scripts_left.checked_sub(1)?;
+        let path = Path::new(path);
+        // Opening a named pipe would wait for its writer.
+        if !path.metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        File::open(path).ok()?.take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
+        // A bundle of JavaScript may be long, and still have an interpreter.
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let first_line = String::from_utf8_lossy(first).into_owned();
+        let is_whole = bytes.len() as u64 <= SCRIPT_BYTES_MAX;
+        let text = is_whole.then(|| String::from_utf8(bytes).ok()).flatten();
+        Some(ScriptFile { first_line, text })
     }
-    // A script that is run by its path. One on the search path belongs to a program that was installed, and may have set a
-    // proxy of its own.
-    let is_path = Path::new(program).components().count() > 1;
-    let script = is_path.then(|| text_of(Path::new(program))).flatten();
-    script.filter(|text| is_for_shell(text)).map_or_else(Vec::new, |text| of_text(&text))
 }
 
-/// Returns the text of a script, or `None` if it is too long, no text, or can't be read.
-fn text_of(path: &Path) -> Option<String> {
-    // Opening a named pipe would wait for its writer.
-    if !path.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    File::open(path).ok()?.take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text).ok()?;
-    (text.len() as u64 <= SCRIPT_BYTES_MAX).then_some(text)
+/// The content of a file that may be a script.
+#[derive(Debug)]
+struct ScriptFile {
+    first_line: String,
+    /// `None` if the file is too long to be looked through, or no text.
+    text: Option<String>,
 }
 
-/// Returns whether the first line of a script names a shell, as in `#!/bin/sh -e` and `#!/usr/bin/env bash`.
-fn is_for_shell(text: &str) -> bool {
-    let Some(line) = text.lines().next().and_then(|line| line.strip_prefix("#!")) else {
-        return false;
-    };
-    let names = line.split_whitespace().filter_map(|word| Path::new(word).file_name()?.to_str());
-    names.take(2).any(|name| SHELLS.contains(&name))
+/// Returns the program that the first line of a script names, as in `#!/bin/sh -e` and `#!/usr/bin/env -S node --trace`.
+fn interpreter(script: &ScriptFile) -> Option<WrappedCommand> {
+    let line = script.first_line.strip_prefix("#!")?;
+    of_words(line.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Returns whether a shell takes the next word as commands, as after `-c` and `-lc`.
@@ -122,7 +174,9 @@ fn of_words(words: Vec<String>) -> Option<WrappedCommand> {
         let is_option = word.starts_with('-');
         // `timeout 10s` and `nice -n 5`.
         let is_number = word.starts_with(|first: char| first.is_ascii_digit());
-        is_assignment || is_option || is_number || WRAPPERS.contains(&&**word)
+        let name = Path::new(word).file_name().and_then(OsStr::to_str);
+        let is_wrapper = name.is_some_and(|name| WRAPPERS.contains(&name));
+        is_assignment || is_option || is_number || is_wrapper
     };
     let mut words = words.into_iter().skip_while(is_before).map(OsString::from);
     Some(WrappedCommand { program: words.next()?, arguments: words.collect() })
@@ -131,10 +185,34 @@ fn of_words(words: Vec<String>) -> Option<WrappedCommand> {
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "fish"];
 
 /// Programs and words of shells that run the command behind them.
-const WRAPPERS: [&str; 18] = [
-    "env", "exec", "command", "time", "nice", "nohup", "timeout", "stdbuf", "setsid", "xvfb-run",
-    "if", "then", "else", "do", "while", "until", "!", "{",
+const WRAPPERS: [&str; 20] = [
+    "env",
+    "exec",
+    "command",
+    "time",
+    "nice",
+    "nohup",
+    "timeout",
+    "stdbuf",
+    "setsid",
+    "xvfb-run",
+    "corepack",
+    "cross-env",
+    "if",
+    "then",
+    "else",
+    "do",
+    "while",
+    "until",
+    "!",
+    "{",
 ];
+
+/// How often a command that was found is looked into for others.
+const DEPTH_MAX: usize = 3;
+
+/// How many files are read.
+const SCRIPTS_MAX: usize = 32;
 
 /// Scripts that people write are shorter.
 const SCRIPT_BYTES_MAX: u64 = 64 * 1024;
@@ -186,12 +264,41 @@ mod tests {
         assert_eq!(programs(&["bash", "-x", &script]), ["set", "node"]);
         assert_eq!(programs(&[&script]), ["set", "node"]);
         let other = write("sync.py", b"#!/usr/bin/env python3\nnode = 1\n");
-        assert_eq!(programs(&[&other]), [""; 0]);
+        assert_eq!(programs(&[&other]), ["python3"]);
         let binary = write("tool", b"\x7fELF\xff\nnode x");
         assert_eq!(programs(&["sh", &binary]), [""; 0]);
         assert_eq!(programs(&["sh", directory.path().to_str().unwrap()]), [""; 0]);
         let long = write("long.sh", "#!/bin/sh\nnode\n".repeat(6000).as_bytes());
         assert_eq!(programs(&[&long]), [""; 0]);
+    }
+
+    #[test]
+    fn the_interpreter_of_a_script_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let app = write("app", b"#!/usr/bin/env node\nfetch(process.argv[2])\n");
+        assert_eq!(programs(&[&app, "http://a.test"]), ["node"]);
+        assert_eq!(programs(&["sh", "-c", &format!("cd x; '{app}' y")]), ["cd", &app, "node"]);
+        assert_eq!(programs(&["env", "A=1", &app]), [&app, "node"]);
+        let by_path = write("by-path", b"#!/opt/node/bin/node\n");
+        assert_eq!(programs(&[&by_path]), ["/opt/node/bin/node"]);
+        let split = write("split", b"#!/usr/bin/env -S node --no-warnings\n");
+        assert_eq!(programs(&[&split]), ["node"]);
+        // A bundle is longer than any script, and may have bytes of every kind.
+        let bundle = [&b"#!/usr/bin/env node\n"[..], &[b'\xff'; 100_000]].concat();
+        let bundle = write("bundle", &bundle);
+        assert_eq!(programs(&[&bundle]), ["node"]);
+        let outer = write("outer.sh", format!("#!/bin/sh\nexec {app} \"$@\"\n").as_bytes());
+        assert_eq!(programs(&[&outer]), [&app, "node"]);
+        let around = write("around.sh", b"");
+        write("around.sh", format!("#!/bin/sh\n{around}\n").as_bytes());
+        assert!(programs(&[&around]).len() <= DEPTH_MAX + 1, "a script that runs itself");
+        let found = commands(OsStr::new(&app), &["x".into()]);
+        assert_eq!(found[0].arguments, [OsString::from(&app), "x".into()]);
     }
 
     #[test]

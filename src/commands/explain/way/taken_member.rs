@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use mooltiroute_hops::{Authority, Request};
 
-use crate::config::{NamedHop, ShownSetting};
+use crate::{
+    commands::describe::PICKED_FOR,
+    config::{NamedHop, ShownSetting},
+};
 
 /// The member of a pool that a request takes.
 pub(super) enum TakenMember {
@@ -53,7 +56,7 @@ impl fmt::Display for TakenMember {
                 ", its {name}, chosen by the target's host, as the client names no session"
             ),
             Self::PerRequest(count) => {
-                write!(f, ", one of its {count} members, chosen for each connection of a client")
+                write!(f, ", one of its {count} members, chosen {PICKED_FOR}")
             }
         }
     }

@@ -8,8 +8,11 @@ use super::{columns::write_section, list, number, word};
 use crate::upstream::chain::REFUSING_MEMBER;
 
 pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let (mut rows, mut reasons, mut is_refusing) = (Vec::new(), Vec::new(), false);
+    let (mut rows, mut reasons) = (Vec::new(), Vec::new());
+    let (mut is_refusing, mut is_tried_last) = (false, false);
     for (name, pool) in pools.as_object().into_iter().flatten() {
+        let is_by_pac_file = pool["by_pac_file"] == true;
+        let has_none = pool["working"].as_u64() == Some(0);
         // Only the first members of a long list are told one by one; `other` adds the rest up.
         for member in list(&pool["shown"]) {
             // A member that is left out is tried by the next connection once its pause is over, so the pause
@@ -27,9 +30,14 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
                     let seconds = number(&member["held_back_seconds"]);
                     format!("left out, credentials held back for {seconds} s")
                 }
-                Some(seconds) if seconds > 0.0 => {
+                Some(seconds) if seconds > 0.0 && is_by_pac_file => {
+                    is_tried_last = true;
+                    format!("failed, tried last for {seconds:.0} s")
+                }
+                Some(seconds) if seconds > 0.0 && !has_none => {
                     format!("left out, tried again in {seconds:.0} s")
                 }
+                Some(_) if has_none => "failed, tried all the same".to_owned(),
                 Some(_) => "left out, tried again next".to_owned(),
             };
             let [reached, failed, refused] =
@@ -39,7 +47,8 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
                 false => word(&member["name"]),
             };
             if member["problem"].is_string() {
-                reasons.push(format!("{name}.{at} is left out: {}", word(&member["problem"])));
+                let is = if has_none || is_by_pac_file { "failed" } else { "is left out" };
+                reasons.push(format!("{name}.{at} {is}: {}", word(&member["problem"])));
             }
             let in_a_row = number(&member["refused_in_a_row"]);
             if member["refusal"].is_string() && in_a_row >= REFUSALS_IN_A_ROW {
@@ -66,7 +75,16 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     }
     write_section(&head, rows, out)?;
-    writeln!(out, "carried: connections, each of which may have had many requests of its client")?;
+    writeln!(
+        out,
+        "carried: connections to the member, each of which may have had many requests of its client"
+    )?;
+    if is_tried_last {
+        writeln!(
+            out,
+            "tried last: after the others that the PAC file names for a request, such as `DIRECT`; at once if it names no other"
+        )?;
+    }
     let rest = reasons.len().saturating_sub(REASONS_MAX);
     out_of_members(pools, out)?;
     reasons.iter().take(REASONS_MAX).try_for_each(|reason| writeln!(out, "{reason}"))?;
@@ -85,7 +103,8 @@ fn out_of_members(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
         let [members, working, asked] =
             ["members", "working", "asked_to_wait"].map(|key| number(&pool[key]));
         // Another version of the proxy may not report all of them.
-        if members == 0 || working > 0 || !pool["working"].is_u64() {
+        let is_by_pac_file = pool["by_pac_file"] == true;
+        if members == 0 || working > 0 || !pool["working"].is_u64() || is_by_pac_file {
             continue;
         }
         let left = match members - asked.min(members) {
@@ -126,6 +145,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_member_is_shown_as_left_out_only_if_others_are_taken_in_its_place() {
+        let told = |working: u64, by_pac_file: bool| {
+            let member = json!({ "name": "corporate", "working": false, "retry_seconds": 4.2,
+                                 "problem": "connection refused" });
+            let pool = json!({ "members": working + 1, "working": working, "asked_to_wait": 0,
+                               "by_pac_file": by_pac_file, "shown": [member] });
+            let mut out = Vec::new();
+            pools(&json!({ "office": pool }), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let (some, none, file) = (told(1, false), told(0, false), told(0, true));
+        assert!(some.contains("left out, tried again in 4 s"), "{some}");
+        assert!(some.contains("office.corporate is left out: "), "{some}");
+        assert!(none.contains("failed, tried all the same"), "{none}");
+        assert!(none.contains("no member of office works, so each request tries it"), "{none}");
+        assert!(file.contains("failed, tried last for 4 s"), "{file}");
+        assert!(file.contains("tried last: after the others that the PAC file names"), "{file}");
+        for told in [none, file.clone()] {
+            assert!(told.contains("office.corporate failed: connection refused"), "{told}");
+            assert!(!told.contains("left out"), "{told}");
+        }
+        assert!(!file.contains("each request tries it"), "the file may say DIRECT: {file}");
+    }
 
     #[test]
     fn a_pool_without_a_working_member_says_what_its_requests_do() {

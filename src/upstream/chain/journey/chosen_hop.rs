@@ -30,6 +30,10 @@ impl ChosenHop {
         self.selection.as_ref().map(|selection| selection.hops()).unwrap_or_default()
     }
 
+    pub(in crate::upstream::chain) fn selection(&self) -> Option<&dyn Selection> {
+        self.selection.as_deref()
+    }
+
     /// Returns whether new connections use the link, or `None` if the hop does not keep a record of that.
     pub(super) fn is_in_use(&self) -> Option<bool> {
         self.selection.as_ref().and_then(|selection| selection.is_in_use())
@@ -44,6 +48,31 @@ impl ChosenHop {
     pub(super) fn answered(&self) {
         if let Some(selection) = &self.selection {
             selection.answered();
+        }
+    }
+
+    /// Whether the link is left out for a refusal, of which an answer of `status` may be a repetition.
+    pub(super) fn may_repeat_refusal(&self, status: u16) -> bool {
+        self.selection.as_ref().is_some_and(|selection| selection.may_repeat_refusal(status))
+    }
+
+    pub(super) fn stays_out(&self) {
+        if let Some(selection) = &self.selection {
+            selection.stays_out();
+        }
+    }
+
+    /// Reports that the link rejected the credentials of a plain request, because of `cause`, and chooses another one.
+    pub(super) fn instead_of_rejecting(self, cause: &Cause) -> Eventual<'static, Option<Chosen>> {
+        match self.selection {
+            Some(mut selection) => {
+                selection.note_failure(&with_causes(cause).into());
+                if let Cause::Hop(error) = cause {
+                    selection.note_error(error);
+                }
+                selection.instead_of_rejecting()
+            }
+            None => Eventual::Ready(None),
         }
     }
 

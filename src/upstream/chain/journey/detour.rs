@@ -114,7 +114,8 @@ impl<'a> Journey<'a> {
     ) -> Result<(), ChainError> {
         let Some(last) = self.hops.pop() else { return Err(error) };
         if works {
-            self.answered(&last);
+            let status = error.refusal().and_then(|refusal| refusal.http.as_ref());
+            self.answered_with(&last, status.map_or(0, |http| http.status));
         }
         let (position, name) = (last.position, last.member());
         self.note_failure(&last, true, &error);
@@ -122,11 +123,26 @@ impl<'a> Journey<'a> {
         self.replace((position, index, name), last.another(), error).await
     }
 
+    /// Looks for another last hop after the last one rejected the credentials of a request, which are held back now. It is
+    /// left out from now on, since no connection could use it.
+    pub(crate) async fn last_rejected(&mut self, error: ChainError) -> Result<(), ChainError> {
+        let Some(last) = self.hops.pop() else { return Err(error) };
+        self.log_failure(&last, &error);
+        let (position, name) = (last.position, last.member());
+        self.note_failure(&last, true, &error);
+        let index = self.hops.len();
+        let other = last.instead_of_rejecting(&error.cause);
+        self.replace((position, index, name), other, error).await
+    }
+
     /// Reports that the last hop failed with `error`, and looks for no other one.
     pub(crate) fn give_up(mut self, error: &ChainError) {
         let Some(last) = self.hops.pop() else { return };
         self.log_failure(&last, error);
-        drop(last.instead(&error.cause, true));
+        drop(match error.holds_back() {
+            true => last.instead_of_rejecting(&error.cause),
+            false => last.instead(&error.cause, true),
+        });
     }
 
     /// Ends the journey, since its client left during the attempt that `failed`. The hop that was waited for has failed if
@@ -195,7 +211,7 @@ impl<'a> Journey<'a> {
         if !self.hops.is_empty() || !matches!(error.cause, Cause::Dial(_) | Cause::Timeout(..)) {
             return Err(error);
         }
-        while let Some(LeftOutHop { position, selection }) = self.left_out.pop() {
+        while let Some(LeftOutHop { position, selection, .. }) = self.left_out.pop() {
             let Some(selection) = selection else { continue };
             if let Some(other) = selection.instead().wait().await {
                 debug!(other = other.member(), "a hop that was left out is tried");

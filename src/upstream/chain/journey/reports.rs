@@ -5,7 +5,10 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::{ChosenHop, Journey};
-use crate::{error::with_causes, upstream::chain::ChainError};
+use crate::{
+    error::with_causes,
+    upstream::chain::{ChainError, LastAnswer},
+};
 
 impl Journey<'_> {
     /// Reports that the hops before `index` did their part, and remembers the addresses that served.
@@ -21,11 +24,11 @@ impl Journey<'_> {
         }
     }
 
-    /// Reports that the last hop, at which the journey paused, answered its request. `is_carried` says whether that was
-    /// neither a refusal nor a challenge.
-    pub(in crate::upstream::chain) fn last_answered(&self, is_carried: bool) {
+    /// Reports that the last hop, at which the journey paused, answered its request.
+    pub(in crate::upstream::chain) fn last_answered(&self, answer: LastAnswer) {
         match self.hops.last() {
-            Some(last) if is_carried => self.reached(last),
+            Some(last) if last.may_repeat_refusal(answer.status) => last.stays_out(),
+            Some(last) if answer.is_carried => self.reached(last),
             Some(last) => self.answered(last),
             None => {}
         }
@@ -42,8 +45,16 @@ impl Journey<'_> {
         self.note_return(hop, ChosenHop::reached);
     }
 
+    /// Reports that a hop gave an answer of `status` to a plain request that it did not carry.
+    pub(super) fn answered_with(&self, hop: &ChosenHop, status: u16) {
+        match hop.may_repeat_refusal(status) {
+            true => hop.stays_out(),
+            false => self.answered(hop),
+        }
+    }
+
     /// Reports that a hop works, though it carried nothing.
-    pub(super) fn answered(&self, hop: &ChosenHop) {
+    fn answered(&self, hop: &ChosenHop) {
         self.note_return(hop, ChosenHop::answered);
     }
 

@@ -172,7 +172,8 @@ impl Row {
 
     fn at(self: Arc<Self>, index: usize) -> Option<Chosen> {
         let link = Arc::clone(self.links.get(index)?);
-        Some(Chosen { link: Some(link), selection: Some(Box::new(RowChoice(self, index))) })
+        let selection: Option<Box<dyn Selection>> = Some(Box::new(RowChoice(self, index)));
+        Some(Chosen { selection, ..Chosen::new(link) })
     }
 
     fn counts(&self) -> Vec<(usize, usize)> {

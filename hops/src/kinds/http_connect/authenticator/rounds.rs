@@ -1,11 +1,14 @@
 //! The rounds on one connection, until the proxy answers or closes it.
 
+use tokio::time::timeout;
+
 use super::{Authenticator, Purpose};
 use crate::{
     Authority, Field, HopError, PlainRequest, RequestLine,
     auth::challenge::Challenge,
     exchange::{Answer, Exchange},
     kinds::http_connect::{attempt::Attempt, lockout::Permit},
+    refusal::RequestSecrets,
 };
 
 /// The request by which the proxy is asked.
@@ -26,6 +29,8 @@ pub(super) enum RoundsEnd {
     Ready(Attempt, Option<Permit>),
     /// The proxy closes the connection.
     Closes,
+    /// A plain request without credentials, by which the proxy was to be asked for a challenge, got no answer.
+    Unanswered,
 }
 
 impl HopRequest<'_> {
@@ -50,6 +55,11 @@ impl HopRequest<'_> {
     /// Returns whether the credentials need no further round, so that the plain request itself can have them.
     fn takes_along(&self, attempt: &Attempt) -> bool {
         matches!(self, Self::Plain(_)) && attempt.is_last()
+    }
+
+    /// Returns whether this only asks if the proxy wants credentials for a plain request.
+    fn is_probe(&self, attempt: &Attempt) -> bool {
+        matches!((self, attempt), (Self::Plain(_), Attempt::None))
     }
 }
 
@@ -78,7 +88,14 @@ impl Authenticator {
             }
             // One request is under way at a time: a proxy that refuses this one would read the next one as addressed
             // to itself.
-            let answer = asked.send(exchange, self.fields(&attempt)).await?;
+            let answer = if asked.is_probe(&attempt) {
+                match self.probe(exchange, asked).await? {
+                    Some(answer) => answer,
+                    None => return Ok(RoundsEnd::Unanswered),
+                }
+            } else {
+                asked.send(exchange, self.fields(&attempt)).await?
+            };
             if self.takes_rounds() {
                 exchange.report_round(attempt.scheme(), attempt.source(), &answer);
             }
@@ -88,9 +105,13 @@ impl Authenticator {
             // The answer is found before the body is drained. A rejection needs no further request, and the schemes
             // on offer must be known to the next connection if this one ends now.
             let challenges = Challenge::parse(answer.challenges());
+            let sent = RequestSecrets::of(attempt.field().as_slice());
             attempt = match self.after(attempt, &challenges, purpose).await {
                 Ok(attempt) => attempt,
-                Err(stop) => return Err(self.stopped(stop, answer.into_refusal()).await),
+                Err(stop) => {
+                    let refusal = answer.into_refusal().without(&sent).without(&self.secrets);
+                    return Err(self.stopped(stop, refusal).await);
+                }
             };
             // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,
             // and a new connection begins from the start, with the scheme that is known by now.
@@ -99,6 +120,33 @@ impl Authenticator {
             }
         }
         Err(HopError::Malformed("it asks for credentials again and again"))
+    }
+}
+
+impl Authenticator {
+    /// Sends a plain request without credentials and without a body, to see if the proxy asks for some. Returns `None` if
+    /// there is no usable answer.
+    ///
+    /// A proxy that asks does so at once. If it is silent, or what comes is no answer, it has passed the request on. Then
+    /// the target is the reason, which may serve the request itself all the same.
+    pub(super) async fn probe(
+        &self,
+        exchange: &mut Exchange<'_>,
+        asked: HopRequest<'_>,
+    ) -> Result<Option<Answer>, HopError> {
+        let sent = asked.send(exchange, self.fields(&Attempt::None));
+        match timeout(self.lockout.silence_max(), sent).await {
+            Ok(Ok(answer)) => Ok(Some(answer)),
+            Err(_)
+            | Ok(Err(
+                HopError::Closed
+                | HopError::Io(_)
+                | HopError::Malformed(_)
+                | HopError::HeadTooLarge { .. },
+            )) => Ok(None),
+            // Such as TLS where none is expected, which no other connection changes.
+            Ok(Err(error)) => Err(error),
+        }
     }
 }
 

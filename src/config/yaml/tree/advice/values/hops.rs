@@ -93,6 +93,13 @@ impl Tree {
                 Some(format!("write it in quotes, as in `{key}: \"{shown}\"`"))
             }
             "session" if matches!(fault, Fault::WrongType { .. }) => Some(SESSION.to_owned()),
+            "sessions" if !value.is_bool() && self.sibling(path, "session").is_some() => {
+                Some(BESIDE_SESSION.to_owned())
+            }
+            "sessions" => {
+                let kind = self.sibling(path, "kind").and_then(Value::as_str);
+                sessions_instead(kind.unwrap_or_default(), value, is_shown)
+            }
             "chain" | "via" if value.is_sequence() || value.is_mapping() => {
                 self.chain_instead(value, is_shown)
             }
@@ -171,6 +178,49 @@ fn pick_instead(text: &str) -> Option<String> {
     Some(format!("write `pick: {pick}`"))
 }
 
+/// Returns the setting that is meant by a value of `sessions` that belongs to `session`, for a hop of this kind.
+fn sessions_instead(kind: &str, value: &Value, is_shown: bool) -> Option<String> {
+    // A session of Webshare is a number, and one of `kind: rotating` a name.
+    let is_webshare = match kind {
+        "webshare" => true,
+        "rotating" => false,
+        _ => return None,
+    };
+    let number = match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.trim().parse::<u64>().ok(),
+        _ => return None,
+    };
+    if let Some(number) = number {
+        let number = if is_shown { number.to_string() } else { "NUMBER".to_owned() };
+        return Some(match is_webshare {
+            true => format!("for the exit with this number, write `session: {number}`"),
+            false => format!("for the session with this name, write `session: \"{number}\"`"),
+        });
+    }
+    let text = value.as_str().unwrap_or_default().trim().to_ascii_lowercase();
+    let help = match &*text.replace(['_', ' '], "-") {
+        "rotate" | "rotating" | "rotation" | "random" | "new" | "auto" | "none" | "off" => {
+            match is_webshare {
+                true => "for a new exit each time, write `session: rotate`",
+                false => "for a new exit each time, leave `session` and `sessions` out",
+            }
+        }
+        "sticky" | "static" | "same" | "keep" | "persistent" | "sticky-session"
+        | "sticky-sessions" => match is_webshare {
+            true => STICKY_NUMBER,
+            false => STICKY_NAME,
+        },
+        "client" | "clients" | "per-client" | "user" | "by-user" | "per-user" => {
+            "so that clients may choose, write `sessions: by-client`"
+        }
+        "as-written" if is_webshare => "to send the username as it is, write `session: as-written`",
+        _ if is_webshare => SESSION,
+        _ => SESSION_NAME,
+    };
+    Some(help.to_owned())
+}
+
 /// Returns whether `text` asks for the address of a PAC file to be found.
 fn is_discovery(text: &str) -> bool {
     let words = ["auto", "wpad", "detect", "autodetect", "auto-detect", "auto_detect", "dhcp"];
@@ -237,11 +287,37 @@ const CONDITION: &str =
     "write the condition, as in `enabled: { when: { resolves: NAME } }`, or `true` or `false`";
 const SESSION: &str = "write `session: rotate` for a new exit each time, or a number such as `session: 1` to keep one; with \
                        `sessions: by-client`, clients name theirs in the username, as in `session-NAME`";
+const SESSION_NAME: &str = "for one session, write its name, as in `session: abc`; for a new exit each time, leave `session` and \
+                            `sessions` out; with `sessions: by-client`, clients name theirs in the username, as in `session-NAME`";
+const STICKY_NUMBER: &str = "to keep one exit, write a number, as in `session: 1`; for an exit for each client, write `sessions: \
+                             by-client`";
+const STICKY_NAME: &str = "to keep one exit, write the name of a session, as in `session: abc`; for an exit for each client, write \
+                           `sessions: by-client`";
+const BESIDE_SESSION: &str = "`session` says which exit is used: remove `sessions`; or write `sessions: by-client`, so that clients may \
+                              choose another";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::yaml::tree::advice::testing::{check, yaml};
+
+    #[test]
+    fn values_of_session_are_recognised_at_sessions() {
+        let webshare = |text: &str| sessions_instead("webshare", &yaml(text), true);
+        let rotating = |text: &str| sessions_instead("rotating", &yaml(text), true);
+        check(webshare("Rotate"), "for a new exit each time, write `session: rotate`");
+        check(rotating("random"), "for a new exit each time, leave `session` and `sessions` out");
+        check(webshare("5"), "for the exit with this number, write `session: 5`");
+        check(rotating("'5'"), "for the session with this name, write `session: \"5\"`");
+        check(
+            sessions_instead("webshare", &yaml("5"), false),
+            "for the exit with this number, write `session: NUMBER`",
+        );
+        check(webshare("sticky"), STICKY_NUMBER);
+        check(rotating("sticky_session"), STICKY_NAME);
+        check(rotating("hunter2"), SESSION_NAME);
+        check(sessions_instead("socks5", &yaml("rotate"), true), "");
+    }
 
     #[test]
     fn schemes_are_found_in_what_other_programs_call_authentication() {
