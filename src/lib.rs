@@ -10,7 +10,7 @@
 //! - [`state`]: the configuration in force (a generation), and the state that outlives generations.
 //! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
 //! - [`io`]: relays bytes between sockets.
-//! - [`metrics`]: counters.
+//! - [`metrics`]: the counters, and the page that shows them.
 //! - [`usage`]: the bytes on the wire, by hop, and what is used of budgets.
 //! - [`log`]: writes the log's lines.
 //! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.

@@ -126,8 +126,10 @@ fn with_constants(message: &str, sources: &str) -> Option<String> {
     }
     let declaration = format!("const {name}: &str =");
     let mut found = sources.split(&*declaration).skip(1);
-    let text = found.next().unwrap_or_else(|| panic!("no constant is called `{name}`"));
+    let text = found.next();
+    assert!(text.is_some(), "no constant is called `{name}`");
     assert!(found.next().is_none(), "several constants of the program are called `{name}`");
+    let text = text.unwrap_or_default();
     let text = on_one_line(text.split('"').nth(1)?);
     with_constants(&format!("{before}{text}{after}"), sources)
 }
