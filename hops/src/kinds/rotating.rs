@@ -280,7 +280,7 @@ fn nothing() -> Secret {
     Secret::new("")
 }
 
-/// Each is a connection of its own to try.
+/// The most entries in `ports`. Each try takes a new connection.
 const PORTS_MAX: usize = 16;
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ struct Illness {
     refusal: Option<RefusalKind>,
 }
 
-/// What is known of a member's failure.
+/// A member's failure, as far as it is known.
 #[derive(Debug, Default)]
 pub(in crate::kinds) struct LeftFor {
     /// Why it failed.

@@ -39,7 +39,7 @@ struct ConnectionLogon {
     state: Mutex<LogonState>,
 }
 
-/// What a connection needs for a plain request.
+/// The needs of a connection for a plain request.
 #[derive(Debug)]
 pub(in crate::kinds::http_connect) enum Authorized {
     /// The request, with these fields.

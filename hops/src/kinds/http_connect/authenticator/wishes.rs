@@ -1,4 +1,4 @@
-//! What the connections of a hop learned about when the proxy wants credentials.
+//! When the proxy wants credentials, as far as the connections of a hop have learned it.
 
 use std::collections::VecDeque;
 
