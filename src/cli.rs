@@ -94,7 +94,7 @@ pub enum Command {
     Env(Env),
     /// Run a command whose requests go through the proxy
     Exec(Exec),
-    /// Start the proxy when you log in, or stop doing so; needs no administrator rights
+    /// Start the proxy at each login, or remove that service; needs no administrator rights
     Service(Service),
     /// Show the bytes that hops, chains, routes, sessions and targets have used
     Usage(Usage),

@@ -1,19 +1,21 @@
 //! Mooltiroute is a local proxy daemon that routes each request through a chain of hops.
 //!
-//! The modules, in the order in which a connection passes them. Each one knows only those below it.
+//! The modules, from the outermost to the innermost. Each one uses only those below it, with one exception: `control` holds the
+//! sockets of `proxy::listeners`, to hand them over to a new process.
 //!
 //! - [`cli`] and [`commands`]: the command line, with one file per command.
 //! - [`proxy`]: the process. It listens, accepts, watches files and reloads. Embedding programs start here.
-//! - [`control`]: the socket on which the owner lists, ends and reloads.
+//! - [`control`]: the socket through which the owner lists and ends connections and reloads the configuration.
 //! - [`client`]: everything that faces a client: connections, requests, tunnels, the proxy's own endpoints, error replies.
 //! - [`state`]: the configuration in force (a generation), and the state that outlives generations.
 //! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
-//! - [`router`]: finds the chain for a target.
-//! - [`network`]: the network that this machine is in, and the conditions on it that switch hops on and off.
-//! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
-//! - [`usage`]: the bytes on the wire, by hop, and what is used of budgets.
-//! - [`metrics`] and [`log`]: counters, and the log's lines.
 //! - [`io`]: relays bytes between sockets.
+//! - [`metrics`]: the counters, and the page that shows them.
+//! - [`usage`]: the bytes on the wire, by hop, and what is used of budgets.
+//! - [`log`]: writes the log's lines.
+//! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
+//! - [`network`]: the network that this machine is in, and the conditions on it that switch hops on and off.
+//! - [`router`]: finds the chain for a target.
 //! - [`tls`]: TLS with clients.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
 //! - [`duration`]: durations in words.

@@ -1,8 +1,10 @@
-//! The operating system: signals, the supervisor, memory, threads and the limit of open files.
+//! The operating system: signals, the supervisor, memory, threads, and the limits on files.
 
 pub(crate) mod early_timer;
+pub(crate) mod file_size;
 pub(crate) mod memory;
 pub(crate) mod open_files;
+pub(crate) mod regular_file;
 pub(crate) mod replace_file;
 pub(crate) mod shutdown;
 pub(crate) mod supervisor;

@@ -1,7 +1,7 @@
 //! Requests to an HTTP proxy and its answers, one after the other on a tunnel (RFC 9110 §9.3.6).
 //!
-//! [`connect`] is all that a hop without multi-round authentication needs. [`Exchange`] is the loop's body for the
-//! rest: send a request, read the head of the answer whatever its status, then drain the answer to send the next
+//! [`connect`] is all that a hop without multi-round authentication needs. Hops with several rounds use [`Exchange`] in a
+//! loop: send a request, read the head of the answer whatever its status, then drain the answer to send the next
 //! request.
 
 mod body;
@@ -388,8 +388,7 @@ mod tests {
     fn an_answer_that_is_not_http_is_an_error() {
         check("", Err("it closed the connection without a full answer"));
         check("HTTP/1.1 200 OK\r\n", Err("it closed the connection without a full answer"));
-        let not_http =
-            "its answer is not understood: this is not HTTP; is the address, or `tls`, right?";
+        let not_http = "its answer is not understood: this is not HTTP";
         check("SSH-2.0-OpenSSH\r\n", Err(not_http));
         check("\x15\x03\x01", Err("it speaks TLS"));
         check("\x05\u{7f}", Err("it speaks SOCKS5"));

@@ -224,6 +224,9 @@ pub struct PlainRequest<'a> {
     pub target: &'a Authority,
     /// Whether it has a body. A body is not stored on its way, so such a request can't be sent twice.
     pub has_body: bool,
+    /// Whether the client is logging on to the target over this connection, or has done so, as by NTLM. Then no other
+    /// connection can carry the request, and no request may come between.
+    pub is_bound: bool,
 }
 
 /// The first line of a plain request, as a hop that forwards it receives it.

@@ -194,8 +194,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_not_socks5_is_an_error() {
-        let not_socks =
-            "its answer is not understood: this is not SOCKS5; is the address, or `tls`, right?";
+        let not_socks = "its answer is not understood: this is not SOCKS5";
         check(b"HTTP/1.1 400 Bad Request\r\n\r\n", false, Err("it speaks HTTP"));
         check(b"\x15\x03\x01", false, Err("it speaks TLS"));
         check(b"\x15\xff", false, Err("it speaks TLS"));

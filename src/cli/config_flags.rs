@@ -168,8 +168,8 @@ pub struct ConfigOrHops {
     /// The place of the configuration.
     #[command(flatten)]
     pub place: ConfigPath,
-    /// A hop, instead of a configuration: `KIND://USERNAME:PASSWORD@HOST:PORT?SETTING=VALUE`; repeated, the hops are
-    /// passed in this order. Other users of this machine can see credentials on a command line
+    /// A hop, instead of a configuration: `KIND://USERNAME:PASSWORD@HOST:PORT?SETTING=VALUE`; repeat the flag for a
+    /// chain, in the order of travel. Other users of this machine can see credentials on a command line
     #[arg(long = "hop", value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "path", value_parser = hop_url)]
     pub hops: Vec<HopUrl>,
 }

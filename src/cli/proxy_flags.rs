@@ -39,7 +39,7 @@ pub struct Service {
 /// An action of `service`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ServiceAction {
-    /// Write the definition of the service, and start it now and with each session.
+    /// Write the service definition, and start the service now and at each login.
     Install,
     /// Stop the service, and remove its definition.
     Uninstall,
@@ -56,7 +56,7 @@ pub struct Usage {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigPath,
-    /// The kind of things to show the bytes of [default: hops and budgets]
+    /// Show the bytes of each hop, chain, route, session or target [default: hops and budgets]
     #[arg(long, value_name = "WHAT")]
     pub by: Option<UsageBy>,
     /// The format of the output
@@ -88,7 +88,7 @@ pub struct ProxyChoice {
     /// Ask the proxy that listens at this address, whatever its configuration
     #[arg(long, value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub address: Option<String>,
-    /// Ask the proxy that is this process, whatever its configuration
+    /// Ask the proxy with this process ID, whatever its configuration
     #[arg(long, value_name = "PID", conflicts_with = "address")]
     pub pid: Option<u32>,
 }

@@ -141,7 +141,7 @@ impl Forwarder<'_> {
         }
         if let Ending::Whole { keeps_client: true, keeps_upstream: true } = &ending {
             let can_stay = |used: &Upstream| used.end.reuse == Reuse::SameClient;
-            *self.kept = used.filter(can_stay).map(Upstream::rested);
+            *self.kept = used.filter(can_stay).map(|used| used.rested(&plan));
             return Next::Keep;
         }
         ending.next(|| {

@@ -4,10 +4,14 @@
 //! running proxy if there is one, since its variables and flags decide, or else by this process. It must change the
 //! switch of this hop and nothing else. Then the file is replaced in one step, and the proxy is asked for its verdict.
 //! If it rejects the new file all the same, the old one comes back.
+//!
+//! Other programs may save the same file at any time, and other `hop` commands may run. The latter take turns from the
+//! reading to the replacing. A save of another program is never overwritten, neither by the edit nor by its undoing.
 
 mod effect;
 mod error;
 mod foreign;
+mod lock;
 mod origins;
 mod switchboard;
 pub(super) mod target;
@@ -20,6 +24,7 @@ use self::{
     effect::{RUNNING, in_force, obstacle, switched},
     error::{HopError, RejectedEdit},
     foreign::ForeignProxy,
+    lock::HopLock,
     origins::Origins,
     switchboard::Switchboard,
     target::SwitchTarget,
@@ -32,7 +37,7 @@ use crate::{
         edit::{EditedFile, Origin, has_condition, restore, switch},
     },
     control::{api::Checked, client::Control, verdict::ToldProblem},
-    system::replace_file::replace_file,
+    system::replace_file::replace_unchanged,
 };
 
 /// Runs the command.
@@ -54,8 +59,11 @@ fn set(
     // edit, its check.
     let Switchboard { source, target, running, is_uncertain } =
         Switchboard::find(name, &flags.proxy, environment)?;
+    let lock = HopLock::wait(environment)?;
+    let target = target.read_again(&source)?;
     let mut origins = Origins::read(environment)?;
     let Some((text, origin)) = edited(&target, flags.state, &origins)? else {
+        drop(lock);
         let file = target.path.display();
         let said = match flags.state {
             HopState::Auto => format!("{name} follows its condition already, in {file}"),
@@ -104,6 +112,8 @@ fn set(
         origins.set(&target.path, name, Some(origin))?;
     }
     write(&target, &edit.text)?;
+    // A proxy may wait for a slow writer of another file before it gives its verdict.
+    drop(lock);
     let switched_words = switched(name, flags.state);
     let said = match (&*running, foreign) {
         ([], None) => format!(
@@ -112,7 +122,7 @@ fn set(
         ),
         ([], Some(foreign)) => match foreign.takes_edit() {
             Ok(words) => format!("{switched_words}; {words}"),
-            Err(rejected) => return Err(undo(&target, rejected, || ())),
+            Err(rejected) => return Err(undo(&target, &edit, rejected, || ())),
         },
         (running, _) => {
             // Several proxies may share the files, such as the two of an upgrade.
@@ -120,7 +130,7 @@ fn set(
             let report = |control: &Control| {
                 let place =
                     if is_named { format!(" in {}", control.identity) } else { String::new() };
-                in_force(control, &target, flags.state, &place)
+                in_force(control, (&target, &edit), flags.state, &place)
             };
             let reports = running.iter().map(report).collect::<Result<Vec<_>, _>>()?;
             // Most of their warnings are the same.
@@ -136,7 +146,12 @@ fn set(
     // Forgotten last: if the proxy rejects the restored value, the file is put back, and `auto` must work
     // again later.
     if flags.state == HopState::Auto {
-        origins.set(&target.path, name, None)?;
+        // If the lock can't be had, an entry too many stays, which is harmless.
+        if let Ok(_lock) = HopLock::wait(environment)
+            && is_restored(&edit, name)
+        {
+            origins.set(&target.path, name, None)?;
+        }
     }
     Ok(said)
 }
@@ -197,20 +212,33 @@ fn check(checked: &Checked, name: &str) -> Result<(), HopError> {
 /// Replaces the file, unless it was changed since it was read.
 fn write(target: &SwitchTarget, text: &str) -> Result<(), HopError> {
     let file = target.path.display().to_string();
-    // An editor or another `hop` may have saved the file meanwhile. Its change must not be overwritten.
-    if fs::read(&target.path).ok().as_deref() != Some(target.text.as_bytes()) {
-        return Err(HopError::Disturbed(file));
+    // An editor may have saved the file meanwhile. Its change must not be overwritten.
+    match replace_unchanged(&target.path, target.text.as_bytes(), text.as_bytes()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(HopError::Disturbed(file)),
+        Err(cause) => Err(HopError::Write { file, cause }),
     }
-    replace_file(&target.path, text.as_bytes()).map_err(|cause| HopError::Write { file, cause })
 }
 
-/// Puts the old text back, which `reload` then makes known.
-fn undo(target: &SwitchTarget, rejected: RejectedEdit, reload: impl FnOnce()) -> HopError {
-    match replace_file(&target.path, target.text.as_bytes()) {
-        Ok(()) => {
+/// Returns whether the file still has the condition that `edit` has put back. Another command may have replaced it
+/// meanwhile, and remembers it now.
+fn is_restored(edit: &EditedFile, name: &str) -> bool {
+    fs::read_to_string(&edit.path).is_ok_and(|text| text == edit.text || has_condition(&text, name))
+}
+
+/// Puts the old text back, which `reload` then makes known. A text that another program has saved since `edit` stays.
+fn undo(
+    target: &SwitchTarget,
+    edit: &EditedFile,
+    rejected: RejectedEdit,
+    reload: impl FnOnce(),
+) -> HopError {
+    match replace_unchanged(&target.path, edit.text.as_bytes(), target.text.as_bytes()) {
+        Ok(true) => {
             reload();
             HopError::Undone(rejected)
         }
+        Ok(false) => HopError::Overtaken { rejected, file: target.path.display().to_string() },
         Err(cause) => HopError::NotUndone { rejected, cause },
     }
 }

@@ -108,10 +108,7 @@ fn hops_of(
     if hops.is_empty() {
         return Ok((None, environment.clone()));
     }
-    let UrlChain { yaml, variables } = UrlChain::new(hops, registry)?;
-    // The URL of a PAC file is a variable too. Without `@` and a query it has no place for a secret.
-    let is_plain_url = |value: &str| value.contains("://") && !value.contains(['@', '?']);
-    let has_credentials = variables.iter().any(|(_, value)| !is_plain_url(value.expose()));
+    let UrlChain { yaml, variables, has_credentials } = UrlChain::new(hops, registry)?;
     let source = Source::CommandLine { text: yaml.into(), has_credentials };
     Ok((Some(source), environment.clone().with_variables(variables)))
 }

@@ -5,6 +5,7 @@ mod predecessor;
 use std::{
     fmt,
     io::{self, Write as _},
+    net::SocketAddr,
     process::ExitCode,
     time::SystemTime,
 };
@@ -22,11 +23,14 @@ use crate::{
         Environment, LogFormat, Source,
         source::{NOTHING_FOUND, NOTHING_FOUND_HELP},
     },
-    control::client::{Control, WantedProxy},
+    control::{
+        api::ProxyIdentity,
+        client::{Control, NoProxy, WantedProxy},
+    },
     log,
     proxy::{Loaded, listeners::ListenError},
     system::{
-        memory, open_files,
+        file_size, memory, open_files,
         shutdown::{ReloadRequests, Shutdown, Signals},
         supervisor, threads,
     },
@@ -69,6 +73,20 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     // A flag wins over the variable, which wins over the files.
     let directives = environment.variable("RUST_LOG").filter(|_| flags.log_level.is_none());
     let directives = directives.as_deref().map(|text| text.to_string_lossy());
+    // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
+    // more; see ARCHITECTURE.md.
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format_args!("the runtime can't be started: {error}")),
+    };
+    // Before the first line of the log, which may be a file.
+    let outlived = {
+        let _inside = runtime.enter();
+        file_size::outlive_limit()
+    };
+    if let Err(error) = outlived {
+        return fail(&format_args!("signals can't be handled: {error}"));
+    }
     let (control, flush) = match log::begin(&loaded.config().log, directives.as_deref()) {
         Ok(log) => log,
         Err(error) => return fail(&error),
@@ -86,12 +104,6 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Ok(found) => found.flatten().unzip(),
         Err(why) => return fail(&why),
     };
-    // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
-    // more; see ARCHITECTURE.md.
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format_args!("the runtime can't be started: {error}")),
-    };
     let ended = runtime.block_on(async {
         // Before the first line of the log, since its reader may answer it with a signal.
         let signals = Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?)));
@@ -102,7 +114,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             .with_taken(taken.unwrap_or_default())
             .with_control(environment)
             .start()
-            .map_err(|error| not_started(&error, environment))?;
+            .map_err(|error| not_started(&error, flags.take_over, environment))?;
         let proxy = proxy.with_log(control).with_reload_requests(requests);
         supervisor::ready();
         if let Some(predecessor) = predecessor {
@@ -137,16 +149,16 @@ fn end_with(why: &dyn fmt::Display, format: LogFormat) -> ExitCode {
 }
 
 /// Describes why the proxy can't start, and names the running one that has its address.
-fn not_started(error: &ListenError, environment: &Environment) -> String {
+fn not_started(error: &ListenError, is_take_over: bool, environment: &Environment) -> String {
     if let ListenError::Bind { address, cause } = error
         && cause.kind() == io::ErrorKind::AddrInUse
     {
-        if let Ok(running) = Control::find(&WantedProxy::Listener(vec![*address]), environment) {
-            let running = running.identity;
-            return format!(
-                "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, replace it with \
-                 `--take-over`, or choose another address (`server.listen`, `--listen`)"
-            );
+        let running = Control::find(&WantedProxy::Listener(vec![*address]), environment);
+        if let Err(silent @ NoProxy::Silent { .. }) = running {
+            return format!("can't listen on {address}: another process does. {silent}");
+        }
+        if let Ok(running) = running {
+            return taken_by(*address, &running.identity, is_take_over);
         }
         // The control socket of another user is closed to this one. The port is open.
         if let Some(pid) = super::status::process_at(*address) {
@@ -162,6 +174,21 @@ fn not_started(error: &ListenError, environment: &Environment) -> String {
     error.to_string()
 }
 
+/// Describes a start at an address that `running` has.
+fn taken_by(address: SocketAddr, running: &ProxyIdentity, is_take_over: bool) -> String {
+    // A process that takes over has asked for the sockets of the proxy before that one.
+    match is_take_over {
+        true => format!(
+            "can't listen on {address}: another process was quicker to take over from the proxy there, and runs now: {running}. \
+             Run this command again to replace that one"
+        ),
+        false => format!(
+            "can't listen on {address}: Mooltiroute runs there already: {running}. Stop that one, replace it with \
+             `--take-over`, or choose another address (`server.listen`, `--listen`)"
+        ),
+    }
+}
+
 const CANNOT_RUN: &str = "the proxy can't run";
 const NO_THREADS: &str = "the system gives this process too few threads to run; raise the limit of processes of this \
      user (`ulimit -u`), service (`TasksMax=`) or container";
@@ -173,5 +200,29 @@ async fn heed(mut signals: Signals, shutdown: Shutdown) -> std::convert::Infalli
     loop {
         signals.end().await;
         shutdown.cut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_take_over_that_comes_second_is_not_told_to_take_over() {
+        let running = json!({ "version": "1.2.3", "pid": 42, "config": "/etc/m", "listeners": ["127.0.0.1:8888"] });
+        let running: ProxyIdentity = serde_json::from_value(running).unwrap();
+        let words =
+            |is_take_over| taken_by("127.0.0.1:8888".parse().unwrap(), &running, is_take_over);
+        let start = words(false);
+        assert!(
+            start.contains("process 42") && start.contains("replace it with `--take-over`"),
+            "{start}"
+        );
+        let second = words(true);
+        assert!(
+            second.contains("process 42") && second.contains("Run this command again"),
+            "{second}"
+        );
+        assert!(!second.contains("--take-over"), "{second}");
     }
 }

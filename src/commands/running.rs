@@ -32,14 +32,14 @@ pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Co
             let lost = || lost_socket::describe(choice, others, environment);
             process.or_else(lost).unwrap_or_else(|| error.to_string())
         }
-        NoProxy::Ambiguous(_) => error.to_string(),
+        NoProxy::Silent { .. } | NoProxy::Ambiguous(_) => error.to_string(),
     })?;
     introduce(&control);
     Ok(control)
 }
 
 /// Finds the running proxy that `choice` names, without saying which one it is. Returns `None` if none runs with the
-/// configuration of `choice`.
+/// configuration of `choice`, as far as proxies answer.
 ///
 /// # Errors
 /// Several proxies run with it, or none at the address that `choice` names.
@@ -47,10 +47,33 @@ pub(super) fn find_if_any(
     choice: &ProxyChoice,
     environment: &Environment,
 ) -> Result<Option<Control>, String> {
+    Ok(match look(choice, environment)? {
+        SoughtProxy::Answering(control) => Some(*control),
+        SoughtProxy::Silent(_) | SoughtProxy::Nothing => None,
+    })
+}
+
+/// The proxy that a command is for, as far as it can be asked.
+#[derive(Debug)]
+pub(super) enum SoughtProxy {
+    /// It answers.
+    Answering(Box<Control>),
+    /// One that does not answer may be it. The words say so.
+    Silent(String),
+    /// None runs.
+    Nothing,
+}
+
+/// Looks for the running proxy that `choice` names, without saying which one it is.
+///
+/// # Errors
+/// Several proxies run with it, or none at the address that `choice` names.
+pub(super) fn look(choice: &ProxyChoice, environment: &Environment) -> Result<SoughtProxy, String> {
     let wanted = wanted(choice, environment)?;
     match Control::find(&wanted, environment) {
-        Ok(control) => Ok(Some(control)),
-        Err(NoProxy::NotRunning(_)) => Ok(None),
+        Ok(control) => Ok(SoughtProxy::Answering(Box::new(control))),
+        Err(error @ NoProxy::Silent { .. }) => Ok(SoughtProxy::Silent(error.to_string())),
+        Err(NoProxy::NotRunning(_)) => Ok(SoughtProxy::Nothing),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -80,8 +103,8 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
     }
 }
 
-/// Describes the proxy of another user, or one without a control socket, that runs with the configuration of `config`, if
-/// there is one.
+/// Describes the proxy of another user, one without a control socket, or one that does not answer, that runs or may run with
+/// the configuration of `config`, if there is one.
 pub(super) fn out_of_reach(config: &ConfigPath, environment: &Environment) -> Option<String> {
     let config = ConfigPath { path: config.path.clone() };
     let choice = ProxyChoice { config, ..ProxyChoice::default() };
@@ -89,6 +112,7 @@ pub(super) fn out_of_reach(config: &ConfigPath, environment: &Environment) -> Op
         Err(NoProxy::NotRunning(others) | NoProxy::Missing(_, others)) => {
             lost_socket::describe(&choice, &others, environment)
         }
+        Err(error @ NoProxy::Silent { .. }) => Some(error.to_string()),
         _ => None,
     }
 }

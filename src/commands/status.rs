@@ -9,7 +9,10 @@ use std::{net::SocketAddr, process::ExitCode};
 use mooltiroute_hops::{KeyPath, Registry, kinds};
 use serde_json::Value;
 
-use super::{Verdict, running};
+use super::{
+    Verdict,
+    running::{self, SoughtProxy},
+};
 use crate::{
     cli::{self, ProxyChoice},
     config::{
@@ -44,11 +47,14 @@ impl Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let status = through_socket(&flags.proxy, environment).and_then(|status| match status {
-        Some(status) => Ok(status),
+    let over_tcp = || aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim));
+    let status = through_socket(&flags.proxy, environment).and_then(|told| match told {
+        StatusAnswer::Status(status) => Ok(status),
+        // It may be another proxy that is silent.
+        StatusAnswer::Silence(words) => over_tcp().map_err(|why| format!("{words}\n{why}")),
         // The control socket of another user's proxy is closed to us, so that one is asked over TCP.
-        None => {
-            let asked = aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim));
+        StatusAnswer::Nothing => {
+            let asked = over_tcp();
             if asked.is_err() && flags.proxy.address.is_none() {
                 running::doubt_choice(&flags.proxy.config, environment);
             }
@@ -58,23 +64,37 @@ pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -
     running::answer(status, flags.format, table::write, |_| Verdict::Valid)
 }
 
-/// Asks through the control socket, and returns `None` if no proxy of this user has the configuration or the address that
+/// The outcome of asking through the control socket.
+#[derive(Debug)]
+enum StatusAnswer {
+    Status(Value),
+    /// A proxy does not answer. The words say which one.
+    Silence(String),
+    Nothing,
+}
+
+/// Asks through the control socket, and returns `Nothing` if no proxy of this user has the configuration or the address that
 /// `choice` names. This finds the right proxy even if the files are invalid by now, and works even if clients need TLS or
 /// credentials.
 ///
 /// # Errors
 /// Several proxies run with the configuration, or none is the named process.
-fn through_socket(
-    choice: &ProxyChoice,
-    environment: &Environment,
-) -> Result<Option<Value>, String> {
-    let found = running::find_if_any(choice, environment);
+fn through_socket(choice: &ProxyChoice, environment: &Environment) -> Result<StatusAnswer, String> {
+    let found = running::look(choice, environment);
     // A proxy of another user may listen at an address.
-    let found = if choice.address.is_some() { found.or(Ok(None)) } else { found };
-    let Some(control) = found? else { return Ok(None) };
-    let Ok(status) = control.get("/v1/status") else { return Ok(None) };
-    running::introduce(&control);
-    Ok(Some(status))
+    let found = if choice.address.is_some() { found.or(Ok(SoughtProxy::Nothing)) } else { found };
+    let control = match found? {
+        SoughtProxy::Answering(control) => control,
+        SoughtProxy::Silent(words) => return Ok(StatusAnswer::Silence(words)),
+        SoughtProxy::Nothing => return Ok(StatusAnswer::Nothing),
+    };
+    Ok(match control.get("/v1/status") {
+        Ok(status) => {
+            running::introduce(&control);
+            StatusAnswer::Status(status)
+        }
+        Err(_) => StatusAnswer::Nothing,
+    })
 }
 
 /// Asks the proxy that `server` configures for its status.

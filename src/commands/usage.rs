@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Write},
     process::ExitCode,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::{
     cli::{self, Format, UsageBy},
     config::{Environment, Source},
     duration,
-    timestamp::rfc_3339,
+    timestamp::rfc_3339_of,
     usage::{BudgetRecord, Sum, UsageFile, UsageRecord},
 };
 
@@ -36,7 +36,7 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
             match (of_file(&source, environment), running) {
                 (Ok(record), None) => record,
                 (Ok(record), Some(running)) => {
-                    complain(&format_args!("{running}. The counts below are of earlier proxies"));
+                    complain(&format_args!("{running}\nThe counts below were saved earlier"));
                     record
                 }
                 (Err(_), Some(running)) => return complain(&running),
@@ -70,7 +70,7 @@ fn of_file(source: &Source, environment: &Environment) -> Result<UsageRecord, St
 }
 
 fn shown(record: &UsageRecord, by: Option<UsageBy>) -> serde_json::Value {
-    let mut shown = json!({ "since": date(record.since), "budgets": record.budgets });
+    let mut shown = json!({ "since": rfc_3339_of(record.since), "budgets": record.budgets });
     for (sort, name, sums) in books(record) {
         if by.is_none_or(|by| by == sort) {
             shown[name] = json!(sums);
@@ -80,7 +80,7 @@ fn shown(record: &UsageRecord, by: Option<UsageBy>) -> serde_json::Value {
 }
 
 fn human(record: &UsageRecord, by: Option<UsageBy>, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "since {}", date(record.since))?;
+    writeln!(out, "since {}", rfc_3339_of(record.since))?;
     writeln!(out, "{WHAT_COUNTS}")?;
     let wanted = by.unwrap_or(UsageBy::Hop);
     for (_, name, sums) in books(record).into_iter().filter(|(sort, ..)| *sort == wanted) {
@@ -111,7 +111,7 @@ fn table(name: &str, sums: &BTreeMap<String, Sum>, out: &mut dyn Write) -> io::R
         };
     }
     let mut rows: Vec<_> = sums.iter().collect();
-    rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.sent + sum.received));
+    rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.sent.saturating_add(sum.received)));
     let width = rows.iter().map(|(name, _)| name.chars().count()).chain([name.len()]).max();
     let width = width.unwrap_or_default();
     writeln!(out, "\n{name:width$}  {:>10}  {:>10}  {:>10}", "requests", "sent", "received")?;
@@ -125,12 +125,14 @@ fn table(name: &str, sums: &BTreeMap<String, Sum>, out: &mut dyn Write) -> io::R
 fn budgets(budgets: &BTreeMap<String, BudgetRecord>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nbudgets")?;
     for (hop, BudgetRecord { bytes, per, used }) in budgets {
-        if used.period.is_over(SystemTime::now()) {
+        let now = SystemTime::now();
+        // The clock may have been wrong when the period was saved.
+        if used.period.is_over(now) || used.period.is_ahead(now) {
             writeln!(out, "{hop}: nothing of {} per {per} so far", table::bytes(*bytes))?;
             continue;
         }
         let percent = used.used.saturating_mul(100) / (*bytes).max(1);
-        let left = duration::in_words(used.period.left(SystemTime::now()));
+        let left = duration::in_words(used.period.left(now));
         let state = if used.is_reached { ", used up" } else { "" };
         writeln!(
             out,
@@ -140,10 +142,6 @@ fn budgets(budgets: &BTreeMap<String, BudgetRecord>, out: &mut dyn Write) -> io:
         )?;
     }
     Ok(())
-}
-
-fn date(seconds: u64) -> String {
-    rfc_3339(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 const WHAT_COUNTS: &str = "bytes on the wire, as a provider bills them: with CONNECT, logins and TLS with hops. requests: tunnels and plain \

@@ -26,6 +26,8 @@ pub struct UrlChain {
     pub yaml: String,
     /// The variables of the file, with their values.
     pub variables: Vec<(String, Secret)>,
+    /// Whether one of the values may be a credential.
+    pub has_credentials: bool,
 }
 
 /// A malformed URL of a hop. It is not quoted, since it may contain a credential.
@@ -111,6 +113,7 @@ impl UrlChain {
         let mut yaml = "hops:\n".to_owned();
         let (mut variables, mut names, mut kinds) =
             (Vec::new(), Vec::<String>::new(), Vec::<&str>::new());
+        let mut has_credentials = false;
         for (position, HopUrl(url)) in urls.iter().enumerate() {
             let parts = Parts::read(url.expose(), registry);
             let parts = parts.map_err(|fault| InvalidHopUrl { position, fault })?;
@@ -122,11 +125,12 @@ impl UrlChain {
                 0 => parts.kind.to_owned(),
                 count => format!("{}-{}", parts.kind, count + 1),
             };
+            has_credentials |= parts.have_credentials(registry);
             parts.write(&name, registry, &mut yaml, &mut variables);
             names.push(name);
         }
         let _ = writeln!(yaml, "chains:\n  default: [{}]", names.join(", "));
-        Ok(Self { yaml, variables })
+        Ok(Self { yaml, variables, has_credentials })
     }
 }
 
@@ -166,7 +170,8 @@ mod tests {
             "socks5h://[::1]:1080",
             "webshare://joe:hunter2@?session=rotate",
         ]);
-        let UrlChain { yaml, variables } = chain.unwrap();
+        let UrlChain { yaml, variables, has_credentials } = chain.unwrap();
+        assert!(has_credentials);
         assert_eq!(
             yaml,
             "hops:
@@ -199,6 +204,28 @@ chains:
         assert_eq!(of("HTTP_CONNECT_USERNAME"), Some("CORP\\joe"));
         assert_eq!(of("HTTP_CONNECT_PASSWORD"), Some("p@ss"));
         assert_eq!(of("HTTP_CONNECT_NT_HASH"), Some("hunter2"));
+    }
+
+    #[test]
+    fn files_and_plain_urls_are_no_credentials() {
+        let has = |url: &str| chain(&["http://a:1", url]).unwrap().has_credentials;
+        for url in [
+            "socks5://a:1",
+            "pac://?file=q.js",
+            "pac://?url=http://a/p.pac",
+            "http://a:1?auth=[ntlm]",
+        ] {
+            assert!(!has(url), "{url}");
+        }
+        for url in [
+            "http://joe@a:1?password_file=p",
+            "http://joe:file@a:1",
+            "http://http%3A%2F%2Fx:@a:1",
+            "http://a:1?nt_hash=hunter2",
+            "pac://?url=http://a/p.pac%3Ftoken=x",
+        ] {
+            assert!(has(url), "{url}");
+        }
     }
 
     #[test]

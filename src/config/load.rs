@@ -4,6 +4,7 @@ mod client_view;
 mod overrides;
 
 use std::{
+    collections::BTreeSet,
     hash::RandomState,
     path::{Path, PathBuf},
     sync::Arc,
@@ -32,7 +33,7 @@ struct ResolvedTexts {
     named: Vec<PathBuf>,
     /// The contents of those that could be read.
     contents: FileContents,
-    /// Whether it is invalid, and keys are indented so that they may be meant to be elsewhere.
+    /// Whether the configuration is invalid and some key's indentation suggests that it belongs elsewhere.
     is_mendable: bool,
 }
 
@@ -86,7 +87,7 @@ impl Loader {
     }
 
     /// Loads as [`load`](Self::load) does, and also returns the files beside the YAML that settings name, such as a
-    /// `password_file`. The list is as good as it gets if the configuration is invalid.
+    /// `password_file`. The list may be incomplete if the configuration is invalid.
     pub(crate) fn load_and_list(&self) -> (Result<Config, Problems>, Vec<PathBuf>) {
         let (texts, problems) = self.source.read();
         self.load_texts(Arc::new(texts.into()), problems)
@@ -192,6 +193,15 @@ impl Loader {
     /// Returns the section `server` as far as it can be read, whatever else is wrong.
     pub fn server(&self) -> ServerConfig {
         Resolver::new(self, &mut self.readable(), false).resolve().server
+    }
+
+    /// Returns the variables that the configuration uses, also those with a default, without those of hops that are
+    /// switched off. The configuration may be invalid.
+    pub(crate) fn used_variables(&self) -> BTreeSet<String> {
+        let mut tree = self.readable();
+        let mut resolver = Resolver::new(self, &mut tree, false);
+        let _ = resolver.resolve();
+        resolver.used_variables
     }
 
     /// Returns a problem with the value at `path`, which is located in the current files.

@@ -39,7 +39,8 @@ pub(crate) const SECTIONS: [&str; 7] =
 #[serde(deny_unknown_fields, default, expecting = "a mapping of settings, such as `listen`")]
 pub(crate) struct RawServer {
     /// The address to listen on (an IP address and a port, or `localhost` and a port for both loopback addresses), or a
-    /// list of addresses. An address outside loopback requires `auth`. An entry may be a mapping of `address` and `tls`.
+    /// list of addresses. An address outside loopback requires `auth`, or `client_ca` in its `tls`. An entry may be a mapping of
+    /// `address` and `tls`.
     pub(crate) listen: RawListeners,
     /// The protocols that clients may speak on these ports, told apart by the first byte. A client of any other is
     /// turned away.

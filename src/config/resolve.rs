@@ -53,6 +53,8 @@ pub(crate) struct Resolver<'a> {
     is_complete: bool,
     /// The settings with a variable that could not be put in. Nothing more is said about them.
     failed: BTreeSet<KeyPath>,
+    /// The variables of everything but hops that are switched off.
+    pub(crate) used_variables: BTreeSet<String>,
     /// Hashes of files that settings name, by the mapping that holds the settings.
     files: Vec<(KeyPath, u64)>,
     /// For each hop that may choose other hops, the names of those.
@@ -80,6 +82,7 @@ impl<'a> Resolver<'a> {
             context: BuildContext::new(source.directory()).with_hasher(hasher.clone()),
             is_complete,
             failed: BTreeSet::new(),
+            used_variables: BTreeSet::new(),
             files: Vec::new(),
             holds: HashMap::new(),
             fills_in_hops: false,
@@ -194,7 +197,11 @@ impl<'a> Resolver<'a> {
     }
 
     fn interpolate_at(&mut self, path: &KeyPath, must_be_set: bool) {
-        for (path, invalid) in self.tree.interpolate(path, self.environment) {
+        let invalid = self.tree.interpolate(path, self.environment);
+        if must_be_set {
+            self.used_variables.extend(self.tree.variables_at_and_below(path));
+        }
+        for (path, invalid) in invalid {
             if self.fills_in_hops && path.below(&KeyPath::of(["hops"])).is_some() {
                 let placeholders = self.environment.clone().with_placeholders();
                 if self.tree.interpolate(&path, &placeholders).is_empty() {

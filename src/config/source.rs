@@ -19,12 +19,9 @@ pub(crate) use self::{
     files::{is_read, is_read_from, without_links},
     text::{KeptTexts, Text},
 };
-use crate::config::{
-    report::{
-        file_access::unreadable_configuration,
-        problem::{Problem, Problems},
-    },
-    yaml::interpolate,
+use crate::config::report::{
+    file_access::unreadable_configuration,
+    problem::{Problem, Problems},
 };
 
 /// The source of a configuration.
@@ -130,20 +127,6 @@ impl Source {
         let mut below =
             whole.into_iter().flatten().filter_map(|whole| file.strip_prefix(whole).ok());
         below.next().map_or_else(|| file.to_owned(), |rest| directory.join(rest))
-    }
-
-    /// Returns the names of the variables that the files use, each once, as far as they can be read.
-    pub(crate) fn variables(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for text in self.read().0 {
-            let lines = text.text.lines().filter(|line| !line.trim_start().starts_with('#'));
-            for name in lines.flat_map(interpolate::names) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
-        }
-        names
     }
 
     /// Reads every file, in the order in which they are merged.

@@ -63,10 +63,33 @@ pub(crate) enum NoProxy {
     /// There is no proxy at the wanted address, or with the wanted number.
     #[error("no proxy of this user {}{}", .0, OtherProxies(.1))]
     Missing(&'static str, Vec<ProxyIdentity>),
+    /// A proxy that does not answer may be the wanted one.
+    #[error(
+        "a proxy of this user does not answer within {} s, and may be the one that is meant:{}\nIf it was stopped, `kill -CONT PROCESS` \
+         lets it go on. If it hangs, end it with `kill -9 PROCESS`, and start it again{}", GREETING.as_secs(), SilentProxies(.silent),
+        OtherProxies(.others)
+    )]
+    Silent {
+        /// Those that do not answer.
+        silent: Vec<SilentProxy>,
+        /// Those that do.
+        others: Vec<ProxyIdentity>,
+    },
     /// Several proxies fit.
     #[error("several proxies run with this configuration; choose one with `--address` or `--pid`{}", OtherProxies(.0))]
     Ambiguous(Vec<ProxyIdentity>),
 }
+
+/// A proxy that accepts on its control socket, and does not answer.
+#[derive(Clone, Debug)]
+pub(crate) struct SilentProxy {
+    socket: PathBuf,
+    /// Its process, if the system tells.
+    process: Option<u32>,
+}
+
+/// Lists proxies that do not answer.
+struct SilentProxies<'a>(&'a [SilentProxy]);
 
 /// Lists the proxies that run.
 pub(crate) struct OtherProxies<'a>(pub &'a [ProxyIdentity]);
@@ -79,7 +102,7 @@ impl Control {
     pub(crate) fn find(wanted: &WantedProxy, environment: &Environment) -> Result<Self, NoProxy> {
         let is_named = !matches!(wanted, WantedProxy::Usual(_));
         // Every proxy is asked, since the name of a socket does not say which configuration its proxy has.
-        let mut running = Self::running(wanted, is_named, environment);
+        let (mut running, silent) = Self::running(wanted, is_named, environment);
         // Two that fit are an error and no reason to guess: `kill` or `reload` of the wrong proxy can't be taken
         // back.
         let fitting = |fits: &dyn Fn(&ProxyIdentity) -> bool| -> Vec<usize> {
@@ -88,6 +111,11 @@ impl Control {
         };
         let exact = fitting(&|proxy| wanted.fits(proxy));
         let is_exact = !exact.is_empty();
+        // To take the next best one instead would give an order to the wrong proxy.
+        if !is_exact && !silent.is_empty() {
+            let others = running.into_iter().map(|control| control.identity).collect();
+            return Err(NoProxy::Silent { silent, others });
+        }
         let fits = if is_exact { exact } else { fitting(&|proxy| wanted.allows(proxy)) };
         // After an upgrade, the old process drains beside the new one, which has its place.
         let is_staying = |position: &usize| !running[*position].identity.draining;
@@ -113,8 +141,14 @@ impl Control {
     }
 
     /// Finds all proxies of this user that `wanted` describes, without those that are about to end if another one fits too.
-    pub(crate) fn all(wanted: &WantedProxy, environment: &Environment) -> Vec<Self> {
-        let running = Self::running(wanted, true, environment);
+    ///
+    /// # Errors
+    /// There is none, and one that does not answer may be wanted.
+    pub(crate) fn all(
+        wanted: &WantedProxy,
+        environment: &Environment,
+    ) -> Result<Vec<Self>, NoProxy> {
+        let (running, silent) = Self::running(wanted, true, environment);
         let is_exact = running.iter().any(|one| wanted.fits(&one.identity));
         let fits = |one: &Self| match is_exact {
             true => wanted.fits(&one.identity),
@@ -124,20 +158,34 @@ impl Control {
         if fitting.iter().any(|one| !one.identity.draining) {
             fitting.retain(|one| !one.identity.draining);
         }
-        fitting.into_iter().map(|one| Self { is_exact, ..one }).collect()
+        match fitting.is_empty() && !silent.is_empty() {
+            true => Err(NoProxy::Silent { silent, others: Vec::new() }),
+            false => Ok(fitting.into_iter().map(|one| Self { is_exact, ..one }).collect()),
+        }
     }
 
-    /// Returns every proxy of this user that answers.
-    fn running(wanted: &WantedProxy, is_named: bool, environment: &Environment) -> Vec<Self> {
-        endpoints(wanted, environment)
-            .into_iter()
-            .filter_map(|socket| {
-                // One that does not answer is dead, or about to end.
-                let identity =
-                    exchange::exchange(&socket, "GET", "/v1/proxy", None, GREETING).ok()?;
-                Some(Self { socket, identity, is_named, is_exact: true, others: Vec::new() })
-            })
-            .collect()
+    /// Returns every proxy of this user that answers, and those that do not and may be `wanted`.
+    fn running(
+        wanted: &WantedProxy,
+        is_named: bool,
+        environment: &Environment,
+    ) -> (Vec<Self>, Vec<SilentProxy>) {
+        let (mut running, mut silent) = (Vec::new(), Vec::new());
+        for socket in endpoints(wanted, environment) {
+            match exchange::exchange(&socket, "GET", "/v1/proxy", None, GREETING) {
+                Ok(identity) => {
+                    let (is_exact, others) = (true, Vec::new());
+                    running.push(Self { socket, identity, is_named, is_exact, others });
+                }
+                Err(NoAnswer::Silent { process, .. }) => {
+                    silent.push(SilentProxy { socket, process });
+                }
+                // It is dead, or about to end.
+                Err(_) => {}
+            }
+        }
+        silent.retain(|proxy| wanted.may_be(proxy));
+        (running, silent)
     }
 
     /// Returns a sentence that names this proxy, and the others of this user.
@@ -243,6 +291,14 @@ impl WantedProxy {
         }
     }
 
+    /// Returns whether `proxy` may be meant. Of one that does not answer, no more is known than its process.
+    fn may_be(&self, proxy: &SilentProxy) -> bool {
+        match (self, proxy.process) {
+            (Self::Process(pid), Some(process)) => *pid == process,
+            _ => true,
+        }
+    }
+
     /// Returns the error that says that this proxy does not run, while `others` do.
     fn missing(&self, others: Vec<ProxyIdentity>) -> NoProxy {
         match self {
@@ -293,6 +349,20 @@ impl fmt::Display for OtherProxies<'_> {
         }
         f.write_str("\nthese run:")?;
         self.0.iter().try_for_each(|proxy| write!(f, "\n  {proxy}"))
+    }
+}
+
+impl fmt::Display for SilentProxies<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|SilentProxy { socket, process }| {
+            let socket = socket.display();
+            match process {
+                Some(process) => {
+                    write!(f, "\n  process {process}, with the control socket {socket}")
+                }
+                None => write!(f, "\n  the process with the control socket {socket}"),
+            }
+        })
     }
 }
 

@@ -8,9 +8,12 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::{
-        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixStream as BlockingStream,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            net::UnixStream as BlockingStream,
+        },
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -20,6 +23,7 @@ use rustix::{
     fs::{FlockOperation, flock},
     process::geteuid,
 };
+use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -134,10 +138,29 @@ pub(crate) fn connect(path: &Path, patience: Duration) -> io::Result<Connection>
             "the socket belongs to another user",
         ));
     }
-    let stream = BlockingStream::connect(path)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    Ok(stream)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Before the connection: if the queue of a proxy that hangs is full, the connection waits as well.
+    socket.set_read_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
+/// Returns the process that listens at the other end of `stream`, if the system tells.
+pub(crate) fn process_behind(stream: &Connection) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+        let peer = getsockopt(stream, PeerCredentials).ok()?;
+        // One that is in another namespace of processes has the number 0.
+        u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = stream;
+        None
+    }
 }
 
 impl Endpoint {
@@ -247,6 +270,16 @@ fn lock(directory: &Path) -> io::Result<File> {
     let file = File::create(directory.join("lock"))?;
     flock(&file, FlockOperation::LockExclusive)?;
     Ok(file)
+}
+
+/// Makes the file called `name`, or opens it, in the first of `directories` that only this user can enter. Returns `None` if
+/// there is no such directory.
+pub(crate) fn private_file(directories: &[PathBuf], name: &str) -> Option<File> {
+    let open = |directory: &PathBuf| {
+        prepare(directory).ok()?;
+        File::create(directory.join(name)).ok()
+    };
+    directories.iter().find_map(open)
 }
 
 /// Removes the sockets of proxies that were killed.

@@ -27,11 +27,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task,
 };
+use tracing::warn;
 
 use self::{
     burst::Burst,
@@ -51,6 +52,8 @@ pub(crate) struct Watch {
     watcher: notify::Result<RecommendedWatcher>,
     trail: Arc<ArcSwap<Trail>>,
     watched: BTreeMap<PathBuf, Identity>,
+    /// Directories of which the log says that they can't be watched.
+    unwatchable: BTreeSet<PathBuf>,
     ticks: UnboundedReceiver<Tick>,
     /// Whether a change was noticed, and the files have not been complete since.
     is_changing: bool,
@@ -100,6 +103,7 @@ impl Watch {
             watcher,
             trail,
             watched: BTreeMap::new(),
+            unwatchable: BTreeSet::new(),
             ticks,
             is_changing: false,
             burst: Burst::begin(),
@@ -240,17 +244,55 @@ impl Watch {
             // The system may have forgotten it already.
             let _ = watcher.unwatch(path);
         }
+        // A directory above these changes only when one of its own is replaced, which is rare.
+        let holders: BTreeSet<_> =
+            trail.files().filter_map(Path::parent).map(Path::to_owned).collect();
         // Events of the new directories must be judged by the new trail, so it is there before they are watched.
         self.trail.store(Arc::new(trail));
         let known = std::mem::take(&mut self.watched);
+        let mut refused = Vec::new();
         for (path, identity) in wanted {
             // A directory that can't be watched is left out of `watched`, so the next look tries again.
             let is_known = known.get(&path) == Some(&identity);
-            if is_known || watcher.watch(&path, RecursiveMode::NonRecursive).is_ok() {
-                self.watched.insert(path, identity);
+            let watched = match is_known {
+                true => Ok(()),
+                false => watcher.watch(&path, RecursiveMode::NonRecursive),
+            };
+            match watched {
+                Ok(()) => {
+                    self.unwatchable.remove(&path);
+                    self.watched.insert(path, identity);
+                }
+                Err(error) if holders.contains(&path) => refused.push((path, error)),
+                Err(_) => {}
             }
         }
+        // Without any, edits are not noticed at once either. That is said for all at once, where the watch begins.
+        if !self.watched.is_empty() {
+            self.tell_of(refused);
+        }
         sizes
+    }
+
+    /// Logs which directories of files can't be watched, once for each.
+    fn tell_of(&mut self, refused: Vec<(PathBuf, notify::Error)>) {
+        for (path, error) in refused {
+            // It may have been removed just now.
+            if !path.is_dir() || !self.unwatchable.insert(path.clone()) {
+                continue;
+            }
+            let directory = path.display();
+            let advice = match error.kind {
+                ErrorKind::MaxFilesWatch => {
+                    "raise `fs.inotify.max_user_watches` with sysctl, which all programs of this user share"
+                }
+                _ => "`mooltiroute reload` reads an edit at once",
+            };
+            warn!(
+                %directory, %error, advice,
+                "the system reports no edits in this directory; they are noticed within some seconds"
+            );
+        }
     }
 }
 

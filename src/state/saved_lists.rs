@@ -86,7 +86,7 @@ impl SavedLists {
         bytes.drain(..=end);
         let SavedHead { loaded, etag, last_modified, charset, .. } = head;
         let validators = Validators { etag, last_modified };
-        let loaded = UNIX_EPOCH + Duration::from_secs(loaded);
+        let loaded = UNIX_EPOCH.checked_add(Duration::from_secs(loaded)).ok_or_else(broken)?;
         Ok(Some(SavedDocument { bytes, charset, validators, loaded }))
     }
 

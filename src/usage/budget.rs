@@ -36,6 +36,17 @@ pub(super) struct Spending {
     is_enforced: bool,
     refused: u64,
     rerouted: u64,
+    /// The period that was left last. A clock that was wrong for a moment comes back to it.
+    left: Option<LeftPeriod>,
+}
+
+/// A period that was left, and what was used in it.
+#[derive(Clone, Copy, Debug)]
+struct LeftPeriod {
+    period: BudgetPeriod,
+    used: u64,
+    logged: Logged,
+    is_enforced: bool,
 }
 
 /// An event of a period that is worth a line of the log.
@@ -60,7 +71,7 @@ impl Spending {
     pub(super) fn new(budget: Budget, now: SystemTime) -> Self {
         let period = budget.per.around(now, &budget.zone);
         let (used, logged, is_enforced) = (0, Logged::Nothing, false);
-        Self { budget, period, used, logged, is_enforced, refused: 0, rerouted: 0 }
+        Self { budget, period, used, logged, is_enforced, refused: 0, rerouted: 0, left: None }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -68,9 +79,10 @@ impl Spending {
     }
 
     /// Returns this spending under another budget. The bytes are kept if the period is the same.
-    pub(super) fn under(self, budget: Budget, now: SystemTime) -> Self {
-        let (refused, rerouted) = (self.refused, self.rerouted);
-        let mut next = Self { refused, rerouted, ..Self::new(budget, now) };
+    pub(super) fn under(mut self, budget: Budget, now: SystemTime) -> Self {
+        self.roll(now);
+        let (refused, rerouted, left) = (self.refused, self.rerouted, self.left);
+        let mut next = Self { refused, rerouted, left, ..Self::new(budget, now) };
         next.adopt(self.period, self.used, self.logged);
         next.is_enforced = self.is_enforced && next.logged == Logged::Limit;
         next
@@ -166,11 +178,34 @@ impl Spending {
         }
     }
 
-    /// Begins the period that `now` is in, if the last one is over. A clock that was set back begins no new one.
+    /// Begins the period that `now` is in, if the last one is over or lies in the future.
+    ///
+    /// A clock that is wrong for a moment must neither stop the counting nor make it forget. If it was ahead, this goes
+    /// back to the right period. What was used in the wrong one was used just now, so it counts on in the right one, added
+    /// to what had been used there before. If the clock was set back for a moment, all that was used since counts too.
     fn roll(&mut self, now: SystemTime) {
-        if self.period.is_over(now) {
-            self.period = self.budget.per.around(now, &self.budget.zone);
-            (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false);
+        let is_ahead = self.period.is_ahead(now);
+        if !is_ahead && !self.period.is_over(now) {
+            return;
+        }
+        let next = self.budget.per.around(now, &self.budget.zone);
+        let Self { period, used, logged, is_enforced, .. } = *self;
+        let known = self.left.take().filter(|left| left.period == next);
+        if known.is_none() {
+            self.left = Some(LeftPeriod { period, used, logged, is_enforced });
+        }
+        self.period = next;
+        match (is_ahead, known) {
+            (true, Some(left)) => {
+                self.used = used.saturating_add(left.used);
+                self.logged = logged.max(left.logged);
+                self.is_enforced = is_enforced || left.is_enforced;
+            }
+            // The use goes along already.
+            (true, None) | (false, Some(_)) => {}
+            (false, None) => {
+                (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false);
+            }
         }
     }
 }
@@ -213,6 +248,64 @@ mod tests {
         spending.add(500, at(7201));
         assert_eq!(news(&mut spending), [BudgetEvent::Limit], "one transfer passes both");
         assert!(spending.take_limit());
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_for_a_moment_costs_no_count_and_no_period() {
+        const YEAR: u64 = 365 * 24 * 3600;
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let hour = |start| BudgetPeriod { start, end: start + 3600 };
+        let begun = YEAR + 3600;
+        let start = i64::try_from(begun).unwrap();
+        for wrong in [begun + YEAR, begun - YEAR] {
+            let mut spending = Spending::new(budget(100), at(begun));
+            spending.add(50, at(begun + 10));
+            spending.add(40, at(wrong));
+            assert_ne!(spending.period, hour(start));
+            let used = spending.now(at(begun + 20));
+            assert_eq!((used.period, used.used), (hour(start), 90), "{wrong}");
+            assert_eq!(news(&mut spending), [BudgetEvent::Warning]);
+            spending.add(10, at(begun + 30));
+            assert!(spending.is_reached() && spending.take_limit());
+            // The next hour begins as always, and the wrong period is not remembered for good.
+            let used = spending.now(at(begun + 3600));
+            assert_eq!((used.period, used.used), (hour(start + 3600), 0), "{wrong}");
+            assert!(!spending.is_reached());
+            assert_eq!(spending.now(at(begun + YEAR)).used, 0, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_period_is_told_once_although_the_clock_jumps() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut spending = Spending::new(budget(100), at(7200));
+        spending.add(100, at(7200));
+        assert_eq!(news(&mut spending), [BudgetEvent::Limit]);
+        assert!(spending.take_limit());
+        assert!(!spending.now(at(720_000)).is_reached);
+        assert!(spending.now(at(7300)).is_reached);
+        assert!(news(&mut spending).is_empty() && !spending.take_limit());
+    }
+
+    #[test]
+    fn a_small_step_back_of_the_clock_keeps_the_new_period() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut spending = Spending::new(budget(100), at(3600));
+        spending.add(100, at(3600));
+        spending.add(1, at(7200));
+        assert_eq!(spending.now(at(7199)).used, 1);
+        assert_eq!(spending.now(at(7200 - 300)).used, 1);
+        assert_eq!(spending.now(at(7200 - 301)).used, 101);
+    }
+
+    #[test]
+    fn a_period_that_an_earlier_process_saw_in_the_future_is_not_continued() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut wrong = Spending::new(budget(100), at(720_000));
+        wrong.add(100, at(720_000));
+        let mut right = Spending::new(budget(100), at(3600));
+        right.restore(wrong.now(at(720_000)));
+        assert!(!right.now(at(3600)).is_reached);
     }
 
     fn news(spending: &mut Spending) -> Vec<BudgetEvent> {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Environment, Source},
-    system::replace_file::replace_file,
+    system::{regular_file, replace_file::replace_file},
 };
 
 /// All accounts at one moment, as the file has them.
@@ -178,7 +178,7 @@ impl UsageFile {
     /// It can't be read, or is no record of this version.
     pub(crate) fn read(&self) -> io::Result<Option<UsageRecord>> {
         let mut text = String::new();
-        match File::open(&self.0) {
+        match regular_file::open(&self.0) {
             Ok(file) => file.take(BYTES_MAX).read_to_string(&mut text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

@@ -101,11 +101,7 @@ async fn a_proxy_that_breaks_ntlm_off_is_not_said_to_offer_nothing() {
 
 #[tokio::test]
 async fn a_proxy_that_closes_after_its_challenge_may_be_behind_a_load_balancer() {
-    // The second message of NTLM (MS-NLMP section 2.2.1.2), with a domain in its list of pairs.
-    let fixed = b"NTLMSSP\0\x02\0\0\0\0\0\0\0\x38\0\0\0\x15\x82\x89\xe2challeng\0\0\0\0\0\0\0\0";
-    let pairs = b"\x02\0\x02\0D\0\0\0\0\0";
-    let place = b"\x0a\0\x0a\0\x38\0\0\0\x0a\0\0\0\0\0\0\x0f";
-    let message = STANDARD.encode([&fixed[..], place, pairs].concat());
+    let message = ntlm_challenge();
     let challenge = format!(
         "HTTP/1.1 407 Auth\r\nProxy-Authenticate: NTLM {message}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     );
@@ -113,6 +109,14 @@ async fn a_proxy_that_closes_after_its_challenge_may_be_behind_a_load_balancer()
     let proxy = Proxy::start(&of_double(&hop, "ntlm")).await;
     let told = exchange(proxy.address(), CONNECT).await;
     assert!(told.contains("NTLM and Negotiate need one connection that stays open"), "{told}");
+}
+
+/// Returns the second message of NTLM (MS-NLMP section 2.2.1.2), with a domain in its list of pairs, as a field has it.
+pub(crate) fn ntlm_challenge() -> String {
+    let fixed = b"NTLMSSP\0\x02\0\0\0\0\0\0\0\x38\0\0\0\x15\x82\x89\xe2challeng\0\0\0\0\0\0\0\0";
+    let pairs = b"\x02\0\x02\0D\0\0\0\0\0";
+    let place = b"\x0a\0\x0a\0\x38\0\0\0\x0a\0\0\0\0\0\0\x0f";
+    STANDARD.encode([&fixed[..], place, pairs].concat())
 }
 
 #[tokio::test]

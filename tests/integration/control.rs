@@ -254,3 +254,46 @@ async fn commands_list_the_running_proxies_if_theirs_does_not_run() {
     let (code, out, error) = outcome(&proxy.command_for(&["ps"]));
     assert_eq!((code, out.is_empty()), (Some(0), false), "the only one is meant: {error}");
 }
+
+/// A proxy that hangs has its socket and its port, and is none that does not run.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_does_not_answer_is_named() {
+    let config = ConfigDir::new("chains: { default: [exit] }\n");
+    let hops = "hops: { exit: { kind: socks5, address: \"127.0.0.1:9\", enabled: true } }\n";
+    config.write("20-hops.yaml", hops);
+    let mut proxy = Proxy::on(config, &[]).await;
+    let pid = format!("process {}, with the control socket ", proxy.pid());
+    let address = proxy.address().to_string();
+    proxy.signal(rustix::process::Signal::STOP);
+    let proxy = &proxy;
+    let commands: [&[&str]; 7] = [
+        &["ps"],
+        &["reload"],
+        &["kill", "1"],
+        &["status"],
+        &["usage"],
+        &["hop", "exit", "off"],
+        &["run", "--listen", &address],
+    ];
+    std::thread::scope(|scope| {
+        let pid = &pid;
+        for arguments in commands {
+            scope.spawn(move || {
+                let (code, out, error) = outcome(&proxy.command(arguments));
+                assert_eq!(code, Some(1), "{arguments:?}: {out}{error}");
+                assert!(error.contains(pid) && error.contains("does not answer"), "{error}");
+                assert!(!error.contains("no proxy runs"), "{arguments:?}: {error}");
+            });
+        }
+        scope.spawn(move || {
+            let process = pid.trim_start_matches("process ").split(',').next().unwrap();
+            let (code, _, error) = outcome(&proxy.command_for(&["reload", "--pid", process]));
+            assert_eq!((code, error.contains(pid)), (Some(1), true), "{error}");
+            // Another process is not this one.
+            let (code, _, error) = outcome(&proxy.command_for(&["reload", "--pid", "1"]));
+            assert_eq!((code, error.contains(pid)), (Some(1), false), "{error}");
+        });
+    });
+    assert_eq!(std::fs::read_to_string(proxy.config().path().join("20-hops.yaml")).unwrap(), hops);
+}

@@ -335,3 +335,76 @@ async fn a_hundred_switches_disturb_no_tunnel() {
 }
 
 const FLIPS: usize = 100;
+
+/// Commands that run at the same time take turns.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn hops_that_are_switched_at_once_all_keep_their_edit_and_their_condition() {
+    const CONDITION: &str = "enabled: \"${ON:-true}\"";
+    const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    let config = ConfigDir::new("chains: { default: [a, b, c, d, e, f] }\n");
+    let line =
+        |name| format!("  {name}: {{ kind: socks5, address: \"{name}.test:1\", {CONDITION} }}\n");
+    // Three share a file, and the others have one each.
+    let shared = NAMES[..3].iter().map(line).collect::<String>();
+    config.write("20-hops.yaml", &format!("hops:\n{shared}"));
+    for name in &NAMES[3..] {
+        config.write(&format!("30-{name}.yaml"), &format!("hops:\n{}", line(name)));
+    }
+    let texts = |config: &ConfigDir| -> Vec<_> {
+        let files = ["20-hops.yaml", "30-d.yaml", "30-e.yaml", "30-f.yaml"];
+        files.map(|file| fs::read_to_string(config.path().join(file)).unwrap()).into()
+    };
+    let before = texts(&config);
+    let proxy = Proxy::on(config, &[]).await;
+    let config = proxy.config();
+    for _ in 0..3 {
+        for state in ["off", "auto"] {
+            std::thread::scope(|scope| {
+                for name in NAMES {
+                    scope.spawn(move || {
+                        let (code, out, error) = hop(config, &[name, state]);
+                        assert_eq!(code, Some(0), "{name} {state}: {out}{error}");
+                    });
+                }
+            });
+            let switched = |text: &String| text.replace(CONDITION, "enabled: false");
+            let expected = match state {
+                "off" => before.iter().map(switched).collect(),
+                _ => before.clone(),
+            };
+            assert_eq!(texts(config), expected, "{state}");
+        }
+    }
+}
+
+/// The verdict may come late. What an operator has saved until then is not overwritten.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_between_an_edit_and_its_undoing_stays() {
+    use std::io::Write as _;
+
+    let config = config();
+    config.write("40-more.yaml", "# more\n");
+    let proxy = Proxy::on(config, &[]).await;
+    let config = proxy.config();
+    // The proxy waits for this writer.
+    let mut writer =
+        fs::OpenOptions::new().append(true).open(config.path().join("40-more.yaml")).unwrap();
+    writer.write_all(b"# and more\n").unwrap();
+    let saved = format!("{}# by hand\n", HOPS.replace("true", "false"));
+    let (code, _, error) = std::thread::scope(|scope| {
+        let switched = scope.spawn(|| hop(config, &["corporate", "off"]));
+        while hops_of(config) == HOPS {
+            assert!(!switched.is_finished(), "it ended without an edit");
+            std::thread::yield_now();
+        }
+        config.write("20-hops.yaml", &saved);
+        writer.write_all(b"bogus: 1\n").unwrap();
+        drop(writer);
+        switched.join().unwrap()
+    });
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("bogus") && error.contains("Another program has saved "), "{error}");
+    assert_eq!(hops_of(config), saved);
+}

@@ -27,6 +27,7 @@ mod limits;
 mod listeners;
 mod lists;
 mod log;
+mod login_rounds;
 mod loops;
 mod memory;
 mod ntlm_proofs;

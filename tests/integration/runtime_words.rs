@@ -74,7 +74,7 @@ async fn the_failure_of_all_members_is_told_as_such() {
     }
     let shown = proxy.command_for(&["status", "--address", &proxy.address().to_string()]);
     let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("exits.members[1] is left out: "), "{shown}");
+    assert!(shown.contains("exits.members[1] failed: "), "{shown}");
     // One that fails alone is no failure of the pool.
     let member = Double::start([answer("HTTP/1.1 200 OK\r\n\r\n")]).await;
     let mixed = yaml.replace(&second.to_string(), &member.address().port().to_string());

@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Program, Proxy, pause, remove_and_write, rename, status};
+use crate::support::{ConfigDir, Program, Proxy, pause, remove_and_write, rename, status};
 
 #[tokio::test]
 async fn a_file_that_is_given_is_replaced() {
@@ -34,6 +34,32 @@ async fn a_file_that_is_given_is_replaced() {
 }
 
 // Other systems don't allow a watched directory to be moved.
+/// The system limits how many directories a user may watch.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_directory_that_cannot_be_watched_is_named() {
+    let config = ConfigDir::new("chains: { default: [exit] }\n");
+    let elsewhere = TempDir::new().unwrap();
+    let password = elsewhere.path().join("password");
+    fs::write(&password, "one").unwrap();
+    let hops = format!(
+        "hops: {{ exit: {{ kind: socks5, address: \"127.0.0.1:9\", username: u, password_file: {} }} }}\n",
+        password.display()
+    );
+    config.write("20-hops.yaml", &hops);
+    let Some(proxy) = Proxy::with_one_watch(config).await else { return };
+    let message =
+        "the system reports no edits in this directory; they are noticed within some seconds";
+    let event = proxy.event(message).await;
+    let unwatched = PathBuf::from(event.field("directory"));
+    assert!([elsewhere.path(), proxy.config().path()].contains(&&*unwatched), "{}", event.text());
+    assert!(event.field("advice").contains("max_user_watches"), "{}", event.text());
+    fs::write(&password, "two").unwrap();
+    proxy.event("config reloaded").await;
+    let told = proxy.events().iter().filter(|event| event.message() == message).count();
+    assert_eq!(told, 1);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_directory_is_moved_made_again_and_filled() {

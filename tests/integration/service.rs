@@ -93,8 +93,9 @@ fn an_invalid_configuration_is_not_installed() {
 fn only_variables_that_the_service_lacks_are_named() {
     let user = User::new();
     let config = ConfigDir::new(
-        "hops: { a: { kind: socks5, address: \"${A_HOST}:1\", username: \"${A_USER}\", password: \"${A_PASS:-x}\" } }\n\
-         chains: { default: [a] }\n",
+        "hops: { a: { kind: socks5, address: \"${A_HOST}:1\", username: \"${A_USER}\", password: \"${A_PASS:-x}\" }, \
+         b: { kind: socks5, enabled: false, address: \"${OFF_HOST:-b.test}:1\", username: \"${OFF_USER}\" } }\n\
+         chains: { default: [a, b] }\n",
     );
     let file = user.path("config/mooltiroute/environment");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -103,6 +104,7 @@ fn only_variables_that_the_service_lacks_are_named() {
         ("A_HOST=a.test\nA_PASS=x\n", "uses ${A_USER}, which", "A_HOST"),
         ("A_HOST=a.test\n", "so the service can't start", "A_HOST"),
         ("A_HOST=a.test\nA_USER=u\n", "so the defaults in the configuration count", "A_USER"),
+        ("A_HOST=a.test\nA_USER=u\n", "uses ${A_PASS}, which", "OFF_USER"),
         ("A_HOST=a.test\nexport A_USER=s3cret\n", "line 2 begins with `export`", "s3cret"),
         ("A_HOST=a.test\nA_USER=CORP\\s3cret\n", "line 2 has a `\\` outside", "s3cret"),
     ] {

@@ -153,6 +153,33 @@ async fn top_is_driven_by_keys() {
     .await;
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_heeded_while_the_proxy_does_not_answer() {
+    use rustix::process::Signal;
+
+    let Some(tmux) = Program::find_or_skip("tmux") else { return };
+    let mut proxy = Proxy::start(CONFIG).await;
+    let terminal = Terminal::top(tmux, &proxy, &[]);
+    terminal.until("the screen", |screen| screen.contains("q quit")).await;
+    let is_silent = |screen: &str| screen.contains("no answer from the proxy for ");
+    proxy.signal(Signal::STOP);
+    terminal.until("the silence", is_silent).await;
+    proxy.signal(Signal::CONT);
+    terminal.until("the answer", |screen| !is_silent(screen) && screen.contains("k kill")).await;
+    proxy.signal(Signal::STOP);
+    terminal.until("the silence", is_silent).await;
+    terminal.press(&["s"]);
+    terminal.until("another order", |screen| screen.contains("idv")).await;
+    terminal.press(&["q"]);
+    within("it leaves, and the terminal with it", async {
+        while terminal.runs() {
+            pause().await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn colours_are_left_out_if_the_user_asks_for_that() {
     let Some(tmux) = Program::find_or_skip("tmux") else { return };

@@ -58,7 +58,7 @@ fn begins_as_http(line: &[u8]) -> Result<(), HopError> {
     }
     Err(match Spoken::from_answer(line) {
         Some(spoken) if spoken != Spoken::Http => HopError::OtherProtocol(spoken),
-        _ => HopError::Malformed("this is not HTTP; is the address, or `tls`, right?"),
+        _ => HopError::Malformed("this is not HTTP"),
     })
 }
 

@@ -9,13 +9,21 @@ mod lockout;
 mod settings;
 mod sign_on;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    authenticator::{Authenticator, Outcome},
+    authenticator::{Authenticator, Authorized, Outcome, ProbeEnd},
     kerberos::KerberosSettings,
     settings::{Scheme, Written},
 };
@@ -93,8 +101,17 @@ struct HttpConnect {
     forwards: bool,
     /// The credentials, if there are any.
     authenticator: Option<Arc<Authenticator>>,
+    /// The outcome of asking whether the proxy wants credentials, if this is to serve the request that was about.
+    probed: Option<Arc<Probed>>,
     pass_headers: PassHeaders,
     head_bytes_max: usize,
+}
+
+/// The outcome of asking whether the proxy wants credentials, which counts for one request.
+#[derive(Debug)]
+struct Probed {
+    end: ProbeEnd,
+    is_used: AtomicBool,
 }
 
 impl HopConfig for HttpConnectConfig {
@@ -133,6 +150,7 @@ impl HopConfig for HttpConnectConfig {
             plain: plain.into_iter().collect(),
             forwards: self.plain == Plain::Absolute,
             authenticator,
+            probed: None,
             pass_headers,
             head_bytes_max: context.head_bytes_max(),
         }))
@@ -155,6 +173,18 @@ impl HttpConnect {
             // The authenticator is shared, and so knows on the next connection what the proxy asked for.
             Outcome::Closes => Err(HopError::Again(Arc::new(self.clone()))),
         }
+    }
+
+    /// Returns the link for the connection on which a request goes on.
+    fn after_probe(&self, end: Option<ProbeEnd>) -> Self {
+        let probed = end.map(|end| Arc::new(Probed { end, is_used: AtomicBool::new(false) }));
+        Self { probed, ..self.clone() }
+    }
+
+    /// Returns the outcome of asking whether the proxy wants credentials, for the first request that is to know.
+    fn take_probed(&self) -> Option<ProbeEnd> {
+        let probed = self.probed.as_ref()?;
+        (!probed.is_used.swap(true, Relaxed)).then_some(probed.end)
     }
 
     /// Returns the bindings to the TLS connection with this hop, if there is one and its certificate has any.
@@ -216,8 +246,13 @@ impl Link for HttpConnect {
         Eventual::later(async move {
             let bindings = self.bindings(tunnel);
             let limits = (self.head_bytes_max, bindings.as_ref());
-            let fields = authenticator.authorize(tunnel, request, limits).await?;
-            fields.ok_or_else(|| HopError::Again(Arc::new(self.clone())))
+            let probed = self.take_probed();
+            match authenticator.authorize(tunnel, request, probed, limits).await? {
+                Authorized::Ready(fields) => Ok(fields),
+                Authorized::NeedsConnection(probed) => {
+                    Err(HopError::Again(Arc::new(self.after_probe(probed))))
+                }
+            }
         })
     }
 
@@ -293,7 +328,7 @@ mod tests {
 
     fn get(target: &Authority) -> PlainRequest<'_> {
         let line = RequestLine { method: "GET", uri: &"http://b.example/" };
-        PlainRequest { line, target, has_body: false }
+        PlainRequest { line, target, has_body: false, is_bound: false }
     }
 
     async fn choose(hop: Arc<dyn Hop>) -> Chosen {

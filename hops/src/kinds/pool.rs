@@ -308,7 +308,7 @@ impl Hop for Pool {
     }
 }
 
-/// Each may be tried before a client is told anything.
+/// The most entries in `members`. One request may try them all before its client gets an answer.
 const MEMBERS_MAX: usize = 32;
 
 #[cfg(test)]

@@ -280,7 +280,7 @@ fn nothing() -> Secret {
     Secret::new("")
 }
 
-/// Each is a connection of its own to try.
+/// The most entries in `ports`. Each try takes a new connection.
 const PORTS_MAX: usize = 16;
 
 #[cfg(test)]
@@ -330,7 +330,7 @@ mod tests {
         let mut tunnel = Tunnel::layered(tokio::io::duplex(1).0);
         let target = "a.example:80".parse().unwrap();
         let line = RequestLine { method: "GET", uri: &"http://a.example/" };
-        let request = PlainRequest { line, target: &target, has_body: false };
+        let request = PlainRequest { line, target: &target, has_body: false, is_bound: false };
         let Eventual::Ready(fields) = link.authorize(&mut tunnel, request) else {
             panic!("there is nothing to wait for")
         };

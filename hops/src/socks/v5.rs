@@ -168,7 +168,7 @@ pub(super) fn reply(seen: &[u8]) -> Parsed<ReplyCode> {
 fn not_socks(seen: &[u8]) -> HopError {
     match Spoken::from_answer(seen) {
         Some(spoken) if spoken != Spoken::Socks5 => HopError::OtherProtocol(spoken),
-        _ => HopError::Malformed("this is not SOCKS5; is the address, or `tls`, right?"),
+        _ => HopError::Malformed("this is not SOCKS5"),
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Upstream {
     passage: Passage,
     /// The number of requests that it has carried after the first one.
     reused: u32,
+    /// Whether a client has begun to log on to the target over it, by a scheme whose proof holds for this connection only.
+    is_bound: bool,
 }
 
 /// The end of a connection, which decides what it can carry.
@@ -62,7 +64,8 @@ impl Upstream {
         let origin = plan.resource.authority().clone();
         let end = UpstreamEnd { hop, fields, origin, reuse };
         let (key, opened) = (plan.key.clone(), Instant::now());
-        Self { tunnel, seen: BytesMut::new(), end, key, opened, passage, reused: 0 }
+        let (seen, reused, is_bound) = (BytesMut::new(), 0, false);
+        Self { tunnel, seen, end, key, opened, passage, reused, is_bound }
     }
 
     /// Returns the way that it took, for the request that it was opened for.
@@ -79,6 +82,20 @@ impl Upstream {
     /// Returns whether it ends at a hop that forwards requests, and not at an origin.
     pub(crate) fn is_at_hop(&self) -> bool {
         self.end.hop.is_some()
+    }
+
+    /// Returns whether the client is logging on to the target over it, or has done so.
+    pub(super) fn is_bound(&self) -> bool {
+        self.is_bound
+    }
+
+    /// Returns whether a new connection through `chain` would not serve the client as this one does: somebody is logged on
+    /// to this one, or it has an exit that the client keeps for as long as its own connection lasts.
+    pub(super) fn is_unlike_others(&self, chain: &Chain) -> bool {
+        self.is_bound
+            || self.tunnel.logon().is_some_and(|logon| logon.is_logged_on())
+            || self.passage.without_session.is_some()
+            || chain.has_chosen_exit(&self.passage)
     }
 
     /// Prepares the connection for another request. Returns whether it can carry one.
@@ -118,8 +135,10 @@ impl Upstream {
         self.opened.elapsed() > age
     }
 
-    /// Releases the buffer of the last body, before the connection waits for its next request.
-    pub(super) fn rested(mut self) -> Self {
+    /// Releases the buffer of the last body, and notes what the request of `plan` made of the connection, before that waits
+    /// for its next request.
+    pub(super) fn rested(mut self, plan: &Plan<'_>) -> Self {
+        self.is_bound |= plan.logs_on_to_target();
         // If bytes came behind the answer, they are kept: `is_quiet` then rejects the connection.
         if self.seen.is_empty() {
             self.seen = BytesMut::new();

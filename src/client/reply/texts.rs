@@ -90,7 +90,7 @@ pub(super) fn missing_hops(error: &ChainError) -> String {
         _ => (commands.join(" and "), "switch them on"),
     };
     format!(
-        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and {commands} {switch}."
+        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says why, and {commands} {switch}."
     )
 }
 
@@ -111,10 +111,16 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         _ => format!("{subject} failed"),
     };
     let others = after_others(error);
-    let mut text = format!("Mooltiroute: {others}{failed}: {details}. {advice}");
+    let mut text = format!("Mooltiroute: {others}{failed}: {} {advice}", sentence(details));
     text.push_str(&missing_hops(error));
     let _ = write!(text, " (chain `{}`)", error.chain);
     text
+}
+
+/// Returns `details` with a full stop, unless the quotation at its end has one already.
+fn sentence(details: &str) -> Cow<'_, str> {
+    let ends = [".\"", "!\"", "?\""].iter().any(|end| details.ends_with(end));
+    if ends { details.into() } else { format!("{details}.").into() }
 }
 
 /// Says that other members failed before, to begin a text about the last one. Returns nothing if there were none.
@@ -136,10 +142,12 @@ pub(super) fn bad_response(
     let noun = if is_hop { "hop " } else { "" };
     match error {
         ProxyError::HttpResponseTimeout => format!(
-            "Mooltiroute: {noun}`{next_hop}` took the request and did not answer in time: {details}. {advice}"
+            "Mooltiroute: {noun}`{next_hop}` took the request and did not answer in time: {} {advice}",
+            sentence(details)
         ),
         _ => format!(
-            "Mooltiroute: the answer of {noun}`{next_hop}` can't be passed on: {details}. {advice}"
+            "Mooltiroute: the answer of {noun}`{next_hop}` can't be passed on: {} {advice}",
+            sentence(details)
         ),
     }
 }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     cli::HopState,
+    config::edit::EditedFile,
     control::{
         client::Control,
         verdict::{self, ReloadOutcome},
@@ -18,7 +19,7 @@ use crate::{
 /// Waits until the running proxy has taken the edit. If it rejects it, the old text comes back.
 pub(super) fn in_force(
     control: &Control,
-    target: &SwitchTarget,
+    (target, edit): (&SwitchTarget, &EditedFile),
     state: HopState,
     place: &str,
 ) -> Result<String, HopError> {
@@ -41,7 +42,8 @@ pub(super) fn in_force(
         ReloadOutcome::Rejected => {
             // Its verdict on the old text is the one it had before.
             let verdict::ReloadVerdict { problems, notes, .. } = verdict;
-            return Err(undo(target, RejectedEdit { problems, notes }, || drop(reload())));
+            let rejected = RejectedEdit { problems, notes };
+            return Err(undo(target, edit, rejected, || drop(reload())));
         }
     };
     for warning in &verdict.warnings {

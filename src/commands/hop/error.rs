@@ -53,8 +53,19 @@ pub(super) enum HopError {
     Write { file: String, cause: std::io::Error },
     #[error("{0} was changed by another program meanwhile, and was left alone; try again")]
     Disturbed(String),
+    #[error(
+        "another `mooltiroute hop` of this user has been editing for {0} s; nothing was changed. Try again when that has ended, or \
+         end it"
+    )]
+    Busy(u64),
     #[error("{}\n\nthe running proxy rejected the edit, and it was undone{}", .0.texts(), .0.notes())]
     Undone(RejectedEdit),
+    #[error(
+        "{}\n\nthe running proxy rejected the files with this edit. Another program has saved {file} since, so the edit was not \
+         undone: check what that file has as the `enabled` of this hop, and mend the problem above{}",
+        .rejected.texts(), .rejected.notes()
+    )]
+    Overtaken { rejected: RejectedEdit, file: String },
     #[error(
         "{}\n\nthe running proxy rejected the edit, and it could not be undone: {cause}{}",
         .rejected.texts(), .rejected.notes()

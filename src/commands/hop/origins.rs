@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,7 @@ use thiserror::Error;
 
 use crate::{
     config::{Environment, edit::Origin},
-    system::replace_file::replace_file,
+    system::{regular_file, replace_file::replace_file},
 };
 
 /// The replaced values, by file and hop.
@@ -47,11 +48,7 @@ impl Origins {
     pub(super) fn read(environment: &Environment) -> Result<Self, OriginsError> {
         let directory = environment.state_directory().ok_or(OriginsError::NoDirectory)?;
         let path = directory.join("hops.json");
-        let known = match fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Known::default(),
-            Err(cause) => return Err(OriginsError::Io { path, cause }),
-        };
+        let known = known(&path)?;
         Ok(Self { path, known })
     }
 
@@ -71,16 +68,19 @@ impl Origins {
         others.filter_map(move |(known, hops)| Some((known.as_str(), hops.get(name)?)))
     }
 
-    /// Remembers `origin`, or forgets the remembered value, and writes the file at once.
+    /// Remembers `origin`, or forgets the remembered value, and writes the file at once. The caller keeps other commands from
+    /// doing the same meanwhile.
     ///
     /// # Errors
-    /// It can't be written.
+    /// It can't be read or written.
     pub(super) fn set(
         &mut self,
         file: &Path,
         name: &str,
         origin: Option<Origin>,
     ) -> Result<(), OriginsError> {
+        // Other commands may have written it since it was read.
+        self.known = known(&self.path)?;
         let hops = self.known.entry(file.to_string_lossy().into_owned()).or_default();
         match origin {
             Some(origin) => hops.insert(name.to_owned(), origin),
@@ -97,6 +97,17 @@ impl Origins {
         }
         let json = serde_json::to_vec_pretty(&self.known)?;
         replace_file(&self.path, &json)
+    }
+}
+
+/// Reads what the file at `path` remembers, which is nothing if there is none.
+fn known(path: &Path) -> Result<Known, OriginsError> {
+    let mut json = Vec::new();
+    let read = regular_file::open(path).and_then(|mut file| file.read_to_end(&mut json));
+    match read {
+        Ok(_) => Ok(serde_json::from_slice(&json).unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Known::default()),
+        Err(cause) => Err(OriginsError::Io { path: path.to_owned(), cause }),
     }
 }
 

@@ -37,7 +37,8 @@ impl Switchboard {
             let control = running::find(choice, environment).map_err(HopError::NotFound)?;
             let source = control.source();
             let target = SwitchTarget::find(&source, name)?;
-            let mut running = Self::readers(&source, &target, environment);
+            // One that does not answer is no other reader, as far as that is known.
+            let mut running = Self::readers(&source, &target, environment).unwrap_or_default();
             // The named one reports first. Others that read the same file can't be kept from it.
             running.retain(|one| one.identity.pid != control.identity.pid);
             running.insert(0, control);
@@ -51,7 +52,7 @@ impl Switchboard {
         let doubt = || running::doubt_source(&choice.config, &source, environment);
         let target = SwitchTarget::find(&source, name).inspect_err(|_| doubt())?;
         // Without a proxy the file is still switched, for its next start.
-        let running = Self::readers(&source, &target, environment);
+        let running = Self::readers(&source, &target, environment)?;
         if running.is_empty() {
             doubt();
         }
@@ -67,6 +68,9 @@ impl Switchboard {
     fn of_only_proxy(name: &str, environment: &Environment) -> Result<Self, HopError> {
         let control = match Control::find(&WantedProxy::Usual(None), environment) {
             Ok(control) => control,
+            Err(error @ NoProxy::Silent { .. }) => {
+                return Err(HopError::NotFound(error.to_string()));
+            }
             Err(
                 NoProxy::NotRunning(others)
                 | NoProxy::Missing(_, others)
@@ -88,9 +92,17 @@ impl Switchboard {
     }
 
     /// Finds every proxy of this user that reads the file of `target`.
-    fn readers(source: &Source, target: &SwitchTarget, environment: &Environment) -> Vec<Control> {
-        let Source::Path(path) = source else { return Vec::new() };
+    ///
+    /// # Errors
+    /// None is found, and one that does not answer may be one.
+    fn readers(
+        source: &Source,
+        target: &SwitchTarget,
+        environment: &Environment,
+    ) -> Result<Vec<Control>, HopError> {
+        let Source::Path(path) = source else { return Ok(Vec::new()) };
         let wanted = WantedProxy::ReaderOf { config: path.clone(), file: target.path.clone() };
         Control::all(&wanted, environment)
+            .map_err(|error| HopError::NotFound(format!("{error}\nNothing was changed")))
     }
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::error::HopError;
+
 use crate::config::{
     Problems, Source,
     edit::{Mention, hop_names, mentions, unreadable},
@@ -109,6 +111,20 @@ impl SwitchTarget {
         let path = without_links(Path::new(&*best.name));
         let path = path.map_err(|cause| NoTarget::Lost { file: best.name.to_string(), cause })?;
         Ok(Self { name: name.to_owned(), path, text: best.text.clone() })
+    }
+}
+
+impl SwitchTarget {
+    /// Reads the file again, which another command may have edited since.
+    ///
+    /// # Errors
+    /// It is gone, or another file has the switch now.
+    pub(super) fn read_again(self, source: &Source) -> Result<Self, HopError> {
+        let now = Self::find(source, &self.name)?;
+        match now.path == self.path {
+            true => Ok(now),
+            false => Err(HopError::Disturbed(self.path.display().to_string())),
+        }
     }
 }
 

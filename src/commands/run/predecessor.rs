@@ -39,7 +39,10 @@ impl Predecessor {
             // One that drains has closed its sockets.
             Ok(running) if running.identity.draining => return Ok(None),
             Ok(running) => running,
-            Err(NoProxy::NotRunning(_) | NoProxy::Missing(..)) => return Ok(None),
+            // One that does not answer may listen elsewhere. If it listens here, the start says so.
+            Err(NoProxy::NotRunning(_) | NoProxy::Missing(..) | NoProxy::Silent { .. }) => {
+                return Ok(None);
+            }
             Err(NoProxy::Ambiguous(running)) => {
                 let running: Vec<_> = running.iter().map(ToString::to_string).collect();
                 return Err(format!(

@@ -43,7 +43,7 @@ impl Doubts {
         let (unset, invalid): (Vec<_>, Vec<_>) =
             problems.0.into_iter().partition(|problem| problem.code == "variable");
         doubts.invalid = (!invalid.is_empty()).then_some(Problems(invalid));
-        let names = source.variables().into_iter();
+        let names = loader.used_variables().into_iter();
         // Also those with a default: the shell of the operator may have another value.
         let is_missing =
             |name: &String| file.is_none() || loader.environment().variable(name).is_none();

@@ -1,6 +1,9 @@
 //! The state of the screen, and what keys do to it.
 
-use std::{cmp::Ordering, time::Instant};
+use std::{
+    cmp::Ordering,
+    time::{Duration, Instant},
+};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -27,6 +30,8 @@ pub(super) struct Screen {
     pub chosen: Option<u64>,
     /// The result of the last key.
     pub message: String,
+    /// How long an answer of the proxy has been waited for.
+    pub silent_for: Duration,
     /// The proxy at a glance.
     pub overview: Overview,
     rows: Vec<Listed>,
@@ -67,6 +72,7 @@ impl Screen {
             is_typing: false,
             chosen: None,
             message: String::new(),
+            silent_for: Duration::ZERO,
             overview: Overview::default(),
             rows: Vec::new(),
             connection_rates: Rates::default(),

@@ -1,5 +1,7 @@
 //! Draws the screen.
 
+use std::time::Duration;
+
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -181,6 +183,11 @@ fn failure_text(screen: &Screen) -> Paragraph<'_> {
 }
 
 fn keys_line(screen: &Screen) -> Line<'_> {
+    // What is shown is old then, and a key that asks for something waits.
+    if screen.silent_for >= SILENCE {
+        let seconds = screen.silent_for.as_secs();
+        return Line::from(format!("no answer from the proxy for {seconds} s   q quit")).bold();
+    }
     // The result of the last key takes the place of the help until the next key.
     if !screen.message.is_empty() {
         return Line::from(screen.message.as_str()).bold();
@@ -190,6 +197,9 @@ fn keys_line(screen: &Screen) -> Line<'_> {
         false => "Up/Down choose   k kill   s sort   r reverse   / filter   Esc show all   q quit",
     })
 }
+
+/// How long an answer may take without a word about it.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Returns the widths of the columns of connections, of which clients have `client_width`.
 fn connection_widths(client_width: u16) -> [Constraint; 8] {
@@ -312,6 +322,17 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_proxy_that_does_not_answer_is_said_to_be_silent() {
+        let mut screen = Screen::new(false);
+        screen.update(vec![row(1, "a.test:443", 10)], overview(), Instant::now());
+        let line = |screen: &Screen| keys_line(screen).to_string();
+        screen.silent_for = Duration::from_millis(1_900);
+        assert!(line(&screen).contains("k kill"));
+        screen.silent_for = Duration::from_millis(3_900);
+        assert_eq!(line(&screen), "no answer from the proxy for 3 s   q quit");
     }
 
     #[test]

@@ -112,9 +112,15 @@ impl BudgetPeriod {
         seconds(now) >= self.end
     }
 
+    /// Returns whether the period has not begun by `now`, so that the clock must have been ahead when it was chosen. A clock
+    /// that is set right by some minutes leaves no period.
+    pub(crate) fn is_ahead(self, now: SystemTime) -> bool {
+        self.start.saturating_sub(seconds(now)) > STEP_BACK_MAX
+    }
+
     /// Returns how long it lasts from `now` on, in whole seconds and at least one.
     pub(crate) fn left(self, now: SystemTime) -> Duration {
-        Duration::from_secs((self.end - seconds(now)).max(1).unsigned_abs())
+        Duration::from_secs(self.end.saturating_sub(seconds(now)).max(1).unsigned_abs())
     }
 }
 
@@ -123,6 +129,9 @@ impl fmt::Display for Per {
         f.write_str(self.name())
     }
 }
+
+/// How far a clock may be set back in a period that has just begun, in seconds.
+const STEP_BACK_MAX: i64 = 300;
 
 fn seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

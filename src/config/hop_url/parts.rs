@@ -79,6 +79,20 @@ impl<'a> Parts<'a> {
         Ok(parts)
     }
 
+    /// Returns whether one of the values that [`write`](Self::write) hides may be a credential.
+    pub(super) fn have_credentials(&self, registry: &Registry) -> bool {
+        let kind = registry.kind(self.kind);
+        let is_shown = |key: &str| kind.is_some_and(|kind| kind.shown().contains(&key));
+        let is_path = |key: &str| key == "file" || key.ends_with("_file");
+        // Without `@` and a query, the URL of a PAC file has no place for a secret.
+        let is_plain_url = |value: &str| value.contains("://") && !value.contains(['@', '?']);
+        let may_be_credential =
+            |(key, value): &(&str, String)| !is_shown(key) && !is_path(key) && !is_plain_url(value);
+        self.username.is_some()
+            || self.password.is_some()
+            || self.settings.iter().any(may_be_credential)
+    }
+
     /// Writes these settings as the hop `name`.
     pub(super) fn write(
         self,

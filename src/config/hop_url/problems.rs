@@ -146,7 +146,7 @@ mod tests {
     /// Returns what loading these URLs says.
     fn told(urls: &[&str]) -> String {
         let urls: Vec<_> = urls.iter().map(|url| HopUrl::new(url)).collect();
-        let UrlChain { yaml, variables } = UrlChain::new(&urls, &kinds::builtin()).unwrap();
+        let UrlChain { yaml, variables, .. } = UrlChain::new(&urls, &kinds::builtin()).unwrap();
         let source = Source::CommandLine { text: yaml.into(), has_credentials: true };
         let environment = Environment::new(|_| None, "").with_variables(variables);
         let loader = Loader::new(source, Overrides::default(), kinds::builtin(), environment);

@@ -42,7 +42,7 @@ pub enum OnLeave {
 struct Conditional {
     /// The condition. The hop is on while it holds.
     when: When,
-    /// Whether the hop is on while nothing decides the condition. A request waits for `timeouts.connect` before.
+    /// Whether the hop is on while the condition is undecided. A request first waits for the decision, up to `timeouts.connect`.
     #[serde(default)]
     unknown: Unknown,
 }

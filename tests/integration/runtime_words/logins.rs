@@ -233,7 +233,8 @@ async fn a_page_that_repeats_the_login_is_not_quoted() {
         hop.address()
     );
     let told = exchange(Proxy::start(&yaml).await.address(), CONNECT).await;
-    assert!(told.contains("403 Forbidden (blocked_site) and says \"Blocked.\""), "{told}");
+    // The page's full stop ends the sentence, and another one does not follow.
+    assert!(told.contains("403 Forbidden (blocked_site) and says \"Blocked.\" "), "{told}");
 }
 
 #[tokio::test]

@@ -163,6 +163,33 @@ impl Proxy {
         Some(Self::run(config, None, &[], command).await)
     }
 
+    /// As [`on`](Self::on), without the right to write even one byte into a file, which is a limit of the system. Its log goes
+    /// through a pipe.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn without_file_size(config: ConfigDir) -> Self {
+        let mut command = command("sh");
+        command.args(["-c", "ulimit -c 0; ulimit -f 0; exec \"$0\" \"$@\"", PROGRAM]);
+        Self::run(config, None, &[], command).await
+    }
+
+    /// As [`on`](Self::on), where the system lets it watch one directory. `None` if this user may set no such limit.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn with_one_watch(config: ConfigDir) -> Option<Self> {
+        const LIMIT: &str = "echo 1 >/proc/sys/user/max_inotify_watches";
+        let unshared = |program: &str| {
+            let mut command = command("unshare");
+            command.args(["--user", "--map-root-user", "sh", "-c", program, PROGRAM]);
+            command
+        };
+        let tried = unshared(LIMIT).stderr(Stdio::null()).status();
+        if !tried.is_ok_and(|status| status.success()) {
+            super::skip("a limit of watches");
+            return None;
+        }
+        let command = unshared(&format!("{LIMIT} && exec \"$0\" \"$@\""));
+        Some(Self::run(config, None, &[], command).await)
+    }
+
     /// Returns the place of its state directory, as it sees that.
     #[cfg(target_os = "linux")]
     pub(crate) fn state(&mut self) -> std::path::PathBuf {

@@ -17,7 +17,8 @@ use super::{
     within,
 };
 
-/// The requests that a squid lets through.
+/// The requests that a squid lets through. Before it asks anyone for credentials, it allows all plain requests below
+/// `/exempt/`, and refuses those below `/blocked/`.
 #[derive(Clone, Debug)]
 pub(crate) enum SquidRules {
     /// The rules that squid ships with: CONNECT to port 443 only.
@@ -324,6 +325,10 @@ fn config(
          acl CONNECT method CONNECT\n\
          http_access deny !Safe_ports\n\
          http_access deny CONNECT !SSL_ports\n\
+         acl exempt urlpath_regex ^/exempt/\n\
+         acl blocked urlpath_regex ^/blocked/\n\
+         http_access allow exempt\n\
+         http_access deny blocked\n\
          {access}\n\
          http_access deny all\n"
     )

@@ -159,6 +159,73 @@ async fn a_full_disk_costs_no_request_and_no_count() {
     .await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_limit_on_the_size_of_files_ends_no_proxy() {
+    let echo = EchoOrigin::start().await;
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let mut proxy = Proxy::without_file_size(config).await;
+    let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
+    ping(&mut tunnel).await;
+    let event = proxy.event("usage can't be saved; requests go on, and it is tried again").await;
+    assert!(event.text().contains("File too large"), "{}", event.text());
+    ping(&mut tunnel).await;
+    drop(tunnel);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+}
+
+/// To open a pipe waits for its other end, which nobody opens here.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_pipe_in_place_of_the_file_holds_up_nothing() {
+    let hop = opening_double().await;
+    let mut proxy = Proxy::start(&one_hop("exit", hop.address(), "")).await;
+    drop(connect(proxy.address(), "target.test:443").await.tunnel());
+    proxy.event("tunnel closed").await;
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    let file = only_file(proxy.config());
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+
+    let again = Proxy::at(proxy.config().path()).await;
+    let warning =
+        again.event("usage begins at zero: the file of earlier counts can't be read").await;
+    assert!(warning.text().contains("it is not a file"), "{}", warning.text());
+    within("a request", connect(again.address(), "target.test:443")).await.tunnel();
+    saved(proxy.config(), |saved| saved["hops"]["exit"]["requests"] == 1).await;
+    assert!(file.is_file());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn counts_with_a_beginning_after_all_time_are_shown() {
+    let hop = opening_double().await;
+    let mut proxy = Proxy::start(&one_hop("exit", hop.address(), "")).await;
+    drop(connect(proxy.address(), "target.test:443").await.tunnel());
+    proxy.event("tunnel closed").await;
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    let file = only_file(proxy.config());
+    let record: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    for since in [9_999_999_999_999, u64::MAX] {
+        let mut record = record.clone();
+        record["since"] = since.into();
+        for direction in ["sent", "received"] {
+            record["hops"]["exit"][direction] = u64::MAX.into();
+        }
+        fs::write(&file, record.to_string()).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        crate::support::in_runtime(&mut command, proxy.config().runtime());
+        command.env("XDG_STATE_HOME", proxy.config().path().join(".state"));
+        command.args(["usage", "-c"]).arg(proxy.config().path());
+        let (code, out, error) = crate::support::outcome(&command.output().unwrap());
+        assert_eq!(code, Some(0), "{error}");
+        assert!(out.starts_with("since 9999-12-31T23:59:59Z\n"), "{out}");
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {

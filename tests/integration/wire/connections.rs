@@ -6,7 +6,7 @@ use tokio::{io::AsyncWriteExt as _, sync::Notify, time::sleep};
 
 use super::{OK, answer, at, direct, told};
 use crate::support::{
-    ConfigDir, Double, Proxy, Step, assert_reads, exchange, head, open, rest, within,
+    ConfigDir, Double, Proxy, Seen, Step, assert_reads, exchange, head, open, rest, within,
 };
 
 #[tokio::test]
@@ -101,28 +101,20 @@ async fn bytes_on_an_idle_upstream_connection_discard_it() {
 }
 
 #[tokio::test]
-async fn a_request_on_a_stale_connection_is_repeated_once_if_it_may_be() {
-    for (request, is_repeated) in [
-        ("GET http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", true),
-        ("DELETE http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", true),
-        ("POST http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", false),
-        ("BREW http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", false),
-        (
-            "PUT http://{o}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\na",
-            false,
-        ),
-    ] {
+async fn a_request_on_a_stale_connection_is_repeated_once() {
+    for method in ["GET", "DELETE", "PROPFIND", "MKCOL"] {
         // It takes the second request and closes on it, as one whose patience ran out in this moment.
         let origin = Double::start([answer(OK), answer(""), Step::Reset]).await;
         let proxy = direct().await;
         let mut client = open(proxy.address()).await;
         get(&origin, &mut client).await;
         origin.becomes([answer(OK)]);
-        client.write_all(at(&origin, request).as_bytes()).await.unwrap();
+        let request =
+            format!("{method} http://{{o}}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        client.write_all(at(&origin, &request).as_bytes()).await.unwrap();
         let told = rest(&mut client).await;
-        let status = if is_repeated { "HTTP/1.1 200 " } else { "HTTP/1.1 502 " };
-        assert!(told.starts_with(status), "{request:?}: {told:?}");
-        assert_eq!(origin.record().now().len(), 1 + usize::from(is_repeated), "{request:?}");
+        assert!(told.starts_with("HTTP/1.1 200 "), "{request:?}: {told:?}");
+        assert_eq!(origin.record().now().len(), 2, "{request:?}");
     }
     // A new connection that closes is an error, and not tried again.
     let (told, origin) = told(
@@ -133,6 +125,109 @@ async fn a_request_on_a_stale_connection_is_repeated_once_if_it_may_be() {
     .await;
     assert!(told.starts_with("HTTP/1.1 502 "), "{told:?}");
     assert_eq!(origin.record().now().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_repeated_never_meets_a_connection_that_is_just_closing() {
+    for (method, more) in [
+        ("POST", "\r\n"),
+        ("POST", "Content-Length: 3\r\n\r\nabc"),
+        ("POST", "Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"),
+        ("POST", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        ("PATCH", "\r\n"),
+        ("LOCK", "\r\n"),
+        ("BREW", "\r\n"),
+        ("PUT", "Content-Length: 1\r\n\r\na"),
+        ("PROPFIND", "Content-Length: 1\r\n\r\na"),
+    ] {
+        // It closes on a second request, so that nothing shows its end before.
+        let origin = Double::start([answer(OK), answer(""), Step::Reset]).await;
+        let proxy = direct().await;
+        let mut client = open(proxy.address()).await;
+        get(&origin, &mut client).await;
+        origin.becomes([answer(OK)]);
+        let request = format!("{method} http://{{o}}/ HTTP/1.1\r\nHost: x\r\n{more}");
+        client.write_all(at(&origin, &request).as_bytes()).await.unwrap();
+        let told = head(&mut client).await;
+        assert!(told.starts_with("HTTP/1.1 200 "), "{request:?}: {told:?}");
+        let seen = origin.record().now();
+        assert_eq!(seen.len(), 2, "{request:?}");
+        assert!(seen[1].text().starts_with(&format!("{method} / ")), "{:?}", seen[1].text());
+    }
+}
+
+#[tokio::test]
+async fn the_new_connection_of_a_request_that_cannot_be_repeated_is_kept_for_the_next_one() {
+    let origin = Double::start([answer(OK), answer(OK)]).await;
+    let proxy = direct().await;
+    let mut client = open(proxy.address()).await;
+    get(&origin, &mut client).await;
+    let post = "POST http://{o}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    client.write_all(at(&origin, post).as_bytes()).await.unwrap();
+    assert_eq!(head(&mut client).await, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+    assert_reads(&mut client, "ok").await;
+    get(&origin, &mut client).await;
+    // A client has one connection at a time.
+    let is_over = |seen: &[Seen]| seen.first()?.is_ended.then_some(());
+    origin.record().until("the first is let go", is_over).await;
+    let seen = origin.record().now();
+    assert!(seen.len() == 2 && seen[1].text().contains("GET "), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_logs_on_to_the_origin_keeps_its_connection_for_each_request() {
+    for scheme in ["NTLM", "ntlm", "Negotiate"] {
+        let challenge = format!(
+            "HTTP/1.1 401 Who\r\nWWW-Authenticate: {scheme} Yg==\r\nContent-Length: 2\r\n\r\nok"
+        );
+        let origin = Double::start([
+            Step::Answer(challenge),
+            Step::Hear("\r\n\r\nabc".into()),
+            Step::Say(OK.into()),
+            Step::Hear("\r\n\r\ndef".into()),
+            Step::Say(OK.into()),
+        ])
+        .await;
+        let proxy = direct().await;
+        let mut client = open(proxy.address()).await;
+        let first = format!("Authorization: {scheme} YQ==\r\nContent-Length: 0\r\n\r\n");
+        let last = format!("Authorization: {scheme} Yw==\r\nContent-Length: 3\r\n\r\nabc");
+        let later = "Content-Length: 3\r\n\r\ndef".to_owned();
+        for (fields, status) in [(first, 401), (last, 200), (later, 200)] {
+            let request = format!("POST http://{{o}}/ HTTP/1.1\r\nHost: x\r\n{fields}");
+            client.write_all(at(&origin, &request).as_bytes()).await.unwrap();
+            let told = head(&mut client).await;
+            assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{scheme}: {told}");
+            assert_reads(&mut client, "ok").await;
+        }
+        assert_eq!(origin.record().now().len(), 1, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_a_pool_keeps_its_exit_for_each_request() {
+    let members = [
+        Double::start([answer(OK), answer(OK)]).await,
+        Double::start([answer(OK), answer(OK)]).await,
+    ];
+    let proxy = Proxy::start(&format!(
+        "hops:\n  exits: {{ kind: pool, pick: round-robin, members: [a, b] }}\n  \
+         a: {{ kind: http-connect, address: \"{}\" }}\n  b: {{ kind: http-connect, address: \"{}\" }}\n\
+         chains: {{ default: [exits] }}\n",
+        members[0].address(),
+        members[1].address()
+    ))
+    .await;
+    let mut client = open(proxy.address()).await;
+    for method in ["GET", "POST"] {
+        let request =
+            format!("{method} http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+        assert_reads(&mut client, "ok").await;
+    }
+    let seen: Vec<_> = members.iter().flat_map(|member| member.record().now()).collect();
+    assert!(seen.len() == 1 && seen[0].text().contains("POST "), "{seen:?}");
 }
 
 #[tokio::test]

@@ -4,13 +4,18 @@ mod challenged;
 mod plain;
 mod rejections;
 mod rounds;
+mod wishes;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use self::rounds::{HopRequest, RoundsEnd};
+pub(super) use self::plain::{Authorized, ProbeEnd};
+use self::{
+    rounds::{HopRequest, RoundsEnd},
+    wishes::Wishes,
+};
 use super::{
     attempt::{Attempt, Method},
     lockout::Lockout,
@@ -33,10 +38,7 @@ pub(super) struct Authenticator {
     /// In the operator's order.
     methods: Vec<Method>,
     service: String,
-    /// The schemes that the proxy offered last; none if it asked for no credentials. `None` before its first challenge.
-    offered: Mutex<Option<Vec<AuthScheme>>>,
-    /// Whether the proxy asked again on a connection that was logged on.
-    asks_for_each_request: AtomicBool,
+    wishes: Mutex<Wishes>,
     lockout: Arc<Lockout>,
     /// The domain that the proxy's last challenge by NTLM named. Anyone can claim it.
     ntlm_domain: Mutex<Option<String>>,
@@ -92,7 +94,7 @@ impl Authenticator {
     pub(super) fn new(methods: Vec<Method>, service: String, handshake: Duration) -> Self {
         // Basic alone needs no challenge.
         let at_once = matches!(methods[..], [Method::Basic(_)]).then(|| vec![AuthScheme::Basic]);
-        let offered = Mutex::new(at_once);
+        let wishes = Mutex::new(Wishes::presumed(at_once));
         // The proxy may repeat what it got with an earlier request.
         let basic = methods.iter().filter_map(|method| match method {
             Method::Basic(value) => Some(Field::new("Proxy-Authorization", value.clone())),
@@ -102,8 +104,7 @@ impl Authenticator {
         Self {
             methods,
             service,
-            offered,
-            asks_for_each_request: false.into(),
+            wishes,
             lockout: Arc::new(Lockout::new(handshake)),
             ntlm_domain: Mutex::default(),
             secrets,
@@ -213,7 +214,7 @@ impl Authenticator {
                 refusal.login = self.login_of(&attempt);
                 Err(refusal.into())
             }
-            RoundsEnd::Closes | RoundsEnd::Ready(..) => Ok(Outcome::Closes),
+            RoundsEnd::Closes | RoundsEnd::Ready(..) | RoundsEnd::Unanswered => Ok(Outcome::Closes),
         }
     }
 
@@ -255,7 +256,7 @@ impl Authenticator {
                 self.lockout.ticket_changed(&old);
             }
         }
-        let offered = self.offered();
+        let offered = self.wishes().offered();
         // Except for Basic alone, the proxy gets no credentials before its first challenge: it may not want any, or
         // only by another scheme.
         let Some(offered) = offered else { return Ok(Attempt::None) };
@@ -274,24 +275,16 @@ impl Authenticator {
         }
     }
 
-    fn offered(&self) -> Option<Vec<AuthScheme>> {
-        self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        // Each change is one step, so they are valid even after a panic of another holder.
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes the schemes of a challenge, and returns them.
     fn note_offer(&self, challenges: &[Challenge]) -> Vec<AuthScheme> {
         let offered: Vec<_> = challenges.iter().filter_map(Challenge::scheme).collect();
-        self.set_offered(offered.clone());
+        self.wishes().asked(offered.clone());
         offered
-    }
-
-    fn set_offered(&self, offered: Vec<AuthScheme>) {
-        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(offered);
-    }
-
-    /// Has the next connection ask for a challenge.
-    fn forget_offer(&self) {
-        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn digest(&self) -> Option<(&DigestCredentials, &DigestSession)> {

@@ -139,6 +139,11 @@ impl Lockout {
         Some(Trial { _under_way: under_way })
     }
 
+    /// Returns how long a proxy may be silent before it is taken to have let a request through to its target.
+    pub(super) fn silence_max(&self) -> Duration {
+        self.trial_max
+    }
+
     /// Fails while a rejection counts. Waits for nothing.
     ///
     /// # Errors

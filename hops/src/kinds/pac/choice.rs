@@ -45,7 +45,7 @@ struct Way {
     inner: Option<Box<dyn Selection>>,
     /// Whether the outcome was reported to the health of the hops.
     is_settled: AtomicBool,
-    /// What is known of the hop's failure, if it failed.
+    /// The failure of the hop, if it failed.
     left_for: LeftFor,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Picked {
     answers_before: u64,
     /// Whether the pool knows how it went.
     is_settled: AtomicBool,
-    /// What is known of the member's failure, if it failed.
+    /// The failure of the member, if it failed.
     left_for: LeftFor,
 }
 

@@ -58,6 +58,49 @@ struct Probation {
     repeats: usize,
 }
 
+/// The methods that are registered as idempotent (IANA's registry of RFC 9110 §16.1.1), with the most frequent ones first.
+/// `PRI` is left out: it is reserved, and no request has it.
+const IDEMPOTENT: [&str; 35] = [
+    "GET",
+    "HEAD",
+    "OPTIONS",
+    "PUT",
+    "DELETE",
+    "TRACE",
+    "PROPFIND",
+    "REPORT",
+    "SEARCH",
+    "QUERY",
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PROPPATCH",
+    "REBIND",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
+
+/// The schemes that authenticate a connection, and not each request (RFC 4559 §6).
+const OF_CONNECTION: [&str; 3] = ["NTLM", "Negotiate", "Kerberos"];
+
 /// How often a request is sent again after a challenge. Clients share a nonce of Digest, so that others may have used up each
 /// one that a request is given. A wrong password ends the request at the first rejection.
 pub(crate) const CHALLENGES_MAX: usize = 5;
@@ -237,7 +280,7 @@ impl<'a> Plan<'a> {
         let uri = self.absolute();
         let line = self.line(&uri);
         let end = if self.may_be_forwarded() {
-            Destination::Forwarder(self.plain(line))
+            Destination::Forwarder(self.plain(line, false))
         } else {
             Destination::Target
         };
@@ -256,7 +299,8 @@ impl<'a> Plan<'a> {
     pub(crate) async fn prepare(&self, kept: &mut Upstream) -> Result<bool, ChainError> {
         let uri = self.absolute();
         let line = self.line(&uri);
-        kept.prepare(self.chain, &self.request(line), self.plain(line)).await
+        let plain = self.plain(line, kept.is_bound());
+        kept.prepare(self.chain, &self.request(line), plain).await
     }
 
     pub(super) fn request<'l>(&'l self, line: RequestLine<'l>) -> Request<'l> {
@@ -265,8 +309,9 @@ impl<'a> Plan<'a> {
             .with_plain(line)
     }
 
-    pub(super) fn plain<'l>(&'l self, line: RequestLine<'l>) -> PlainRequest<'l> {
-        PlainRequest { line, target: self.resource.authority(), has_body: self.has_body() }
+    pub(super) fn plain<'l>(&'l self, line: RequestLine<'l>, is_bound: bool) -> PlainRequest<'l> {
+        let (target, has_body) = (self.resource.authority(), self.has_body());
+        PlainRequest { line, target, has_body, is_bound }
     }
 
     /// Whether to send the request again, since the last hop wanted credentials and let it go no further.
@@ -287,16 +332,29 @@ impl<'a> Plan<'a> {
         RequestLine { method: self.head.method(), uri }
     }
 
-    /// Whether `kept` can carry the request.
+    /// Whether `kept` is to carry the request.
+    ///
+    /// The upstream may be closing the connection at this very moment, and a request that it never read is lost if it can't
+    /// be repeated (RFC 9112 §9.3.1). So such a request gets a new connection, unless another one would not be the same.
     pub(crate) fn fits(&self, kept: &Upstream) -> bool {
         let is_too_old = self.chain.rotate_after().is_some_and(|age| kept.is_older_than(age));
-        !is_too_old && kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
+        !is_too_old
+            && kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
+            && (self.is_repeatable() || kept.is_unlike_others(self.chain))
     }
 
     /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
     pub(crate) fn is_repeatable(&self) -> bool {
-        const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
         !self.has_body() && IDEMPOTENT.contains(&self.head.method())
+    }
+
+    /// Whether the client logs on to the target by a scheme whose proof holds for its connection only.
+    pub(in crate::client::forward) fn logs_on_to_target(&self) -> bool {
+        let is_of_connection = |value: &[u8]| {
+            let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+            OF_CONNECTION.iter().any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
+        };
+        self.head.fields().values("Authorization").any(is_of_connection)
     }
 
     /// Many proxies drop `Upgrade`; through a tunnel it reaches the origin.

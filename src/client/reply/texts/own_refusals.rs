@@ -23,7 +23,8 @@ pub(in crate::client::reply) fn over_budget(budget: &OverBudget) -> String {
 
 pub(in crate::client::reply) fn over_limit(limit: usize) -> String {
     format!(
-        "This proxy has its {limit} connections in use. Close some, or raise `limits.connections` in its configuration."
+        "This proxy serves no more clients now: `limits.connections: {limit}` is reached. Close some connections, or raise the \
+         limit in the configuration of the proxy."
     )
 }
 

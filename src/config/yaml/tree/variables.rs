@@ -16,6 +16,16 @@ impl Tree {
         self.variables.get(path).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns the names of the variables in all values at `path` and below.
+    pub(in crate::config) fn variables_at_and_below(
+        &self,
+        path: &KeyPath,
+    ) -> impl Iterator<Item = String> {
+        let below =
+            self.variables.iter().filter(|(place, _)| place.keys().starts_with(path.keys()));
+        below.flat_map(|(_, names)| names.iter().cloned())
+    }
+
     /// Returns whether any value was completed by variables so far.
     pub(in crate::config) fn has_variables(&self) -> bool {
         !self.variables.is_empty()

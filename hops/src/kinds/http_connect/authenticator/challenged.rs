@@ -143,7 +143,7 @@ impl Authenticator {
 
     /// Notes that the proxy does not go on with `scheme`. The next connection asks again what it offers.
     fn broken_off(&self, scheme: AuthScheme) -> Stop {
-        self.forget_offer();
+        self.wishes().forget_offer();
         Stop::BrokenOff(scheme)
     }
 

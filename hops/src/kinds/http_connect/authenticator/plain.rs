@@ -4,11 +4,14 @@
 //! without a body, and the request itself carries the last credentials. Its answer shows whether they were accepted.
 //! NTLM and Negotiate log a connection on, and the requests behind the first one need no credentials then. Each client
 //! has connections of its own, so none uses the logon of another.
+//!
+//! A round that the proxy does not answer by a challenge goes on to the target. What follows its answer, if anything, is
+//! in nobody's hands: some servers answer HEAD with a body. So the request itself then gets a new connection.
 
 use std::{
     any::Any,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
@@ -20,7 +23,7 @@ use super::{
     Authenticator, HopRequest, Purpose, RoundsEnd,
 };
 use crate::{
-    Field, HopError, Logon, PlainRequest, Refusal, Tunnel,
+    Authority, Field, HopError, Logon, PlainRequest, Refusal, Tunnel,
     auth::{
         challenge::Challenge,
         channel_bindings::ChannelBindings,
@@ -36,10 +39,31 @@ struct ConnectionLogon {
     state: Mutex<LogonState>,
 }
 
+/// The needs of a connection for a plain request.
+#[derive(Debug)]
+pub(in crate::kinds::http_connect) enum Authorized {
+    /// The request, with these fields.
+    Ready(Arc<[Field]>),
+    /// Nothing: the request needs a new connection. If the proxy was asked whether it wants credentials, that is not to be
+    /// repeated there.
+    NeedsConnection(Option<ProbeEnd>),
+}
+
+/// The outcome of asking a proxy whether it wants credentials for a plain request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kinds::http_connect) enum ProbeEnd {
+    /// It wants none.
+    NotAsked,
+    /// There was no usable answer. The request goes with what is known.
+    Unanswered,
+}
+
 #[derive(Debug, Default)]
 struct LogonState {
     /// The credentials of the request under way.
     attempt: Attempt,
+    /// The target of that request, if it has no credentials and the connection is not logged on.
+    bare_target: Option<Authority>,
     /// If others wait for the answer to it.
     trial: Option<Trial>,
     /// Whether requests on this connection need no credentials any more.
@@ -54,13 +78,12 @@ impl Authenticator {
     pub(crate) fn is_ready(self: &Arc<Self>, tunnel: &mut Tunnel) -> Result<bool, HopError> {
         let is_ready = self.lockout.is_accepted()? && !self.takes_rounds();
         if is_ready && let Some(basic) = self.basic() {
-            self.logon(tunnel).begin(Attempt::Basic(basic.clone()), None);
+            self.logon(tunnel).begin(Attempt::Basic(basic.clone()), None, None);
         }
         Ok(is_ready)
     }
 
-    /// Makes all rounds but the last for a plain request. Returns the fields with which the request makes the last one, or
-    /// `None` if the proxy closes the connection.
+    /// Makes all rounds but the last for a plain request, unless `probed` says what came of them on another connection.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -68,43 +91,76 @@ impl Authenticator {
         self: &Arc<Self>,
         tunnel: &mut Tunnel,
         request: PlainRequest<'_>,
+        probed: Option<ProbeEnd>,
         (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
-    ) -> Result<Option<Arc<[Field]>>, HopError> {
+    ) -> Result<Authorized, HopError> {
         let logon = self.logon(tunnel);
-        if logon.state().is_logged_on {
-            // A proxy that asked again on such a connection would do so now too, so each request gets a new one.
-            let is_kept = !self.asks_for_each_request.load(Relaxed);
-            return Ok(is_kept.then(|| self.fields(&Attempt::None).into()));
+        if logon.is_logged_on() {
+            let exchange = Exchange::new(tunnel, head_bytes_max);
+            return self.authorize_logged_on(exchange, request).await;
         }
+        let PlainRequest { target, has_body, .. } = request;
+        let is_exempt =
+            probed == Some(ProbeEnd::NotAsked) || self.wishes().exempts(target, has_body);
+        // A round between the requests of a logon to the target would end that logon.
+        let takes_rounds = probed.is_none() && !request.is_bound;
         let uri = request.line.uri.to_string();
         let purpose = Purpose { method: request.line.method, uri: &uri, bindings };
-        let opening = match self.opening(purpose).await? {
+        let opening = if is_exempt { Attempt::None } else { self.opening(purpose).await? };
+        let opening = match opening {
             // The nonce may be used up, and the request could not be sent again. So the proxy is asked for a new one.
-            Attempt::Digest(_) if request.has_body => Attempt::None,
-            opening => opening,
+            Attempt::Digest(_) if has_body && takes_rounds => Attempt::None,
+            opening if takes_rounds || opening.is_last() => opening,
+            _ => Attempt::None,
         };
         // Without a body, the request itself can ask for the challenge.
-        let can_ask = !request.has_body || self.offered().is_some_and(|offered| offered.is_empty());
-        let (attempt, permit) = if matches!(opening, Attempt::None) && can_ask {
+        let is_bare = is_exempt || !has_body || !takes_rounds;
+        let (attempt, permit) = if matches!(opening, Attempt::None) && is_bare {
             (opening, None)
         } else {
             let mut exchange = Exchange::new(tunnel, head_bytes_max);
             match self.rounds(&mut exchange, HopRequest::Plain(request), opening, purpose).await? {
                 RoundsEnd::Ready(attempt, permit) => (attempt, permit),
-                RoundsEnd::Closes => return Ok(None),
+                RoundsEnd::Closes => return Ok(Authorized::NeedsConnection(None)),
                 // The proxy wants no credentials for this, or knows this machine by its address.
                 RoundsEnd::Answered(answer, _) => {
-                    self.set_offered(Vec::new());
-                    if !exchange.finish(&answer).await? {
-                        return Ok(None);
+                    // Only a proxy in trouble fails before it asks.
+                    if answer.status() < 500 {
+                        self.wishes().note_exempt(target);
                     }
-                    (Attempt::None, None)
+                    return Ok(Authorized::NeedsConnection(Some(ProbeEnd::NotAsked)));
+                }
+                RoundsEnd::Unanswered => {
+                    return Ok(Authorized::NeedsConnection(Some(ProbeEnd::Unanswered)));
                 }
             }
         };
         let fields = self.fields(&attempt).into();
-        logon.begin(attempt, permit);
-        Ok(Some(fields))
+        logon.begin(attempt, permit, Some(target));
+        Ok(Authorized::Ready(fields))
+    }
+
+    /// Returns the fields of a plain request on a connection that is logged on, if the proxy takes it there.
+    async fn authorize_logged_on(
+        &self,
+        mut exchange: Exchange<'_>,
+        request: PlainRequest<'_>,
+    ) -> Result<Authorized, HopError> {
+        let keeps_logons = self.wishes().keeps_logons();
+        match keeps_logons {
+            // A proxy that asked again on such a connection would do so now too, so each request gets a new one.
+            Some(false) => return Ok(Authorized::NeedsConnection(None)),
+            // The request could not be sent again if the proxy asked, so a request without a body tries that. Its
+            // connection is not used again.
+            None if request.has_body && !request.is_bound => {
+                if let Some(answer) = self.probe(&mut exchange, HopRequest::Plain(request)).await? {
+                    self.wishes().note_kept_logon(answer.status() != 407);
+                }
+                return Ok(Authorized::NeedsConnection(None));
+            }
+            Some(true) | None => {}
+        }
+        Ok(Authorized::Ready(self.fields(&Attempt::None).into()))
     }
 
     /// Records the rejection of a plain request, and notes in it how long the credentials are held back.
@@ -140,10 +196,11 @@ impl Authenticator {
 
 impl ConnectionLogon {
     /// Notes the credentials of the next request. With a permit, others wait for the answer to it.
-    fn begin(&self, attempt: Attempt, permit: Option<Permit>) {
+    fn begin(&self, attempt: Attempt, permit: Option<Permit>, target: Option<&Authority>) {
         let trial = permit.and_then(|permit| self.authenticator.lockout.trial(permit));
+        let bare_target = target.filter(|_| matches!(attempt, Attempt::None)).cloned();
         let mut state = self.state();
-        *state = LogonState { attempt, trial, ..mem::take(&mut state) };
+        *state = LogonState { attempt, bare_target, trial, ..mem::take(&mut state) };
     }
 
     fn state(&self) -> MutexGuard<'_, LogonState> {
@@ -153,9 +210,21 @@ impl ConnectionLogon {
 }
 
 impl Logon for ConnectionLogon {
+    fn is_logged_on(&self) -> bool {
+        self.state().is_logged_on
+    }
+
     fn accepted(&self) {
         let mut state = self.state();
         let attempt = mem::take(&mut state.attempt);
+        if matches!(attempt, Attempt::None) {
+            let mut wishes = self.authenticator.wishes();
+            match state.bare_target.take() {
+                Some(target) => wishes.note_exempt(&target),
+                None if state.is_logged_on => wishes.note_kept_logon(true),
+                None => {}
+            }
+        }
         state.is_logged_on |=
             matches!(attempt, Attempt::NtlmAuthenticate(_) | Attempt::Negotiate(_));
         // The verdict comes before the end of the trial, on which others wait for it.
@@ -167,10 +236,16 @@ impl Logon for ConnectionLogon {
         let challenges = Challenge::parse(challenges.iter().copied());
         self.authenticator.leave_secrets_out(refusal);
         // The trial ends with this function, when the verdict is known.
-        let LogonState { attempt, trial, is_logged_on } = mem::take(&mut *self.state());
+        let LogonState { attempt, bare_target, trial, is_logged_on } =
+            mem::take(&mut *self.state());
         let Self { authenticator, .. } = self;
         let Some(scheme) = attempt.scheme() else {
-            authenticator.asks_for_each_request.fetch_or(is_logged_on, Relaxed);
+            if is_logged_on {
+                authenticator.wishes().note_kept_logon(false);
+            }
+            if let Some(target) = bare_target {
+                authenticator.wishes().forget_exempt(&target);
+            }
             let can_go_on = authenticator.learn(&challenges);
             *refusal = if can_go_on {
                 explanations::asked_late(refusal.clone())

@@ -1,5 +1,7 @@
 //! The rounds on one connection, until the proxy answers or closes it.
 
+use tokio::time::timeout;
+
 use super::{Authenticator, Purpose};
 use crate::{
     Authority, Field, HopError, PlainRequest, RequestLine,
@@ -27,6 +29,8 @@ pub(super) enum RoundsEnd {
     Ready(Attempt, Option<Permit>),
     /// The proxy closes the connection.
     Closes,
+    /// A plain request without credentials, by which the proxy was to be asked for a challenge, got no answer.
+    Unanswered,
 }
 
 impl HopRequest<'_> {
@@ -51,6 +55,11 @@ impl HopRequest<'_> {
     /// Returns whether the credentials need no further round, so that the plain request itself can have them.
     fn takes_along(&self, attempt: &Attempt) -> bool {
         matches!(self, Self::Plain(_)) && attempt.is_last()
+    }
+
+    /// Returns whether this only asks if the proxy wants credentials for a plain request.
+    fn is_probe(&self, attempt: &Attempt) -> bool {
+        matches!((self, attempt), (Self::Plain(_), Attempt::None))
     }
 }
 
@@ -79,7 +88,14 @@ impl Authenticator {
             }
             // One request is under way at a time: a proxy that refuses this one would read the next one as addressed
             // to itself.
-            let answer = asked.send(exchange, self.fields(&attempt)).await?;
+            let answer = if asked.is_probe(&attempt) {
+                match self.probe(exchange, asked).await? {
+                    Some(answer) => answer,
+                    None => return Ok(RoundsEnd::Unanswered),
+                }
+            } else {
+                asked.send(exchange, self.fields(&attempt)).await?
+            };
             if self.takes_rounds() {
                 exchange.report_round(attempt.scheme(), attempt.source(), &answer);
             }
@@ -104,6 +120,33 @@ impl Authenticator {
             }
         }
         Err(HopError::Malformed("it asks for credentials again and again"))
+    }
+}
+
+impl Authenticator {
+    /// Sends a plain request without credentials and without a body, to see if the proxy asks for some. Returns `None` if
+    /// there is no usable answer.
+    ///
+    /// A proxy that asks does so at once. If it is silent, or what comes is no answer, it has passed the request on. Then
+    /// the target is the reason, which may serve the request itself all the same.
+    pub(super) async fn probe(
+        &self,
+        exchange: &mut Exchange<'_>,
+        asked: HopRequest<'_>,
+    ) -> Result<Option<Answer>, HopError> {
+        let sent = asked.send(exchange, self.fields(&Attempt::None));
+        match timeout(self.lockout.silence_max(), sent).await {
+            Ok(Ok(answer)) => Ok(Some(answer)),
+            Err(_)
+            | Ok(Err(
+                HopError::Closed
+                | HopError::Io(_)
+                | HopError::Malformed(_)
+                | HopError::HeadTooLarge { .. },
+            )) => Ok(None),
+            // Such as TLS where none is expected, which no other connection changes.
+            Ok(Err(error)) => Err(error),
+        }
     }
 }
 
