@@ -7,7 +7,7 @@ use tracing::{debug, info};
 
 use super::{
     Call, Reloads,
-    hold::Hold,
+    hold::ReloadHold,
     rebind::{self, Rebind},
     words::{brief_warnings, note_on_variables, notes_on_replaced},
 };
@@ -23,7 +23,7 @@ use crate::{
 
 impl Reloads {
     pub(super) async fn attempt(&mut self, call: Call) -> ReloadVerdict {
-        let mut hold = Hold::default();
+        let mut hold = ReloadHold::default();
         self.rebind = None;
         let config = loop {
             let config = match self.load().await {

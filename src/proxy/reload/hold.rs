@@ -17,7 +17,7 @@ use crate::{
 
 /// The waits for one reload.
 #[derive(Debug, Default)]
-pub(super) struct Hold {
+pub(super) struct ReloadHold {
     /// The end of all waits.
     deadline: Option<Instant>,
     /// Whether the log says what is waited for.
@@ -35,7 +35,7 @@ impl Reloads {
         &mut self,
         config: &Config,
         call: Call,
-        hold: &mut Hold,
+        hold: &mut ReloadHold,
     ) -> bool {
         let current = self.shared().live().current();
         let Some(watch) = &self.watch else { return false };
