@@ -44,7 +44,7 @@ pub(crate) use self::{
     origin::{EchoOrigin, HttpOrigin},
     pattern::{fill, first_difference},
     probed::{Probed, probe, run_probe},
-    process::{Program, skip},
+    process::{Program, is_default_address_free, skip},
     proxy::{Event, Proxy, in_runtime, outcome, run},
     record::Seen,
     socks::SocksProxy,

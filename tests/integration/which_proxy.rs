@@ -5,7 +5,9 @@ mod other_users;
 
 use std::fs;
 
-use crate::support::{ConfigDir, EchoOrigin, Proxy, connect, free_port, outcome, ping};
+use crate::support::{
+    ConfigDir, EchoOrigin, Proxy, connect, free_port, is_default_address_free, outcome, ping,
+};
 
 const DIRECT: &str = "chains: { default: [] }\n";
 const TWO_HOPS: &str = "hops: { a: { kind: socks5, address: \"a.test:1\" }, b: { kind: socks5, address: \"b.test:1\" } }\n\
@@ -38,6 +40,9 @@ async fn hop_waits_for_the_proxy_that_reads_the_edited_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_names_no_proxy_says_which_one_it_asked() {
+    if !is_default_address_free() {
+        return;
+    }
     let one = Proxy::start(DIRECT).await;
     let address = one.address().to_string();
     for command in ["ps", "reload", "status", "usage"] {
@@ -168,6 +173,9 @@ async fn a_command_that_changes_an_unnamed_proxy_names_it_in_its_result() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hop_edits_the_files_of_the_proxy_that_is_named() {
+    if !is_default_address_free() {
+        return;
+    }
     let mut proxy = Proxy::start(TWO_HOPS).await;
     let (pid, address) = (proxy.pid().to_string(), proxy.address().to_string());
     for (state, choice) in [("off", ["--address", &address]), ("on", ["--pid", &pid])] {
@@ -198,6 +206,9 @@ fn line(address: impl std::fmt::Display) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_find_a_proxy_that_listens_elsewhere_than_its_files_say() {
+    if !is_default_address_free() {
+        return;
+    }
     let config = ConfigDir::new(DIRECT);
     // The address in the files is that of another program.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -231,6 +242,9 @@ async fn commands_find_a_proxy_that_listens_elsewhere_than_its_files_say() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_proxies_with_the_same_files_one_has_to_be_named() {
+    if !is_default_address_free() {
+        return;
+    }
     let mut one = Proxy::start(DIRECT).await;
     let mut two = Proxy::on_files_of(&one, &["--listen", "127.0.0.1:0"]).await;
     let other = Proxy::beside(&one, ConfigDir::new("chains: { default: [], other: [] }\n")).await;

@@ -30,12 +30,16 @@ fn a_missing_library_is_an_error_of_that_hop_that_names_the_package_until_it_is_
         let Some(libraries) = libraries() else { return };
         company.kdc.kinit("cache");
         let (echo, beside) = (EchoOrigin::start().await, EchoOrigin::start().await);
-        libraries.iter().for_each(|file| namespace.cover(file));
         let yaml = format!(
             "{}routes: [{{ ports: [{}], chain: direct }}, {{ chain: default }}]\n",
             company.yaml(SPN, "[corporate]"),
             beside.address().port()
         );
+        // Squid's helper needs the library too, and Squid ends if the helper can't start. So one login comes before.
+        let before = company.proxy(&yaml, "cache").await;
+        ping(&mut connect(before.address(), echo.address()).await.tunnel()).await;
+        drop(before);
+        libraries.iter().for_each(|file| namespace.cover(file));
         let mut proxy = company.proxy(&yaml, "cache").await;
         let (status, said, complaints) = outcome(&proxy.command(&["check"]));
         assert_eq!((status, &*complaints), (Some(0), ""), "{said}");

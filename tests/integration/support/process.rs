@@ -3,6 +3,7 @@
 use std::{
     env, fmt,
     io::{self, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command},
 };
@@ -21,6 +22,16 @@ pub(super) fn report_skip(reason: &str) {
     // In one piece, or other tests' lines come between.
     let notice = format!("skipped: {reason}\n");
     let _ = io::stderr().write_all(notice.as_bytes());
+}
+
+/// Returns whether nothing listens on the address that commands ask by default, and reports a skipped test if something does:
+/// people who work on this program use it too.
+pub(crate) fn is_default_address_free() -> bool {
+    let is_free = TcpStream::connect("127.0.0.1:8888").is_err();
+    if !is_free {
+        report_skip("something listens on 127.0.0.1:8888");
+    }
+    is_free
 }
 
 /// A program that was found.

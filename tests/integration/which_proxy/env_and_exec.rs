@@ -3,11 +3,14 @@
 use std::fs;
 
 use super::{DIRECT, TWO_HOPS, line};
-use crate::support::{ConfigDir, Proxy, outcome, run};
+use crate::support::{ConfigDir, Proxy, is_default_address_free, outcome, run};
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn env_and_exec_need_no_credentials_of_hops() {
+    if !is_default_address_free() {
+        return;
+    }
     let yaml = "hops: { exit: { kind: webshare, username: \"${TEST_LOGIN}\", password: \"${TEST_WORD}\", sessions: by-client } }\n\
                 chains: { default: [exit] }\n";
     let variables = [("TEST_LOGIN", "joe"), ("TEST_WORD", "hunter2")];
@@ -48,6 +51,9 @@ async fn env_and_exec_name_the_proxy_that_they_took_if_another_one_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn env_and_exec_take_the_running_configuration_if_the_files_are_invalid() {
+    if !is_default_address_free() {
+        return;
+    }
     let routes = "routes: [{ hosts: [intern.test, \"*.intern.test\"], chain: direct }, { chain: default }]\n";
     let proxy = Proxy::start(&format!("{TWO_HOPS}{routes}")).await;
     let (address, path) = (proxy.address().to_string(), proxy.config().path().to_owned());
@@ -78,6 +84,9 @@ async fn env_and_exec_take_the_running_configuration_if_the_files_are_invalid() 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn exec_asks_the_running_proxy_whether_clients_may_choose_if_its_files_were_rejected() {
+    if !is_default_address_free() {
+        return;
+    }
     let fixed = "hops: { exit: { kind: webshare, username: dev, password: word } }\n\
                  chains: { default: [exit] }\n";
     let show = ["--", "sh", "-c", "printf %s \"$http_proxy\""];
