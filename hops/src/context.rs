@@ -40,6 +40,8 @@ pub struct BuildContext<'a> {
     files: RefCell<BTreeMap<PathBuf, u64>>,
     /// Every file that any hop of the configuration names, also one that can't be read.
     named: Rc<RefCell<BTreeSet<PathBuf>>>,
+    /// The contents of those that were read. A file that two settings name is read once, so that both have the same content.
+    contents: Rc<RefCell<FileContents>>,
     siblings: Option<&'a dyn Siblings>,
     warnings: RefCell<Vec<InvalidSetting>>,
     /// The settings that name files with secrets, which no credential of the hop shows.
@@ -49,6 +51,17 @@ pub struct BuildContext<'a> {
     /// Checks certificates by the system's authorities. Reading those takes milliseconds, so it is done once for a
     /// configuration.
     pub(crate) system_verifier: Rc<OnceCell<Arc<dyn ServerCertVerifier>>>,
+}
+
+/// The contents of files that settings name, as they were when they were read. They may be secrets, so they are wiped when
+/// they are dropped.
+#[derive(Clone, Default)]
+pub struct FileContents(BTreeMap<PathBuf, Arc<Zeroizing<Vec<u8>>>>);
+
+impl fmt::Debug for FileContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// The other hops of a configuration, for a kind that holds hops.
@@ -80,6 +93,7 @@ impl<'a> BuildContext<'a> {
             handshake: HANDSHAKE,
             files: RefCell::default(),
             named: Rc::default(),
+            contents: Rc::default(),
             siblings: None,
             warnings: RefCell::default(),
             secret_files: RefCell::default(),
@@ -125,6 +139,17 @@ impl<'a> BuildContext<'a> {
     /// sooner.
     pub fn handshake(&self) -> Duration {
         self.handshake
+    }
+
+    /// Uses `contents` for the files that are in there, whatever is on the disk by now.
+    #[must_use]
+    pub fn with_contents(self, contents: FileContents) -> Self {
+        Self { contents: Rc::new(RefCell::new(contents)), ..self }
+    }
+
+    /// Returns the contents of the files that this context or [another](Self::another) of the configuration has read.
+    pub fn contents(&self) -> FileContents {
+        self.contents.borrow().clone()
     }
 
     /// Adds the other hops of the configuration.
@@ -174,6 +199,7 @@ impl<'a> BuildContext<'a> {
             // read it. The names of all files, and the system's authorities, are shared by the whole configuration.
             files: RefCell::default(),
             named: Rc::clone(&self.named),
+            contents: Rc::clone(&self.contents),
             siblings: self.siblings,
             warnings: RefCell::default(),
             secret_files: RefCell::default(),
@@ -225,10 +251,13 @@ impl<'a> BuildContext<'a> {
         Ok(path)
     }
 
-    fn read_bytes(&self, path: &Path) -> io::Result<(PathBuf, Zeroizing<Vec<u8>>)> {
+    fn read_bytes(&self, path: &Path) -> io::Result<(PathBuf, Arc<Zeroizing<Vec<u8>>>)> {
         let path = self.directory.join(path);
         // The file is named before it is read: if it is missing, creating it has to lead to a reload too.
         self.named.borrow_mut().insert(path.clone());
+        if let Some(bytes) = self.contents.borrow().0.get(&path) {
+            return Ok((path, Arc::clone(bytes)));
+        }
         // Opening a pipe without a writer would never return.
         let metadata = fs::metadata(&path).map_err(|error| {
             // One wording on every system.
@@ -253,6 +282,8 @@ impl<'a> BuildContext<'a> {
         if let Some(encryption) = Encryption::of(&bytes) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, EncryptedFile(encryption)));
         }
+        let bytes = Arc::new(bytes);
+        self.contents.borrow_mut().0.insert(path.clone(), Arc::clone(&bytes));
         Ok((path, bytes))
     }
 
@@ -332,6 +363,12 @@ mod tests {
             context.fingerprint()
         };
         assert_eq!(read("one"), read("one"));
+        let context = BuildContext::new(&directory);
+        context.another().read(Path::new("a")).unwrap();
+        fs::write(directory.join("a"), "half").unwrap();
+        let again = BuildContext::new(&directory).with_contents(context.contents());
+        assert_eq!(again.another().read(Path::new("a")).unwrap().expose(), "one");
+        assert!(!format!("{again:?}").contains("one\""), "a content may be secret");
         assert_ne!(read("one"), read("two"));
         let context = BuildContext::new(&directory);
         assert!(context.another().read(Path::new("b")).is_err());

@@ -68,7 +68,7 @@ pub use crate::{
         SourceKind, SourceNews, SourceState, Validators,
     },
     authority::{Authority, Host, InvalidAuthority},
-    context::{BuildContext, Siblings, is_utf16},
+    context::{BuildContext, FileContents, Siblings, is_utf16},
     country::{Country, InvalidCountry},
     decider::{Decider, Decision, Foresight},
     encryption::Encryption,

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use mooltiroute_hops::{KeyPath, Registry};
+use mooltiroute_hops::{FileContents, KeyPath, Registry};
 
 pub(crate) use self::client_view::ClientView;
 pub use self::overrides::Overrides;
@@ -31,6 +31,8 @@ struct ResolvedTexts {
     problems: Found,
     /// The files beside the YAML that settings name.
     named: Vec<PathBuf>,
+    /// The contents of those that could be read.
+    contents: FileContents,
     /// Whether the configuration is invalid and some key's indentation suggests that it belongs elsewhere.
     is_mendable: bool,
 }
@@ -91,8 +93,8 @@ impl Loader {
         self.load_texts(Arc::new(texts.into()), problems)
     }
 
-    /// Builds the configuration of `texts`, which were read before, for the present facts about the network. Reads only
-    /// the files that settings name.
+    /// Builds the configuration of `texts`, which were read before, for the present facts about the network. Uses the contents of
+    /// before of the files that settings name, too: what is on the disk by now may be half-written or invalid.
     pub(crate) fn load_kept(&self, texts: Arc<KeptTexts>) -> Result<Config, Problems> {
         self.load_texts(texts, Problems::default()).0
     }
@@ -131,11 +133,11 @@ impl Loader {
             Some(mended) if mended.problems.count() <= written.problems.count() => mended,
             _ => written,
         };
-        let ResolvedTexts { mut config, problems, named, .. } = fewest(written);
+        let ResolvedTexts { mut config, problems, named, contents, .. } = fewest(written);
         if config.hops.iter().any(|hop| hop.condition.is_some()) {
             // A change of the network builds the configuration again from the texts in force. What is on disk
             // by then may be invalid.
-            config.written = Some(kept);
+            config.written = Some(Arc::new(kept.with_files(contents)));
         }
         match problems.is_empty() {
             true => (Ok(config), named),
@@ -161,6 +163,7 @@ impl Loader {
         // that is disabled there may have unset variables.
         self.apply_overrides(&mut tree);
         let mut resolver = Resolver::new(self, &mut tree, is_complete);
+        resolver.use_contents(kept.files());
         resolver.mends = mends;
         let mut config = resolver.resolve();
         if let Source::CommandLine { text, .. } = &self.source {
@@ -170,7 +173,7 @@ impl Loader {
         }
         let warnings = std::mem::take(&mut config.warnings);
         config.warnings = self.shown(Problems(warnings)).0;
-        let named = resolver.named_files();
+        let (named, contents) = (resolver.named_files(), resolver.contents());
         problems.append(resolver.problems);
         config.warnings.extend(self.source.doubtful_files(&named));
         // An option may name a hop of the file that could not be read.
@@ -178,7 +181,7 @@ impl Loader {
             problems.extend(self.misused_options(&tree));
         }
         let is_mendable = !problems.is_empty() && tree.is_mendable();
-        ResolvedTexts { config, problems, named, is_mendable }
+        ResolvedTexts { config, problems, named, contents, is_mendable }
     }
 
     /// Puts problems into the terms of what the operator wrote: files, or URLs on the command line.
@@ -260,6 +263,28 @@ mod tests {
             fs::write(directory.path().join(name), text).unwrap();
         }
         directory
+    }
+
+    #[test]
+    fn a_kept_configuration_keeps_the_files_that_it_names() {
+        let text = "hops:\n  a: { kind: http-connect, address: \"a.test:1\", username: u, password_file: pw }\n  \
+                    b: { kind: socks5, address: \"a.test:1\", enabled: { when: { interface: nope9 } } }\n\
+                    chains: { default: [a] }\n";
+        let directory = directory(&[("a.yaml", text), ("pw", "old\n")]);
+        let loader = loader(&directory, Overrides::default());
+        let old = loader.load().unwrap();
+        let kept = old.written.clone().unwrap();
+        assert!(!format!("{kept:?}").contains("old"), "a content may be secret");
+        for content in ["ne", "", "two\nlines\n"] {
+            fs::write(directory.path().join("pw"), content).unwrap();
+            let again = loader.load_kept(Arc::clone(&kept)).unwrap();
+            assert_eq!(old.outline.changes(&again.outline), Vec::<String>::new());
+            // And the next one is built from the same.
+            loader.load_kept(again.written.unwrap()).unwrap();
+        }
+        fs::write(directory.path().join("pw"), "new\n").unwrap();
+        let new = loader.load().unwrap();
+        assert_ne!(old.outline.changes(&new.outline), Vec::<String>::new());
     }
 
     #[test]

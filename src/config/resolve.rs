@@ -25,7 +25,7 @@ use std::{
     sync::Arc,
 };
 
-use mooltiroute_hops::{BuildContext, Key, KeyPath, Registry};
+use mooltiroute_hops::{BuildContext, FileContents, Key, KeyPath, Registry};
 use serde::de::DeserializeOwned;
 
 use crate::network::Network;
@@ -150,6 +150,16 @@ impl<'a> Resolver<'a> {
     /// Returns the files beside the YAML that settings name.
     pub(crate) fn named_files(&self) -> Vec<PathBuf> {
         self.context.named_files()
+    }
+
+    /// Uses `contents` for files that settings name. What is not in there is read.
+    pub(crate) fn use_contents(&mut self, contents: FileContents) {
+        self.context = self.context.another().with_contents(contents);
+    }
+
+    /// Returns the contents of the files that were read.
+    pub(crate) fn contents(&self) -> FileContents {
+        self.context.contents()
     }
 
     fn check_sections(&mut self) {

@@ -49,7 +49,7 @@ impl Framing {
     /// Reads the framing of a request. Anything unusual is an error: it could smuggle another request past a server
     /// that reads it differently.
     pub(super) fn of_request(fields: &Fields, version: Version) -> Result<Self, Unclear> {
-        let content_length = content_length(fields)?;
+        let content_length = content_length(fields, EmptyElements::Refused)?;
         // Exactly one `chunked` and nothing beside it. Servers disagree about every other list,
         // such as one with `identity` or an empty element, and so about where the next request
         // begins. If only the other coding is unknown, RFC 9112 §6.1 asks for a status of its own
@@ -62,7 +62,10 @@ impl Framing {
             }
             _ => return Err(NOT_ONE_CHUNKED),
         };
-        check_version(is_chunked, version)?;
+        // HTTP/1.0 has no chunks, so the framing of such a message counts as faulty (RFC 9112 §6.1).
+        if is_chunked && version == Version::Http10 {
+            return Err(Unclear::Framing("an HTTP/1.0 message has `Transfer-Encoding`"));
+        }
         // RFC 9112 §6.1 allows to refuse this. A server that goes by `Content-Length` would find a
         // second request inside the body, and no honest client sends both.
         if is_chunked && content_length.is_some() {
@@ -73,12 +76,12 @@ impl Framing {
         Ok(Self { content_length, is_chunked, is_doubtful: false })
     }
 
-    /// Reads the framing of a response.
+    /// Reads the framing of a response that may have a body.
     ///
-    /// Chunks win over `Content-Length` (RFC 9112 §6.3). `identity` was a coding that changes nothing until RFC 7230
-    /// removed it, and empty elements of a list do not count (RFC 9110 §5.6.1.2).
+    /// Chunks win over `Content-Length`, whatever that says, and also in HTTP/1.0 (RFC 9112 §6.1, §6.3). `identity` was
+    /// a coding that changes nothing until RFC 7230 removed it, and empty elements of a list do not count (RFC 9110
+    /// §5.6.1.2).
     pub(super) fn of_response(fields: &Fields, version: Version) -> Result<Self, Unclear> {
-        let content_length = content_length(fields)?;
         let codings = Codings::of(fields);
         // `identity` and empty elements are not counted here, since they change nothing. A coding
         // that is unknown, or in the wrong place, leaves the end of the body open.
@@ -90,19 +93,43 @@ impl Framing {
             }
             _ => return Err(NOT_ONE_CHUNKED),
         };
-        check_version(is_chunked, version)?;
-        let has_both = codings.fields > 0 && content_length.is_some();
+        let has_codings = codings.fields > 0;
+        // HTTP/1.0 has no chunks. A sender of that version that writes them may have kept a part of
+        // the message back (RFC 9112 §6.1).
+        let is_faulty = has_codings && version == Version::Http10;
+        // The length is not read or passed on beside chunks. Whichever of the two the sender meant,
+        // the connection closes after the body, so no other reading of it can begin a message.
+        if is_chunked {
+            let has_both = fields.values("Content-Length").next().is_some();
+            return Ok(Self {
+                content_length: None,
+                is_chunked,
+                is_doubtful: has_both || is_faulty,
+            });
+        }
+        let content_length = content_length(fields, EmptyElements::Ignored)?;
+        let has_both = has_codings && content_length.is_some();
         // The list has only empty elements. A reader that asks whether the field is there ignores
         // the length; a reader that asks which codings it names goes by the length.
-        if has_both && !is_chunked && codings.identity == 0 {
+        if has_both && codings.identity == 0 {
             return Err(Unclear::Framing(
                 "`Transfer-Encoding` is empty and `Content-Length` is not",
             ));
         }
-        // The length is not passed on beside chunks. Whichever of the two the sender meant, the
-        // connection closes after the body, so no other reading of it can begin a message.
-        let content_length = content_length.filter(|_| !is_chunked);
-        Ok(Self { content_length, is_chunked, is_doubtful: has_both })
+        Ok(Self { content_length, is_chunked, is_doubtful: has_both || is_faulty })
+    }
+
+    /// Reads the framing of a response that has no body, whatever its fields say (RFC 9112 §6.3, rules 1 and 2).
+    ///
+    /// Fields that would be an error in a response with a body count as missing, and make the length doubtful.
+    pub(super) fn of_absent_body(fields: &Fields, version: Version) -> Self {
+        let unclear = Self { content_length: None, is_chunked: false, is_doubtful: true };
+        Self::of_response(fields, version).unwrap_or(unclear)
+    }
+
+    /// Whether the fields say that there is a body.
+    pub(super) fn announces_body(&self) -> bool {
+        self.is_chunked || self.content_length.is_some_and(|bytes| bytes > 0)
     }
 }
 
@@ -164,27 +191,37 @@ impl Codings {
     }
 }
 
-fn check_version(is_chunked: bool, version: Version) -> Result<(), Unclear> {
-    // HTTP/1.0 has no chunks, so the framing of such a message counts as faulty (RFC 9112 §6.1).
-    if is_chunked && version == Version::Http10 {
-        return Err(Unclear::Framing("an HTTP/1.0 message has `Transfer-Encoding`"));
-    }
-    Ok(())
+/// How empty elements in the list of a `Content-Length` are treated, such as the last one of `3,`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EmptyElements {
+    /// They are an error.
+    Refused,
+    /// They do not count (RFC 9110 §5.6.1.2), but each field needs a number.
+    Ignored,
 }
 
 /// Reads `Content-Length`. Repeated lengths count as one if they are equal, in several fields or in the list that a
 /// careless sender made of them.
-fn content_length(fields: &Fields) -> Result<Option<u64>, Unclear> {
+fn content_length(fields: &Fields, empty: EmptyElements) -> Result<Option<u64>, Unclear> {
     let mut length = None;
     for value in fields.values("Content-Length") {
+        let mut has_number = false;
         // RFC 9110 §8.6 allows to read `3, 3` as `3`. Different lengths are never reconciled, since
         // each recipient could pick another one.
         for element in value.split(|byte| *byte == b',') {
-            let found = decimal(element.trim_ascii())
-                .ok_or(Unclear::Framing("`Content-Length` is not a number"))?;
+            let element = element.trim_ascii();
+            if element.is_empty() && empty == EmptyElements::Ignored {
+                continue;
+            }
+            let found = decimal(element).ok_or(NOT_A_NUMBER)?;
+            has_number = true;
             if *length.get_or_insert(found) != found {
                 return Err(Unclear::Framing("`Content-Length` has different values"));
             }
+        }
+        // A field without any number is no length of zero.
+        if !has_number {
+            return Err(NOT_A_NUMBER);
         }
     }
     Ok(length)
@@ -202,5 +239,6 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
+const NOT_A_NUMBER: Unclear = Unclear::Framing("`Content-Length` is not a number");
 const NOT_ONE_CHUNKED: Unclear =
     Unclear::Framing("`Transfer-Encoding` does not end in one `chunked`");

@@ -77,7 +77,8 @@ impl HeadReader {
         RequestHead::new(head, method_bytes, target_bytes, version, lines).map(Some)
     }
 
-    /// Takes the head of a response off the front of `seen`, as [`HeadReader::request`] does with a request.
+    /// Takes the head of a response to a request with `method` off the front of `seen`, as [`HeadReader::request`] does
+    /// with a request.
     ///
     /// Real origins break the grammar in ways that have one reading only. The usual head is parsed in place by a strict
     /// parser; a head that it refuses is [mended](super::mend) into a buffer of its own once all of it has arrived, and
@@ -86,7 +87,11 @@ impl HeadReader {
     /// # Errors
     /// If the bytes are no response, or one that could be read in more than one way. The error comes as soon as that
     /// is certain; the connection must close.
-    pub fn response(&mut self, seen: &mut BytesMut) -> Result<Option<ResponseHead>, BadResponse> {
+    pub fn response(
+        &mut self,
+        method: &str,
+        seen: &mut BytesMut,
+    ) -> Result<Option<ResponseHead>, BadResponse> {
         if !self.is_worth_parsing(seen) {
             return self.wait(seen).map_err(BadResponse::from);
         }
@@ -98,17 +103,18 @@ impl HeadReader {
             Ok(_) => return self.wait(seen).map_err(BadResponse::from),
             Err(httparse::Error::TooManyHeaders) => return Err(self.too_many_fields()),
             // Everything else may be a head that breaks the grammar and still has one reading only.
-            Err(_) => return self.mended_response(seen),
+            Err(_) => return self.mended_response(method, seen),
         };
         self.reset();
         let head = seen.split_to(parsed.bytes).freeze();
-        ResponseHead::new(head, parsed.status, parsed.version, parsed.lines).map(Some)
+        ResponseHead::new(method, head, parsed.status, parsed.version, parsed.lines).map(Some)
     }
 
     /// Takes a head that is not in the strict grammar off the front of `seen`.
     #[cold]
     fn mended_response(
         &mut self,
+        method: &str,
         seen: &mut BytesMut,
     ) -> Result<Option<ResponseHead>, BadResponse> {
         // Bytes past the limit are not looked at, so a head that ends there counts as incomplete,
@@ -131,7 +137,7 @@ impl HeadReader {
         // buffer of its own, and the received one is skipped by its own length.
         seen.advance(received_bytes);
         let head = Bytes::from(head);
-        ResponseHead::new(head, parsed.status, parsed.version, parsed.lines).map(Some)
+        ResponseHead::new(method, head, parsed.status, parsed.version, parsed.lines).map(Some)
     }
 
     fn too_many_fields(&self) -> BadResponse {

@@ -13,7 +13,7 @@
 //! | a line without a colon, or with a name that is no token | dropped, as browsers do |
 //! | a control character in a value | replaced with a space, as RFC 9110 §5.5 says of the dangerous ones |
 //! | NUL or a bare CR | refused: some readers end a line or a text there |
-//! | any of these around `Content-Length` or `Transfer-Encoding` | refused, except for white space before the colon |
+//! | any of these around `Content-Length` or `Transfer-Encoding` | refused, except for white space before the colon and a folded line of nothing else |
 //!
 //! The last rule keeps the framing certain: a reader that repairs a head in another way could otherwise find another
 //! end of the body.
@@ -116,6 +116,8 @@ fn write_continuation(
     out: &mut Vec<u8>,
 ) -> Result<(), BadResponse> {
     match previous {
+        // It adds nothing to the value, and all readers agree on that.
+        MendedLine::Framing if trim_blank(line).is_empty() => Ok(()),
         // Readers that don't know folding see an empty length, or another one.
         MendedLine::Framing => Err(UNCLEAR),
         MendedLine::Dropped if may_mean_framing(line) => Err(UNCLEAR),
@@ -205,6 +207,8 @@ mod tests {
         check("A: b\r\n c\r\n\td \r\nE: f\r\n", Ok("A: b c d\r\nE: f\r\n"));
         check("A:\r\n b\r\n", Ok("A:  b\r\n"));
         check("A: b\r\n \r\nC: d\r\n", Ok("A: b \r\nC: d\r\n"));
+        check("Content-Length: 5\r\n \r\n\t\r\nA: b\r\n", Ok("Content-Length: 5\r\nA: b\r\n"));
+        check("Transfer-Encoding: chunked\r\n  \r\n", Ok("Transfer-Encoding: chunked\r\n"));
         check("A: b\r\n Content-Length, c: d\r\n", Ok("A: b Content-Length, c: d\r\n"));
     }
 
@@ -240,6 +244,8 @@ mod tests {
             "\u{feff}Content-Length: 5",
             "Content-Length: 5\u{b}",
             "Content-Length:\r\n 5",
+            "Content-Length: 5\r\n \r\n 5",
+            "Content-Length: 5\r\n \u{b}",
             "Transfer-Encoding: x,\r\n chunked",
             "A: b\r\n Content-Length: 5",
             "A: b\r\n\tTransfer-Encoding : chunked",

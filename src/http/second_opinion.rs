@@ -132,14 +132,14 @@ fn forward_request(input: &[u8], form: RequestForm) -> Option<(Message, Vec<u8>)
 /// Returns the first response of `input` as it should arrive and as it is forwarded, if it is complete.
 fn forward_response(input: &[u8], method: &str, version: Version) -> Option<(Message, Vec<u8>)> {
     let mut seen = BytesMut::from(input);
-    let head = HeadReader::new(HeadLimits::default()).response(&mut seen).ok()??;
+    let head = HeadReader::new(HeadLimits::default()).response(method, &mut seen).ok()??;
     // Another protocol follows it.
     if head.status() == 101 {
         return None;
     }
     let mut sent = Vec::new();
-    let length = head.write(method, version, &[], &mut sent);
-    let reader = BodyReader::of_response(head.body_length(method));
+    let length = head.write(version, &[], &mut sent);
+    let reader = BodyReader::of_response(head.body_length());
     let mut message = forward_body(reader, length, head.fields(), &mut seen, &mut sent)?;
     message.start = vec![head.status().to_string()];
     // hyper's client reports only the final response, so one follows, which the interim response
@@ -232,7 +232,7 @@ const REQUESTS: [&str; 6] = [
     "PUT http://a/b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3, 3\r\n\r\nabc",
     "GET ws://a/b HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 ];
-const RESPONSES: [&str; 9] = [
+const RESPONSES: [&str; 15] = [
     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-A: b\r\nSet-Cookie: c\r\nx-a: d\r\n\r\nabc",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nX-Sum: e\r\n\r\n",
     "HTTP/1.0 404 Früh\r\nConnection: keep-alive, X-A\r\nX-A: b\r\nA: b\r\n\r\nabc",
@@ -242,6 +242,12 @@ const RESPONSES: [&str; 9] = [
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc",
     "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nd\r\n0\r\nX-Sum : e\r\n\r\n",
     "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: x\r\n\r\n1\r\nd\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\nContent-Length: 8\r\n\r\n1\r\nd\r\n0\r\n\r\n",
+    "HTTP/1.1 204 None\r\nTransfer-Encoding: gzip\r\nX-A: b\r\n\r\n",
+    "HTTP/1.1 304 Same\r\nContent-Length: 3\r\nContent-Length: 4\r\nX-A: b\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nContent-Length: x\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 3,\r\n \r\nX-A: b\r\n\r\nabc",
 ];
 const BODIES: [&str; 5] = [
     "",

@@ -17,7 +17,7 @@ pub(crate) use self::words::{announce, notes_on_rejected};
 use self::{
     rebind::{Rebind, next_rebind},
     rejection::{LastRejected, next_due},
-    triggers::{next_edit, next_order, next_request},
+    triggers::{AskedMeanwhile, next_edit, next_order, next_request},
 };
 use crate::{
     config::{Environment, Loader, Overridden, Shadowed, source::KeptTexts},
@@ -43,6 +43,7 @@ pub(crate) struct Reloads {
     watch: Option<Watch>,
     requests: Option<ReloadRequests>,
     orders: Option<mpsc::Receiver<ReloadOrder>>,
+    asked: AskedMeanwhile,
     log: Option<LogControl>,
     /// The last attempt, if it was rejected.
     rejected: Option<LastRejected>,
@@ -84,6 +85,7 @@ impl Reloads {
             watch,
             requests: None,
             orders: None,
+            asked: AskedMeanwhile::default(),
             log: None,
             rejected: None,
             rebind: None,
@@ -137,8 +139,8 @@ impl Reloads {
             let call = tokio::select! {
                 () = network.changed() => Call::Network,
                 () = next_edit(self.watch.as_mut()) => Call::Edit,
-                () = next_request(self.requests.as_mut()) => Call::Signal,
-                ordered = next_order(self.orders.as_mut()) => {
+                () = next_request(self.requests.as_mut(), &mut self.asked.is_signalled) => Call::Signal,
+                ordered = next_order(self.orders.as_mut(), &mut self.asked.order) => {
                     order = Some(ordered);
                     Call::Order
                 }
@@ -187,7 +189,8 @@ impl Reloads {
     }
 
     /// Puts the present outcomes of the conditions of the network in force. Builds on the texts that were read for the
-    /// configuration in force, so that an edit that is invalid or still being written can't delay it.
+    /// configuration in force, and on the files that they name, so that an edit that is invalid or still being written can
+    /// neither delay it nor be served.
     async fn follow_network(&mut self, network: &Network) {
         // No texts are kept if the configuration in force has no condition. Then there is nothing to switch.
         let (Some(written), causes) = (self.written.clone(), network.causes()) else { return };
@@ -197,7 +200,7 @@ impl Reloads {
         }
         let held = self.shared().peaks().hold();
         let loader = Arc::clone(&self.loader);
-        // Reading may block: files that settings name, such as a `password_file`, are read again.
+        // Reading may block: a file that only an outcome of before left out is not kept.
         let loaded = task::spawn_blocking(move || loader.load_kept(written)).await;
         let problems = match loaded {
             Ok(Ok(config)) => self.follow_with(config, causes).err().unwrap_or_default(),

@@ -42,7 +42,7 @@ use self::{
     tick::{Tick, listen},
     trail::{Identity, Look, Trail},
 };
-pub(crate) use self::{marks::FileMarks, survey::wait_for_writers};
+pub(crate) use self::{cut::LackingFiles, marks::FileMarks, survey::wait_for_writers};
 
 /// Watches everything on the way to the files of a configuration, through any links.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(crate) struct Watch {
     filled: BTreeSet<PathBuf>,
     /// YAML files that have lost their content, and were not removed either.
     emptied: Vec<PathBuf>,
-    /// How the YAML files began when they were last taken.
+    /// The YAML files when they were last taken.
     known: Arc<KnownFiles>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
@@ -112,7 +112,7 @@ impl Watch {
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
             emptied: Vec::new(),
-            known: Arc::new(KnownFiles::of(Trail::to(&root, &[]).files())),
+            known: Arc::new(KnownFiles::of(&Files { root: root.clone(), named: Vec::new() })),
             look,
             _looks: looks,
         };
@@ -434,6 +434,25 @@ mod tests {
             }
         }
         check(&mut watch, || ()).await;
+    }
+
+    /// A writer outside of the container makes no event here, and shows no process. The own process is one that is never looked at.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_file_that_an_unseen_process_has_open_is_not_complete() {
+        let home = tempdir().unwrap();
+        let root = home.path().join("config.yaml");
+        fs::write(&root, "a: 1\nb: 2\n").unwrap();
+        let mut watch = blind(&root);
+        let mut file = fs::File::create(&root).unwrap();
+        std::io::Write::write_all(&mut file, b"a: 1\n").unwrap();
+        {
+            let changed = watch.changed();
+            tokio::pin!(changed);
+            let waited = timeout(Duration::from_secs(2), &mut changed).await;
+            assert!(waited.is_err(), "it is taken before it is closed");
+        }
+        check(&mut watch, || drop(file)).await;
     }
 
     #[tokio::test]

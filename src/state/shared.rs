@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     origin: Start,
     rejection: ArcSwapOption<Rejection>,
     went_direct: ArcSwapOption<WentDirect>,
+    /// The files that a reload waits for, with the reasons.
+    held: ArcSwapOption<Vec<String>>,
     denials: Denials,
     control_socket_error: OnceLock<String>,
     /// The addresses at which clients have to speak TLS.
@@ -105,6 +107,7 @@ impl Shared {
             origin,
             rejection: ArcSwapOption::empty(),
             went_direct: ArcSwapOption::empty(),
+            held: ArcSwapOption::empty(),
             denials: Denials::default(),
             control_socket_error: OnceLock::new(),
             tls_listeners: ArcSwap::default(),
@@ -240,6 +243,16 @@ impl Shared {
     /// Records the last rejected configuration; `None` clears it.
     pub(crate) fn set_rejection(&self, rejection: Option<Rejection>) {
         self.rejection.store(rejection.map(Arc::new));
+    }
+
+    /// Returns the reasons why a reload waits at the moment, one line each.
+    pub(crate) fn held(&self) -> Option<Arc<Vec<String>>> {
+        self.held.load_full()
+    }
+
+    /// Records what a reload waits for; `None` when it goes on.
+    pub(crate) fn set_held(&self, lines: Option<Vec<String>>) {
+        self.held.store(lines.map(Arc::new));
     }
 
     /// Returns the targets that reloads have taken from their hops, if they still go direct.

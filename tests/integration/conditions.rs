@@ -176,6 +176,45 @@ fn what_was_decided_and_cannot_be_asked_after_an_event_sends_nothing_direct() {
     }
 }
 
+/// A reload for the network comes at any time, perhaps in the middle of a save.
+#[test]
+fn a_file_that_is_being_written_is_not_read_when_the_network_changes() {
+    Namespace::run(OFFICE, |namespace| async move {
+        let (office, echo) = (office().await, EchoOrigin::start().await);
+        let address = office.address();
+        let config = ConfigDir::new("");
+        let yaml = format!(
+            "hops:\n  office: {{ kind: http-connect, address: \"{address}\" }}\n  \
+             vpn: {{ kind: http-connect, address: \"{address}\", enabled: {{ when: {{ interface: \"tun*\" }} }} }}\n  \
+             pac: {{ kind: pac, file: proxy.pac, hops: {{ \"{address}\": office }}, unknown: refuse }}\n\
+             chains: {{ default: [pac], other: [vpn] }}\n\
+             routes: [{{ hosts: [other.test], chain: other }}, {{ chain: default }}]\n"
+        );
+        let pac = |answer: &str| {
+            format!("function FindProxyForURL(url, host) {{ return \"{answer}\"; }}\n")
+        };
+        let through = pac(&format!("PROXY {address}"));
+        config.write("proxy.pac", &through);
+        config.write("20-hops.yaml", &yaml);
+        let proxy = Proxy::on(config, &[]).await;
+        assert_eq!(way(&proxy, &echo).await, Via::Office);
+        // The first half is a valid script that sends everything direct.
+        let mut file = std::fs::File::create(proxy.config().path().join("proxy.pac")).unwrap();
+        std::io::Write::write_all(&mut file, pac("DIRECT").as_bytes()).unwrap();
+        namespace.add_link("tun7");
+        namespace.ip("link set tun7 up");
+        let reloaded = proxy.event("config reloaded").await;
+        assert_eq!(reloaded.field("changed"), "hops.vpn.enabled=on");
+        assert_eq!(way(&proxy, &echo).await, Via::Office);
+        std::io::Write::write_all(&mut file, through.as_bytes()).unwrap();
+        drop(file);
+        let seen = proxy.events().len();
+        namespace.ip("link set tun7 down");
+        proxy.event_after(seen, "config reloaded").await;
+        assert_eq!(way(&proxy, &echo).await, Via::Office);
+    });
+}
+
 #[test]
 fn hops_that_depend_on_one_fact_change_in_one_generation_and_other_events_in_none() {
     Namespace::run(OFFICE, |namespace| async move {

@@ -1,5 +1,6 @@
 //! The ways in which files come to have other content: each is seen, and is one change.
 
+mod missing_files;
 mod other_files;
 
 use std::{
@@ -274,11 +275,9 @@ async fn a_file_without_its_end_is_not_taken_before_the_rest_comes() {
     let watched = Watched::start(&directory).await;
     let proxy = &watched.0;
     let generation = watched.generation().await;
-    let waiting =
-        "the end of these files is missing, and targets would go direct; waiting for the rest";
     let edited = format!("{whole}limits: {{ connections: 1002 }}\n");
     fs::write(&file, beginning).unwrap();
-    let told = proxy.event(waiting).await;
+    let told = proxy.event(WAITING_FOR_END).await;
     assert!(told.field("files").ends_with("20.yaml"), "{told:?}");
     assert_eq!(watched.generation().await, generation);
     fs::write(&file, &edited).unwrap();
@@ -296,6 +295,31 @@ async fn a_file_without_its_end_is_not_taken_before_the_rest_comes() {
     fs::write(&file, format!("{beginning}{second}")).unwrap();
     watched.reaches(generation + 4).await;
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+/// Programs that write a header, and the rest a moment later. The time in the header is another one each time.
+#[tokio::test]
+async fn a_file_without_its_settings_is_not_taken_before_the_rest_comes() {
+    let home = Home::new();
+    let directory = home.directory("config.d", 1);
+    let file = directory.join("20.yaml");
+    fs::write(&file, format!("# made at 10:00\n{HOP}")).unwrap();
+    let watched = Watched::start(&directory).await;
+    for (number, header) in [(2, "# made at 10:00\n"), (3, "---\n# made at 11:00\n"), (4, "---\n")]
+    {
+        let (seen, generation) = (watched.0.events().len(), watched.generation().await);
+        fs::write(&file, header).unwrap();
+        watched.0.event_after(seen, WAITING_FOR_END).await;
+        assert_eq!(watched.generation().await, generation, "{header}");
+        fs::write(&file, format!("{header}{HOP}limits: {{ connections: {} }}\n", limit(number)))
+            .unwrap();
+        watched.in_force(number, SEEN).await;
+        assert_eq!(watched.generation().await, generation + 1, "{header}");
+    }
+    assert!(status(watched.0.address()).await["went_direct"].is_null());
+    // One that keeps only a comment means what it says.
+    fs::write(&file, "# nothing\n").unwrap();
+    watched.0.event("targets that went through hops go direct now").await;
 }
 
 /// A name in another directory for the same file: a write there makes no event here, as on a network file system.
@@ -415,6 +439,12 @@ impl Home {
         self.path(name)
     }
 }
+
+/// Settings by which everything goes through a hop.
+const HOP: &str = "hops: { first: { kind: http-connect, address: '127.0.0.1:1' } }\nchains: { default: [first] }\n";
+
+const WAITING_FOR_END: &str =
+    "the end of these files is missing, and targets would go direct; waiting for the rest";
 
 /// The contract's 500 ms, and what a busy machine may add, which is much under Wine.
 const SEEN: Duration = Duration::from_secs(if cfg!(windows) { 30 } else { 3 });

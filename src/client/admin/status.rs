@@ -43,6 +43,8 @@ pub(crate) struct StatusDocument {
     pub generation_since: String,
     /// The configuration that was rejected since then, until a valid one comes.
     pub rejected: Option<Rejected>,
+    /// The files that a reload waits for at the moment, with the reasons.
+    pub waiting_for: Vec<String>,
     /// The targets that reloads have taken from their hops, until they go through hops again.
     pub went_direct: Option<DirectSince>,
     /// Reloads by outcome.
@@ -116,6 +118,7 @@ impl StatusDocument {
             generation: current.number(),
             generation_since: rfc_3339(current.since),
             rejected: shared.rejection().as_deref().map(Rejected::from),
+            waiting_for: shared.held().map_or_else(Vec::new, |held| held.to_vec()),
             went_direct: shared.went_direct().as_deref().map(DirectSince::from),
             reloads: ReloadStatus {
                 applied: metrics.reloads.applied.load(Relaxed),

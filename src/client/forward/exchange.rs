@@ -158,6 +158,7 @@ where
             answer: Answer::Head {
                 reader: HeadReader::new(outbound.head_limits()),
                 interim_count: 0,
+                is_doubtful: false,
             },
             to_client: Outbox::default(),
             hearing: Hearing::Nothing,

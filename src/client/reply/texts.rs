@@ -90,7 +90,7 @@ pub(super) fn missing_hops(error: &ChainError) -> String {
         _ => (commands.join(" and "), "switch them on"),
     };
     format!(
-        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says by what, and {commands} {switch}."
+        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says why, and {commands} {switch}."
     )
 }
 

@@ -230,7 +230,7 @@ async fn read(pipe: &mut DuplexStream) -> Option<(ResponseHead, Option<IpAddr>)>
     let limits = HeadLimits { bytes: HEAD_BYTES_MAX, fields: HEAD_FIELDS_MAX };
     let mut reader = HeadReader::new(limits);
     let head = loop {
-        match reader.response(&mut seen) {
+        match reader.response("GET", &mut seen) {
             Ok(Some(interim)) if interim.is_interim() => continue,
             Ok(Some(head)) => break head,
             Ok(None) => {}
@@ -253,7 +253,7 @@ async fn exit_address(
     if response.status() != 200 {
         return None;
     }
-    let mut reader = BodyReader::of_response(response.body_length("GET"));
+    let mut reader = BodyReader::of_response(response.body_length());
     let mut body = Vec::new();
     while body.len() <= EXIT_BYTES_MAX {
         match reader.decode(seen).ok()? {

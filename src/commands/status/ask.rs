@@ -77,7 +77,7 @@ fn read_to_end(socket: &mut TcpStream, deadline: Instant) -> Result<BytesMut, No
 }
 
 fn body(mut answer: BytesMut) -> Result<Value, NoStatus> {
-    let head = HeadReader::new(HeadLimits::default()).response(&mut answer);
+    let head = HeadReader::new(HeadLimits::default()).response("GET", &mut answer);
     let Ok(Some(head)) = head else { return Err(NoStatus::Other) };
     match head.status() {
         200 => {}

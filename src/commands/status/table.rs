@@ -45,6 +45,9 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let generation = word(&status["generation"]);
     writeln!(out, "generation   {generation}, since {}", word(&status["generation_since"]))?;
     rejected(&status["rejected"], &generation, out)?;
+    for wait in list(&status["waiting_for"]) {
+        writeln!(out, "{RED}waiting{RESET}      {}", word(wait))?;
+    }
     went_direct(&status["went_direct"], out)?;
     switches(status, out)?;
     let reloads = &status["reloads"];
@@ -322,6 +325,7 @@ mod tests {
         });
         status["tls_listeners"] = json!(["127.0.0.1:8443"]);
         status["rejected"]["notes"] = json!(["variables are old"]);
+        status["waiting_for"] = json!(["40-routes.yaml: this file is gone"]);
         status["budgets"] = json!({ "exits": { "bytes": 2048, "per": "day", "used": 3072, "seconds_left": 3600,
                                     "is_warned": true, "is_reached": true, "refused": 4, "rerouted": 2, "then": "spare" },
                          "line": { "bytes": 2048, "per": "day", "used": 1900, "seconds_left": 3600,
@@ -337,6 +341,7 @@ generation   7, since 2026-11-22T20:11:02Z
 rejected     the files on disk since 2026-11-22T21:00:00Z; generation 7 stays in force
              10.yaml:3:5: hops.a: no
              note: variables are old
+waiting      40-routes.yaml: this file is gone
 direct       since 2026-11-22T20:11:02Z targets that went through hops go direct: *.a.test (chain x), 2 more
 hops off     backup (by `--disable`), third
 hops on      corporate (by `--enable`)

@@ -81,7 +81,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
     });
     let mut paths = entries.map_err(|error| unreadable(path, &error))?;
-    paths.retain(|path| is_read(path) && !path.is_dir());
+    // A directory with such a name is no file, and is reported as that. What it stands in place of may be the routes.
+    paths.retain(|path| is_read(path));
     // By bytes, as documented, and not by `Path`, which compares components.
     paths.sort_by(|one, other| {
         one.as_os_str().as_encoded_bytes().cmp(other.as_os_str().as_encoded_bytes())
@@ -122,6 +123,11 @@ fn nothing_to_read(path: &Path) -> String {
 fn read(path: &Path, room: usize) -> Result<String, Problems> {
     // Opening a pipe without a writer would never return.
     match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            let Problems(found) = about(path, "source", "this is a directory, and not a file");
+            let found = found.into_iter().map(|problem| problem.with_help(DIRECTORY_HELP));
+            return Err(Problems(found.collect()));
+        }
         Ok(metadata) if !metadata.is_file() => {
             return Err(about(path, "source", "this is a pipe or a device, and not a file"));
         }
@@ -176,6 +182,9 @@ fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problem
     Problem::new(&KeyPath::default(), code, message).into()
 }
 
+const DIRECTORY_HELP: &str = "remove it, or give it a name that does not end in `.yaml` or `.yml`. Docker makes such a directory if \
+                              the file to mount does not exist on the host";
+
 /// All files together.
 const BYTES_MAX: usize = 2 << 20;
 
@@ -198,5 +207,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let found = without_links(directory.path()).unwrap();
         assert!(found.is_absolute() && !found.to_str().unwrap().contains('?'), "{found:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_in_the_place_of_a_file_is_a_problem() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("10.yaml"), "log: {}\n").unwrap();
+        fs::create_dir(path("20.yaml")).unwrap();
+        fs::create_dir(path("other")).unwrap();
+        std::os::unix::fs::symlink("other", path("30.yml")).unwrap();
+        let (texts, problems) = read_all(directory.path());
+        assert_eq!(texts.len(), 1);
+        let said: Vec<_> = problems.0.iter().map(|problem| problem.brief().to_string()).collect();
+        let expected = ["20.yaml", "30.yml"]
+            .map(|name| format!("{}: this is a directory, and not a file", path(name).display()));
+        assert_eq!(said, expected);
     }
 }

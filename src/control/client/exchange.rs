@@ -130,7 +130,7 @@ fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, NoAnswer> {
     // A copy of the beginning, since the reader takes the head off it, and the body may have megabytes.
     let mut beginning = BytesMut::from(answer.get(..HEAD_BYTES_MAX).unwrap_or(answer));
     let copied = beginning.len();
-    let head = HeadReader::new(limits).response(&mut beginning);
+    let head = HeadReader::new(limits).response("GET", &mut beginning);
     let Ok(Some(head)) = head else { return Err(NoAnswer::NoHttp) };
     let body = answer.get(copied - beginning.len()..).unwrap_or_default();
     if head.status() == 200 {

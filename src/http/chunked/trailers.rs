@@ -29,26 +29,44 @@ pub(super) fn section_end(seen: &[u8], searched: usize, rules: TrailerRules) -> 
         .min()
 }
 
-/// Parses a section that ends at its first empty line.
+/// Returns the largest size of a section, with its empty line.
+pub(super) fn bytes_max(rules: TrailerRules) -> usize {
+    match rules {
+        TrailerRules::Strict => BYTES_MAX,
+        TrailerRules::Mended => MENDED_BYTES_MAX,
+    }
+}
+
+/// Parses a section that ends at its first empty line. One of a response that has too many fields or bytes has the right
+/// grammar, but none of its fields are returned.
 pub(super) fn parse(section: Bytes, rules: TrailerRules) -> Result<Fields, BadBody> {
-    // Only a section that breaks the grammar is mended. One that is too large stays an error.
     match (parse_strictly(section.clone()), rules) {
-        (Err(BadBody::Trailers), TrailerRules::Mended) => {
-            let mut mended = Vec::new();
-            match mend::write_fields(&section, &mut mended) {
-                // Every line was dropped, which leaves a section without fields.
-                Ok(Some(_)) if mended == b"\r\n" => Ok(Fields::default()),
-                // Mending has to find the same end. Otherwise a part of the section would be read
-                // as the next message.
-                Ok(Some(end)) if end == section.len() => parse_strictly(mended.into()),
-                Ok(_) | Err(_) => Err(BadBody::Trailers),
-            }
+        (Err(BadBody::Trailers | BadBody::TrailersTooLarge), TrailerRules::Mended) => {
+            mend(&section)
         }
         (parsed, _) => parsed,
     }
 }
 
+fn mend(section: &[u8]) -> Result<Fields, BadBody> {
+    let mut mended = Vec::new();
+    match mend::write_fields(section, &mut mended) {
+        // Every line was dropped, which leaves a section without fields.
+        Ok(Some(_)) if mended == b"\r\n" => Ok(Fields::default()),
+        // Mending has to find the same end. Otherwise a part of the section would be read as the
+        // next message.
+        Ok(Some(end)) if end == section.len() => match parse_strictly(mended.into()) {
+            Err(BadBody::TrailersTooLarge) => Ok(Fields::default()),
+            parsed => parsed,
+        },
+        Ok(_) | Err(_) => Err(BadBody::Trailers),
+    }
+}
+
 fn parse_strictly(section: Bytes) -> Result<Fields, BadBody> {
+    if section.len() > BYTES_MAX {
+        return Err(BadBody::TrailersTooLarge);
+    }
     let mut parsed = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let lines = match httparse::parse_headers(&section, &mut parsed) {
         Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
@@ -74,8 +92,10 @@ pub(super) fn is_allowed(name: &[u8]) -> bool {
         && !FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// The largest size of a section, with its empty line.
-pub(super) const BYTES_MAX: usize = 16 * 1024;
+/// The largest size of a section that is passed on.
+const BYTES_MAX: usize = 16 * 1024;
+/// The largest size of a section in a response. Between the two, it is read and left out.
+const MENDED_BYTES_MAX: usize = 64 * 1024;
 const FIELDS_MAX: usize = 64;
 const FORBIDDEN: [&str; 17] = [
     "Authorization",

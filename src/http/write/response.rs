@@ -4,39 +4,26 @@ use super::fields::{RESERVE_BYTES, Rewritten, put, write_extra, write_fields};
 use crate::http::{BodyLength, ResponseHead, Version};
 
 impl ResponseHead {
-    /// Appends the head that forwards this response to a client that speaks `version` and asked with `method`, with the
-    /// fields `extra` at its end. Returns how its body must be sent.
+    /// Appends the head that forwards this response to a client that speaks `version`, with the fields `extra` at its
+    /// end. Returns how its body must be sent.
     ///
     /// The caller adds `Connection` and `Upgrade`, and sends no interim response to a 1.0 client. If the result is
     /// [`BodyLength::UntilClose`], the connection must close after the body.
-    pub fn write(
-        &self,
-        method: &str,
-        version: Version,
-        extra: &[(&str, &str)],
-        out: &mut Vec<u8>,
-    ) -> BodyLength {
+    pub fn write(&self, version: Version, extra: &[(&str, &str)], out: &mut Vec<u8>) -> BodyLength {
         out.reserve(self.fields().byte_count() + RESERVE_BYTES);
         // Also a client of HTTP/1.0 gets the version of this proxy (RFC 9112 §2.3).
         let mut status = itoa::Buffer::new();
         let status = status.format(self.status());
         put(out, &[b"HTTP/1.1 ", status.as_bytes(), b" ", self.reason(), b"\r\n"]);
-        let body = self.body_length(method).towards(version);
-        // Responses to HEAD and 304 may show the length of the absent body (RFC 9110 §8.6); 1xx and 204 may not.
-        let shown = match self.framing().content_length {
-            Some(length) if body == BodyLength::Empty && self.may_show_length() => {
-                BodyLength::Length(length)
-            }
+        let body = self.body_length().towards(version);
+        let shown = match self.shown_length() {
+            Some(length) if body == BodyLength::Empty => BodyLength::Length(length),
             _ => body,
         };
         let rewritten = Rewritten { host: None, length: shown, max_forwards: None };
         write_fields(self.fields(), rewritten, out);
         write_extra(extra, out);
         body
-    }
-
-    fn may_show_length(&self) -> bool {
-        !self.has_no_body() || self.status() == 304
     }
 }
 
@@ -50,9 +37,10 @@ mod tests {
     #[track_caller]
     fn response(input: &str, method: &str, version: Version, expected: (&str, BodyLength)) {
         let mut seen = BytesMut::from(input);
-        let head = HeadReader::new(HeadLimits::default()).response(&mut seen).unwrap().unwrap();
+        let head =
+            HeadReader::new(HeadLimits::default()).response(method, &mut seen).unwrap().unwrap();
         let mut out = Vec::new();
-        let body = head.write(method, version, &[], &mut out);
+        let body = head.write(version, &[], &mut out);
         assert_eq!((String::from_utf8(out).unwrap().as_str(), body), expected);
     }
 
@@ -74,6 +62,8 @@ mod tests {
         let once = "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\n\r\n";
         response(sized, "GET", Http10, (once, Length(5)));
         response(sized, "HEAD", Http11, (once, Empty));
+        let twice = "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n";
+        response(twice, "HEAD", Http11, ("HTTP/1.1 200 Fine\r\n\r\n", Empty));
         let status = |text: &str, code: &str| text.replace("200", code);
         let none = "HTTP/1.1 200 Fine\r\n\r\n";
         response(&status(sized, "304"), "GET", Http11, (&status(once, "304"), Empty));

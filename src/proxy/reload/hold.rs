@@ -1,19 +1,27 @@
-//! Holds back a configuration whose end is missing.
+//! Holds back a configuration of which something is missing.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Call, Reloads};
-use crate::{config::Config, proxy::direct::would_go_direct};
+use super::{
+    Call, Reloads,
+    triggers::{next_order, next_request},
+};
+use crate::{
+    config::Config,
+    network::Network,
+    proxy::{direct::would_go_direct, watch::LackingFiles},
+};
 
 impl Reloads {
-    /// Waits for the rest of `config` if the end of a file is missing and targets would go direct for that. Returns whether
-    /// the files have changed meanwhile, so that they must be read again.
+    /// Waits for the rest of `config` if a file has lost its end or is gone, and targets would go direct for that. Returns whether
+    /// the files must be read again, since they have changed meanwhile or an operator has asked for a reload.
     ///
-    /// A program that saves in two steps closes the file between them, so nothing else tells that more will come. Of several
-    /// waits for one reload, `hold` has the common end: a file that stays as it is means what it says.
+    /// A program that saves in two steps closes the file or removes it between them, so nothing else tells that more will
+    /// come. Of several waits for one reload, `hold` has the common end: a file that stays as it is means what it says. An
+    /// operator who asks for a reload has removed the file on purpose.
     pub(super) async fn is_completed_later(
         &mut self,
         config: &Config,
@@ -22,22 +30,39 @@ impl Reloads {
     ) -> bool {
         let current = self.shared().live().current();
         let Some(watch) = &self.watch else { return false };
-        let cut = watch.cut().await;
-        if cut.is_empty() || !would_go_direct(&current, config) {
+        let mut lacking = watch.lacking().await;
+        if matches!(call, Call::Order | Call::Signal) || self.asked.is_any() {
+            lacking.gone.clear();
+        }
+        if lacking.is_empty() || !would_go_direct(&current, config) {
             return false;
         }
         let limit = if call == Call::Order { HOLD_OF_AN_ORDER } else { HOLD };
-        let deadline = *hold.get_or_insert_with(|| {
-            let source = self.loader.source();
-            let files: Vec<_> =
-                cut.iter().map(|file| source.as_written(file).display().to_string()).collect();
-            warn!(files = files.join(", "), "{WAITING}");
-            Instant::now() + limit
-        });
+        let is_first = hold.is_none();
+        let deadline = *hold.get_or_insert_with(|| Instant::now() + limit);
+        let lines = self.waits(&lacking);
+        if is_first {
+            lines.iter().for_each(|(message, files)| warn!(files, "{message}"));
+        }
+        let lines = lines.iter().map(|(message, files)| format!("{files}: {message}"));
+        self.shared().set_held(Some(lines.collect()));
         let network = Arc::clone(current.network());
         drop(current);
+        let is_over = self.waits_until(deadline, &lacking, &network).await;
+        self.shared().set_held(None);
+        is_over
+    }
+
+    async fn waits_until(
+        &mut self,
+        deadline: Instant,
+        lacking: &LackingFiles,
+        network: &Network,
+    ) -> bool {
         loop {
             let Some(watch) = &mut self.watch else { return false };
+            let can_ask = !self.asked.is_any();
+            let (mut no_order, mut no_signal) = (None, false);
             tokio::select! {
                 differs = watch.differs_before(deadline) => {
                     if differs {
@@ -45,16 +70,42 @@ impl Reloads {
                     }
                     return differs;
                 }
-                // It builds on the files in force, so a missing end makes no difference.
-                () = network.changed() => {}
+                // It builds on the files in force, so what is missing makes no difference.
+                () = network.changed() => self.follow_network(network).await,
+                // It is answered after this reload.
+                order = next_order(self.orders.as_mut(), &mut no_order), if can_ask => {
+                    self.asked.order = Some(order);
+                    if !lacking.gone.is_empty() {
+                        return true;
+                    }
+                }
+                () = next_request(self.requests.as_mut(), &mut no_signal), if can_ask => {
+                    self.asked.is_signalled = true;
+                    if !lacking.gone.is_empty() {
+                        return true;
+                    }
+                }
             }
-            self.follow_network(&network).await;
         }
+    }
+
+    /// Returns what is waited for: the messages, each with its files.
+    fn waits(&self, lacking: &LackingFiles) -> Vec<(&'static str, String)> {
+        let source = self.loader.source();
+        let listed = |files: &[PathBuf]| {
+            let files: Vec<_> =
+                files.iter().map(|file| source.as_written(file).display().to_string()).collect();
+            files.join(", ")
+        };
+        let lines = [(WAITING_FOR_END, &lacking.cut), (WAITING_FOR_FILES, &lacking.gone)];
+        let lines = lines.into_iter().filter(|(_, files)| !files.is_empty());
+        lines.map(|(message, files)| (message, listed(files))).collect()
     }
 }
 
-const WAITING: &str =
+const WAITING_FOR_END: &str =
     "the end of these files is missing, and targets would go direct; waiting for the rest";
+const WAITING_FOR_FILES: &str = "these files are gone, and targets would go direct; waiting for them, unless `mooltiroute reload` is run";
 
 /// How long the rest is waited for.
 const HOLD: Duration = Duration::from_secs(5);

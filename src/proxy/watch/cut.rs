@@ -1,13 +1,16 @@
-//! Finds files that have lost their end, as in the middle of a save that takes two steps.
+//! Finds files that have lost their end or all their settings, or that are gone, as in the middle of a save that takes
+//! several steps.
 //!
-//! The beginning of a configuration may be valid and mean the opposite: without its chains everything goes direct. So the
-//! watch remembers how each file began when it was last taken. It keeps a hash for each line end, and nothing of the text,
-//! which may hold secrets.
+//! The beginning of a configuration may be valid and mean the opposite: without its chains everything goes direct. So may the
+//! rest of a directory of which one file is missing for a moment: `git checkout` removes a file before the filter runs that
+//! writes it. So the watch remembers which files there were when they were last taken, and how each of them began. It keeps
+//! a hash for each line end, and nothing of the text, which may hold secrets.
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,19 +21,37 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Watch, survey::lock, trail::Trail};
+use super::{
+    Watch,
+    survey::{Files, lock},
+    trail::Trail,
+};
+use crate::config::source::is_read;
 
 /// The beginnings of all files of a configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KnownFiles {
     hasher: RandomState,
     files: BTreeMap<PathBuf, Beginnings>,
+    /// The names of the files with settings, as the directory of the configuration has them. A link below such a name may lead
+    /// to another file at any time.
+    names: Vec<PathBuf>,
+}
+
+/// The files of which something seems to be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LackingFiles {
+    /// Files that have only a beginning of what they had, or no settings any more.
+    pub(crate) cut: Vec<PathBuf>,
+    /// Files with settings that are gone.
+    pub(crate) gone: Vec<PathBuf>,
 }
 
 /// The beginnings of one text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Beginnings {
     length: usize,
+    has_settings: bool,
     lines: Vec<Beginning>,
 }
 
@@ -44,21 +65,38 @@ struct Beginning {
 }
 
 impl KnownFiles {
-    /// Reads `paths`. Files that can't be read are left out.
-    pub(super) fn of<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
+    /// Reads the YAML files of `files`. Those that can't be read are left out.
+    pub(super) fn of(files: &Files) -> Self {
         let hasher = RandomState::new();
-        let files = paths
+        let trail = Trail::to(&files.root, &files.named);
+        let paths = trail.files().filter(|path| !files.is_named(path));
+        let known = paths
             .filter_map(|path| Some((path.to_owned(), Beginnings::of(&read(path)?, &hasher))))
             .collect();
-        Self { hasher, files }
+        let names = entries(&files.root).unwrap_or_default().into_iter();
+        let names = names.filter(|path| read(path).is_some_and(|text| has_settings(&text)));
+        Self { hasher, files: known, names: names.collect() }
     }
 
-    /// Returns the files whose text is now only the beginning of what it was.
-    fn cut(&self) -> Vec<PathBuf> {
+    /// Returns the files of which something is missing, compared with what they were.
+    fn lacking(&self, root: &Path) -> LackingFiles {
         let is_cut = |(path, known): &(&PathBuf, &Beginnings)| {
             read(path).is_some_and(|text| known.is_cut(&text, &self.hasher))
         };
-        self.files.iter().filter(is_cut).map(|(path, _)| path.clone()).collect()
+        let cut = self.files.iter().filter(is_cut).map(|(path, _)| path.clone()).collect();
+        // If the directory can't be read, the load fails, so nothing comes in force.
+        let gone = entries(root).map_or_else(
+            |_| Vec::new(),
+            |found| self.names.iter().filter(|name| !found.contains(name)).cloned().collect(),
+        );
+        LackingFiles { cut, gone }
+    }
+}
+
+impl LackingFiles {
+    /// Returns whether nothing is missing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cut.is_empty() && self.gone.is_empty()
     }
 }
 
@@ -77,12 +115,16 @@ impl Beginnings {
                 is_inside: next.is_some_and(|byte| b" \t".contains(byte)),
             });
         }
-        Self { length: text.len(), lines }
+        Self { length: text.len(), has_settings: has_settings(text), lines }
     }
 
-    /// Returns whether `text` is a beginning of this one that ends within a line or within an indented block. A text that
-    /// ends behind a block is as likely to be meant.
+    /// Returns whether `text` is a beginning of this one that ends within a line or within an indented block, or has no settings
+    /// while this one has some. A text that ends behind a block is as likely to be meant.
     fn is_cut(&self, text: &[u8], hasher: &RandomState) -> bool {
+        // Many programs write a header with the time first, so it need not be the header of before.
+        if self.has_settings && !has_settings(text) {
+            return true;
+        }
         let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else { return false };
         let (whole, rest) = text.split_at(end + 1);
         let Some(at) = self.lines.iter().position(|line| line.length == whole.len()) else {
@@ -99,24 +141,20 @@ impl Beginnings {
 }
 
 impl Watch {
-    /// Remembers how the files begin, which have just been taken. Does nothing if they have changed since they were complete.
+    /// Remembers the files, which have just been taken. Does nothing if they have changed since they were complete.
     pub(crate) async fn remember(&mut self) {
         let files = lock(&self.files).clone();
-        let read = task::spawn_blocking(move || {
-            let trail = Trail::to(&files.root, &files.named);
-            KnownFiles::of(trail.files().filter(|path| !files.is_named(path)))
-        });
-        if let Ok(known) = read.await
+        if let Ok(known) = task::spawn_blocking(move || KnownFiles::of(&files)).await
             && self.is_undisturbed().await
         {
             self.known = Arc::new(known);
         }
     }
 
-    /// Returns the files that have lost the end of what they had when they were last taken.
-    pub(crate) async fn cut(&self) -> Vec<PathBuf> {
-        let known = Arc::clone(&self.known);
-        task::spawn_blocking(move || known.cut()).await.unwrap_or_default()
+    /// Returns the files that lack something of what they had when they were last taken.
+    pub(crate) async fn lacking(&self) -> LackingFiles {
+        let (known, root) = (Arc::clone(&self.known), lock(&self.files).root.clone());
+        task::spawn_blocking(move || known.lacking(&root)).await.unwrap_or_default()
     }
 
     /// Waits until the files look other than when they were complete, and returns whether that came before `deadline`. The
@@ -138,10 +176,36 @@ impl Watch {
     }
 }
 
+/// Returns the paths of the files in the directory `root` that are read; none if it is a file.
+fn entries(root: &Path) -> io::Result<Vec<PathBuf>> {
+    if root.is_file() {
+        return Ok(Vec::new());
+    }
+    let paths = fs::read_dir(root)?.map(|entry| entry.map(|entry| entry.path()));
+    paths.filter(|path| path.as_ref().map_or(true, |path| is_read(path))).collect()
+}
+
+/// Returns whether `text` has anything beside comments and the marks of a YAML document.
+fn has_settings(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    text.split(|byte| *byte == b'\n').any(|line| {
+        let line = line.trim_ascii();
+        let rest = line.strip_prefix(b"---").or_else(|| line.strip_prefix(b"..."));
+        // A mark may have a comment behind it.
+        let rest = rest.unwrap_or(line).trim_ascii_start();
+        !rest.is_empty() && !rest.starts_with(b"#") && !rest.starts_with(b"%")
+    })
+}
+
 /// Reads a file of a size that is worth remembering.
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let is_small = fs::metadata(path).is_ok_and(|found| found.len() <= FILE_BYTES_MAX);
-    is_small.then(|| fs::read(path).ok())?
+    // A pipe in the place of the file would wait for its other end.
+    if !path.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    File::open(path).ok()?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).ok()?;
+    (text.len() as u64 <= FILE_BYTES_MAX).then_some(text)
 }
 
 /// The size of the largest file that is remembered.
@@ -158,11 +222,11 @@ mod tests {
         let whole = "hops:\n  a: { kind: x }\n  b: { kind: y }\nchains:\n  default: [a]\n";
         let hasher = RandomState::new();
         let known = Beginnings::of(whole.as_bytes(), &hasher);
-        let cut: Vec<_> = (0..=whole.len())
+        let cut: Vec<_> = (1..=whole.len())
             .filter(|end| known.is_cut(&whole.as_bytes()[..*end], &hasher))
             .collect();
         // All but those within the first line, at the end of the block `hops`, and of the text itself.
-        let expected: Vec<_> = (0..whole.len())
+        let expected: Vec<_> = (1..whole.len())
             .filter(|end| whole[..*end].contains('\n') && !whole[..*end].ends_with("y }\n"))
             .collect();
         assert_eq!(cut, expected);
@@ -170,12 +234,47 @@ mod tests {
             "hops:\n  a: { kind: z }\n",
             "hops:\n  a: { kind: x }\n  c: { kind: y, more: 12345 }",
             "# a comment\nhops:\n",
-            "",
-            "\n",
         ] {
             assert!(!known.is_cut(other.as_bytes(), &hasher), "{other}");
         }
         let longer = format!("{whole}routes:\n");
         assert!(!known.is_cut(longer.as_bytes(), &hasher));
+    }
+
+    #[test]
+    fn a_text_that_has_no_settings_any_more_is_cut() {
+        let hasher = RandomState::new();
+        let known = Beginnings::of(b"# made at 10:00\nroutes:\n  - { chain: a }\n", &hasher);
+        for text in
+            ["", "\n", "# made at 10:00\n", "# made at 11:00", "---\n", "%YAML 1.2\n--- # a\n"]
+        {
+            assert!(known.is_cut(text.as_bytes(), &hasher), "{text}");
+        }
+        for text in ["routes: []\n", "--- {}\n", "# made at 10:00\n# more\nlog: {}\n"] {
+            assert!(!known.is_cut(text.as_bytes(), &hasher), "{text}");
+        }
+        let known = Beginnings::of(b"# nothing\n", &hasher);
+        assert!(!known.is_cut(b"# none\n", &hasher), "it had no settings");
+    }
+
+    #[test]
+    fn a_file_with_settings_that_is_not_there_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("config.d");
+        fs::create_dir(&root).unwrap();
+        for (name, text) in
+            [("10.yaml", "a: 1\n"), ("20.yaml", "# nothing\n"), ("30.yaml", "b: 2\n"), ("log", "c")]
+        {
+            fs::write(root.join(name), text).unwrap();
+        }
+        let known = KnownFiles::of(&Files { root: root.clone(), named: Vec::new() });
+        assert_eq!(known.lacking(&root), LackingFiles::default());
+        for name in ["20.yaml", "30.yaml", "log"] {
+            fs::remove_file(root.join(name)).unwrap();
+        }
+        let gone = vec![root.join("30.yaml")];
+        assert_eq!(known.lacking(&root), LackingFiles { cut: Vec::new(), gone });
+        fs::remove_dir_all(&root).unwrap();
+        assert!(known.lacking(&root).is_empty(), "the load fails");
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    fs::File,
+    hash::{DefaultHasher, Hasher as _},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -25,14 +26,33 @@ impl FileMarks {
     }
 }
 
-fn mark(file: &Path) -> Option<u64> {
+fn mark(path: &Path) -> Option<u64> {
+    // A pipe in the place of the file would wait for its other end.
+    if !path.is_file() {
+        return None;
+    }
+    let file = File::open(path).ok()?;
     let mut hasher = DefaultHasher::new();
-    fs::read(file).ok()?.hash(&mut hasher);
-    Some(hasher.finish())
+    // The length tells edits apart that come behind the part that is read.
+    hasher.write_u64(file.metadata().ok()?.len());
+    let (mut file, mut piece) = (file.take(BYTES_MAX), vec![0; PIECE_BYTES]);
+    loop {
+        match file.read(&mut piece).ok()? {
+            0 => return Some(hasher.finish()),
+            count => hasher.write(&piece[..count]),
+        }
+    }
 }
+
+/// How much of a file is read. No setting takes a larger file, so the rest makes no difference.
+const BYTES_MAX: u64 = (4 << 20) + 1;
+/// A file is read in pieces, since the one that is too large may be a gigabyte.
+const PIECE_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::tempdir;
 
     use super::*;
@@ -52,5 +72,18 @@ mod tests {
         let mut changed = marks().changed_since(&old);
         changed.sort();
         assert_eq!(changed, files[1..]);
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_huge_file_is_read() {
+        let home = tempdir().unwrap();
+        let path = home.path().join("huge");
+        // It would take minutes to read, and more memory than there is.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let old = FileMarks::of([&*path].into_iter());
+        assert!(mark(&path).is_some());
+        File::options().write(true).open(&path).unwrap().set_len((1 << 40) + 1).unwrap();
+        let new = FileMarks::of([&*path].into_iter());
+        assert_eq!(new.changed_since(&old), [path]);
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use tracing::warn;
 
-use super::writers::Writer;
+use super::writers::{UNSEEN, Writer, WriterProcess};
 
 /// The reason why the files can't be read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +21,12 @@ impl Unfinished {
     /// Logs the reason why an edit is not in force yet.
     pub(super) fn warn(&self) {
         match self {
-            Self::Writer(Writer { file, pid, process }) => {
-                let file = file.display();
-                warn!(%file, pid, process, "waiting for the process that has this file open for writing; the configuration in force stays");
+            Self::Writer(Writer { file, process: Some(WriterProcess { pid, name }) }) => {
+                let (file, process) = (file.display(), name);
+                warn!(%file, pid, process, "{WAITING}");
+            }
+            Self::Writer(Writer { file, process: None }) => {
+                warn!(file = %file.display(), process = UNSEEN, "{WAITING}");
             }
             Self::Unclosed(file) => {
                 let file = file.display();
@@ -39,11 +42,14 @@ impl Unfinished {
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Writer(Writer { file, pid, process }) => write!(
-                f,
-                "{} is open for writing by {process} (process {pid}), and is read when that process closes it",
-                file.display()
-            ),
+            Self::Writer(Writer { file, process }) => {
+                write!(f, "{} is open for writing by ", file.display())?;
+                match process {
+                    Some(WriterProcess { pid, name }) => write!(f, "{name} (process {pid})")?,
+                    None => f.write_str(UNSEEN)?,
+                }
+                f.write_str(", and is read when that process closes it")
+            }
             Self::Unclosed(file) => {
                 write!(f, "{} was opened for writing, and is not closed yet", file.display())
             }
@@ -51,3 +57,6 @@ impl fmt::Display for Unfinished {
         }
     }
 }
+
+const WAITING: &str =
+    "waiting for the process that has this file open for writing; the configuration in force stays";

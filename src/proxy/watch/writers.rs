@@ -6,8 +6,9 @@
 //! processes takes milliseconds, though, and each start and each reload would wait for it. So the kernel is asked first
 //! whether a file has a writer at all, by a [lease].
 //!
-//! Processes of other users and of other PID namespaces can't be seen here unless this one is privileged. For those
-//! the events have to do.
+//! Processes of other users and of other PID namespaces can't be seen here unless this one is privileged. If the kernel
+//! says that a file has a writer, such a writer counts all the same, without a name. The kernel does not tell
+//! everybody. Then the events have to do.
 
 use std::{
     fmt,
@@ -21,29 +22,65 @@ use super::lease;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Writer {
     pub(super) file: PathBuf,
+    /// The process; `None` if it can't be seen from here.
+    pub(super) process: Option<WriterProcess>,
+}
+
+/// The process of a writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WriterProcess {
     pub(super) pid: u32,
-    /// The name of the process; empty if it has ended meanwhile.
-    pub(super) process: String,
+    /// Empty if the process has ended meanwhile.
+    pub(super) name: String,
 }
 
 impl fmt::Display for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is open for writing in process {}", self.file.display(), self.pid)?;
-        if self.process.is_empty() { Ok(()) } else { write!(f, " ({})", self.process) }
+        write!(f, "{} is open for writing in ", self.file.display())?;
+        match &self.process {
+            None => f.write_str(UNSEEN),
+            Some(WriterProcess { pid, name }) if name.is_empty() => write!(f, "process {pid}"),
+            Some(WriterProcess { pid, name }) => write!(f, "process {pid} ({name})"),
+        }
     }
 }
 
-/// Returns the first process found that may write to one of `files`; `None` if none is visible. May take milliseconds if there is one.
+/// Describes a writer that `/proc` does not show.
+pub(super) const UNSEEN: &str =
+    "a process that can't be seen from here, such as one outside of this container";
+
+/// Returns a writer of one of `files`, with its process if that can be seen; `None` if there is none as far as can be known.
+/// May take milliseconds if there is one.
 #[cfg(target_os = "linux")]
 pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> Option<Writer> {
+    let mut doubtful: Vec<(&Path, bool)> = Vec::new();
+    for path in files {
+        match lease::has_writer(path) {
+            Some(false) => {}
+            answer => doubtful.push((path, answer == Some(true))),
+        }
+    }
+    let seen = find_process(&doubtful.iter().map(|(path, _)| *path).collect::<Vec<_>>());
+    seen.or_else(|| {
+        // The writer may have ended while its process was looked for, so the kernel is asked again.
+        let is_written = |(path, is_certain): &&(&Path, bool)| {
+            *is_certain && lease::has_writer(path) == Some(true)
+        };
+        let (file, _) = doubtful.iter().find(is_written)?;
+        Some(Writer { file: file.to_path_buf(), process: None })
+    })
+}
+
+/// Returns the first process that is seen to have one of `files` open for writing.
+#[cfg(target_os = "linux")]
+fn find_process(files: &[&Path]) -> Option<Writer> {
     use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _};
 
     const WRITABLE: u32 = 0o200;
-    let files = files.filter(|path| lease::has_writer(path) != Some(false));
     let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     // Compared by inode, since a writer may have opened the file by another name.
     let files: BTreeMap<(u64, u64), &Path> =
-        files.filter_map(|path| Some((inode(path)?, path))).collect();
+        files.iter().filter_map(|path| Some((inode(path)?, *path))).collect();
     if files.is_empty() {
         return None;
     }
@@ -63,8 +100,8 @@ pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> Option<Writer> 
         let file = written.filter_map(|path| inode(&path)).find_map(|inode| files.get(&inode));
         if let Some(file) = file {
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-            let file = file.to_path_buf();
-            return Some(Writer { file, pid, process: name.trim_end().to_owned() });
+            let process = WriterProcess { pid, name: name.trim_end().to_owned() };
+            return Some(Writer { file: file.to_path_buf(), process: Some(process) });
         }
     }
     None
@@ -99,9 +136,24 @@ mod tests {
         assert_eq!(find([read.as_path()].into_iter()), None);
         // The child may still be on its way to its own program.
         let found = find([read.as_path(), written.as_path()].into_iter()).unwrap();
-        assert_eq!((found.pid, &found.file), (cat.id(), &written));
+        assert_eq!(found.file, written);
+        assert_eq!(found.process.unwrap().pid, cat.id());
         drop(cat.stdin.take());
         cat.wait().unwrap();
         assert_eq!(find([written.as_path()].into_iter()), None);
+    }
+
+    /// The own process is never looked at, so to have the file open here is like a writer outside of the container.
+    #[test]
+    fn a_writer_that_only_the_kernel_knows_counts_until_it_ends() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        let file = fs::File::create(&path).unwrap();
+        let found = find([path.as_path()].into_iter()).unwrap();
+        assert_eq!(found, Writer { file: path.clone(), process: None });
+        let said = found.to_string();
+        assert!(said.contains("a process that can't be seen from here"), "{said}");
+        drop(file);
+        assert_eq!(find([path.as_path()].into_iter()), None);
     }
 }

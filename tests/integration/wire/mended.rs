@@ -84,6 +84,10 @@ async fn fields_that_frame_the_body_twice_are_reduced_to_one() {
             "",
             "ok",
         ),
+        (GET, "Content-Length: 2,\r\n\r\nokGARBAGE", LENGTH, "ok"),
+        (GET, "Content-Length: ,2,,2\r\n\r\nokGARBAGE", LENGTH, "ok"),
+        (GET, "Content-Length: 2\r\n \r\n\r\nokGARBAGE", LENGTH, "ok"),
+        (GET, "Transfer-Encoding: chunked\r\n\t\r\n\r\n2\r\nok\r\n0\r\n\r\n", chunked, CHUNKS),
     ] {
         let sent = format!("HTTP/1.1 200 OK\r\n{sent}");
         let passed = format!("HTTP/1.1 200 OK\r\n{passed}Connection: close\r\n\r\n{body}");
@@ -92,17 +96,104 @@ async fn fields_that_frame_the_body_twice_are_reduced_to_one() {
 }
 
 #[tokio::test]
+async fn chunks_win_over_any_length_and_in_any_version() {
+    let proxy = direct().await;
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (version, fields) in [
+        ("1.0", ""),
+        ("1.0", "Content-Length: 12\r\n"),
+        ("1.1", "Content-Length: 5\r\nContent-Length: 6\r\n"),
+        ("1.1", "Content-Length: 5, 6\r\n"),
+        ("1.1", "Content-Length: x\r\n"),
+        ("1.1", "Content-Length:\r\n"),
+    ] {
+        for fields in [format!("{fields}{chunked}"), format!("{chunked}{fields}")] {
+            let sent = format!("HTTP/{version} 200 OK\r\n{fields}\r\n{CHUNKS}GARBAGE");
+            let passed = format!("HTTP/1.1 200 OK\r\n{chunked}Connection: close\r\n\r\n{CHUNKS}");
+            check(&proxy, GET, &sent, &passed).await;
+            let passed = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok";
+            check(&proxy, OLD, &sent, passed).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_response_without_a_body_passes_without_the_fields_that_frame_it_badly() {
+    let proxy = direct().await;
+    let end = "Connection: close\r\n\r\n";
+    for fields in UNCLEAR {
+        for (method, status) in [("GET", "204 None"), ("GET", "304 Same"), ("HEAD", "200 OK")] {
+            let sent = format!("HTTP/1.1 {status}\r\nA: b\r\n{fields}\r\nGARBAGE");
+            let passed = format!("HTTP/1.1 {status}\r\nA: b\r\n{end}");
+            check(&proxy, &GET.replace("GET", method), &sent, &passed).await;
+        }
+        let last = format!("HTTP/1.1 204 None\r\n{end}");
+        let sent = format!("HTTP/1.1 103 Hints\r\nA: b\r\n{fields}\r\n{last}");
+        let passed = format!("HTTP/1.1 103 Hints\r\nA: b\r\n\r\n{last}");
+        check(&proxy, GET, &sent, &passed).await;
+    }
+    let shown = format!("HTTP/1.1 304 Same\r\nContent-Length: 9\r\n{end}");
+    let sent = "HTTP/1.1 304 Same\r\nContent-Length: 9,\r\n \r\n\r\n";
+    check(&proxy, GET, sent, &shown).await;
+}
+
+#[tokio::test]
 async fn a_connection_with_a_doubtful_length_is_not_used_again() {
     let proxy = direct().await;
-    for (fields, body) in [
-        ("Content-Length: 24530\r\nTransfer-Encoding: chunked\r\n", CHUNKS),
-        ("Transfer-Encoding: identity\r\nContent-Length: 2\r\n", "ok"),
-    ] {
-        let sent = format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
-        let (told, origin) = told(&proxy, &[KEEP, GET].concat(), vec![answer(&sent)]).await;
-        assert_eq!(told.matches("HTTP/1.1 200 OK").count(), 2, "{told:?}");
-        assert_eq!(origin.record().now().len(), 2, "{fields:?}");
+    let keep = "Connection: keep-alive\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let mut answers = vec![
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 24530\r\n{chunked}\r\n{CHUNKS}"),
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n{chunked}\r\n{CHUNKS}"),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok".to_owned(),
+        format!("HTTP/1.0 200 OK\r\n{keep}{chunked}\r\n{CHUNKS}"),
+        format!("HTTP/1.0 304 OK\r\n{keep}{chunked}\r\n"),
+        format!("HTTP/1.1 204 OK\r\n{chunked}\r\n"),
+        "HTTP/1.1 204 OK\r\nContent-Length: 2\r\n\r\n".to_owned(),
+        "HTTP/1.1 103 Hints\r\nContent-Length: x\r\n\r\nHTTP/1.1 204 OK\r\n\r\n".to_owned(),
+    ];
+    for fields in UNCLEAR {
+        for status in ["204 OK", "304 OK"] {
+            answers.push(format!("HTTP/1.1 {status}\r\n{fields}\r\n"));
+        }
     }
+    for sent in answers {
+        let (told, origin) = told(&proxy, &[KEEP, GET].concat(), vec![answer(&sent)]).await;
+        assert_eq!(told.matches(" OK\r\n").count(), 2, "{told:?}");
+        assert_eq!(origin.record().now().len(), 2, "{sent:?}");
+    }
+    let head = KEEP.replace("GET", "HEAD") + &GET.replace("GET", "HEAD");
+    let sent = "HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n";
+    let (told, origin) = told(&proxy, &head, vec![answer(sent)]).await;
+    assert_eq!(told.matches(" OK\r\n").count(), 2, "{told:?}");
+    assert_eq!(origin.record().now().len(), 2);
+}
+
+#[tokio::test]
+async fn too_many_trailers_are_left_out_and_the_body_is_whole() {
+    let proxy = direct().await;
+    let start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
+    let few = "X: y\r\n".repeat(64);
+    for (trailers, passed) in [
+        (few.clone(), few.as_str()),
+        ("X: y\r\n".repeat(100), ""),
+        ("X : y\r\n".repeat(100), ""),
+        (format!("X: {}\r\n", "y".repeat(60_000)), ""),
+    ] {
+        let sent = format!("{start}\r\n2\r\nok\r\n0\r\n{trailers}\r\n");
+        let passed = format!("{start}Connection: close\r\n\r\n2\r\nok\r\n0\r\n{passed}\r\n");
+        check(&proxy, GET, &sent, &passed).await;
+        let passed = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok";
+        check(&proxy, OLD, &sent, passed).await;
+        // All of the section is read, so another answer can follow it.
+        let (told, origin) =
+            told(&proxy, &[KEEP, GET].concat(), vec![answer(&sent), answer(&sent)]).await;
+        assert_eq!(told.matches("HTTP/1.1 200 OK").count(), 2, "{told:?}");
+        assert_eq!(origin.record().now().len(), 1, "{told:?}");
+    }
+    let endless = format!("{start}\r\n2\r\nok\r\n0\r\nX: {}\r\n\r\n", "y".repeat(70_000));
+    let (told, _origin) = told(&proxy, GET, vec![answer(&endless), Step::End]).await;
+    assert!(told.ends_with("\r\n\r\n2\r\nok\r\n"), "{told:?}");
 }
 
 #[tokio::test]
@@ -158,6 +249,17 @@ async fn an_answer_over_a_limit_is_a_502_that_names_it() {
     let passed = fits.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     check(&proxy, GET, &fits, &passed).await;
 }
+
+/// Fields that are an error in a response with a body.
+const UNCLEAR: [&str; 7] = [
+    "Content-Length: 5\r\nContent-Length: 6\r\n",
+    "Content-Length: 5, 6\r\n",
+    "Content-Length: x\r\n",
+    "Content-Length:\r\n",
+    "Transfer-Encoding: gzip\r\n",
+    "Transfer-Encoding: gzip\r\nContent-Length: 5\r\n",
+    "Transfer-Encoding: chunked, chunked\r\n",
+];
 
 /// The origin sends `sent` and ends; the client receives exactly `expected`.
 async fn check(proxy: &Proxy, request: &str, sent: &str, expected: &str) {

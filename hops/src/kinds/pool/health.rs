@@ -1,4 +1,4 @@
-//! Which members of a pool are taken for well.
+//! The health of a pool's members.
 
 use std::{
     cell::LazyCell,
@@ -30,7 +30,7 @@ pub(in crate::kinds) struct Health {
     is_any_ill: AtomicBool,
 }
 
-/// The members that are ill, for a change.
+/// Write access to the unhealthy members. Updates `is_any_ill` when dropped.
 struct Change<'a> {
     members: MutexGuard<'a, HashMap<usize, Illness>>,
     is_any_ill: &'a AtomicBool,
@@ -164,7 +164,7 @@ impl Wait {
         matches!(self, Self::HeldBack { is_unsent: true, .. })
     }
 
-    /// Returns why a member that failed with `error` is left out, without the time that is left, which goes on.
+    /// Returns why a member that failed with `error` is left out. Omits the remaining time, because it keeps changing.
     pub(in crate::kinds) fn reason(error: &HopError) -> Option<Arc<str>> {
         match error {
             HopError::HeldBack(hold) => Some(format!("it answered {}", hold.refusal).into()),
@@ -175,7 +175,7 @@ impl Wait {
 }
 
 impl Illness {
-    /// Returns the answer by which the member asked to be left alone until a time that is to come.
+    /// Returns the answer in which the member asked for a pause that has not ended.
     fn asks_at(&self, now: Instant) -> Option<&Arc<Refusal>> {
         match &self.wait {
             Some(Wait::Asked(_, refusal)) if self.until > now => Some(refusal),

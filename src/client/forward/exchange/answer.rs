@@ -17,10 +17,11 @@ use crate::{
 
 /// How far the answer is.
 pub(super) enum Answer {
-    /// Its head has not come; this many interim answers have.
-    Head { reader: HeadReader, interim_count: usize },
+    /// Its head has not come; this many interim answers have. `is_doubtful` says that one of them may not have ended
+    /// where it seemed to.
+    Head { reader: HeadReader, interim_count: usize, is_doubtful: bool },
     /// Its head has come.
-    Body { head: ResponseHead, pump: Pump, from: BodyLength, to: BodyLength, is_last: bool },
+    Body { head: ResponseHead, pump: Pump, to: BodyLength, keeps_upstream: bool, is_last: bool },
     /// It is a switch of protocols, which the client is being told.
     Switching,
     /// The client has all of it.
@@ -41,15 +42,14 @@ where
                         return Poll::Ready(ending);
                     }
                 }
-                Answer::Body { head, pump, from, is_last, .. } => {
+                Answer::Body { head, pump, keeps_upstream, is_last, .. } => {
                     let upstream = (&mut *self.upstream, &mut *self.upstream_seen);
                     let client = (&mut *self.client, &mut self.to_client);
                     if let Err(stuck) = ready!(pump.poll(cx, upstream, client, head.fields())) {
                         return Poll::Ready(self.broke_off(&stuck));
                     }
-                    // A body that lasts until the close has used the connection up.
-                    let keeps_upstream = head.keeps_alive() && *from != BodyLength::UntilClose;
-                    self.answer = Answer::Done { keeps_upstream, is_last: *is_last };
+                    self.answer =
+                        Answer::Done { keeps_upstream: *keeps_upstream, is_last: *is_last };
                 }
                 Answer::Switching => {
                     // The tunnel begins with an empty outbox, so the 101 has to be out first.
@@ -71,7 +71,7 @@ where
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
         let outbound = self.outbound;
         loop {
-            let Answer::Head { reader, interim_count } = &mut self.answer else {
+            let Answer::Head { reader, interim_count, is_doubtful } = &mut self.answer else {
                 return Poll::Ready(None);
             };
             // An interim answer leaves before the next head is read. So a client that takes nothing
@@ -79,9 +79,11 @@ where
             if ready!(self.to_client.poll_flush(cx, self.client)).is_err() {
                 return Poll::Ready(Some(Ending::ClientBroke));
             }
-            let ending = match reader.response(self.upstream_seen) {
+            let method = outbound.plan.head.method();
+            let ending = match reader.response(method, self.upstream_seen) {
                 Ok(Some(interim)) if interim.is_interim() => {
                     *interim_count += 1;
+                    *is_doubtful |= interim.has_doubtful_length();
                     self.head_begun = None;
                     // A server that sends interim answers without end would keep the client
                     // waiting, so their number has a bound.
@@ -92,7 +94,10 @@ where
                     let why = "it sends interim answers without end";
                     Some(outbound.bad_answer(ProxyError::HttpProtocol, why))
                 }
-                Ok(Some(head)) => return Poll::Ready(self.begin(head)),
+                Ok(Some(head)) => {
+                    let is_doubtful = *is_doubtful;
+                    return Poll::Ready(self.begin(head, is_doubtful));
+                }
                 Ok(None) => None,
                 Err(bad) => Some(outbound.not_http(&bad, self.upstream_seen)),
             };
@@ -130,12 +135,12 @@ where
         let request = self.outbound.plan.head;
         // HTTP/1.0 has no interim answers (RFC 9110 §15.2).
         if request.version() == Version::Http11 {
-            interim.write(request.method(), Version::Http11, &[], self.to_client.collected());
+            interim.write(Version::Http11, &[], self.to_client.collected());
         }
     }
 
     /// Begins to pass on the answer whose head has come, or ends the exchange if that can't be passed on.
-    fn begin(&mut self, head: ResponseHead) -> Option<Ending> {
+    fn begin(&mut self, head: ResponseHead, is_after_doubtful: bool) -> Option<Ending> {
         self.status = head.status();
         // Any head is an answer, also one that is not passed on: the request is no round of a loop.
         self.outbound.plan.is_answered(head.status());
@@ -170,16 +175,14 @@ where
         let mut extra = Vec::new();
         extra.extend(via.as_deref().map(|via| ("Via", via)));
         extra.extend(is_last.then_some(("Connection", "close")));
-        let from = head.body_length(request.method());
+        let from = head.body_length();
         let out = self.to_client.collected();
-        let to = head.write(request.method(), request.version(), &extra, out);
-        self.answer = Answer::Body {
-            head,
-            pump: Pump::new(BodyReader::of_response(from), to),
-            from,
-            to,
-            is_last,
-        };
+        let to = head.write(request.version(), &extra, out);
+        // A body that lasts until the close uses the connection up.
+        let keeps_upstream =
+            head.keeps_alive() && from != BodyLength::UntilClose && !is_after_doubtful;
+        let pump = Pump::new(BodyReader::of_response(from), to);
+        self.answer = Answer::Body { head, pump, to, keeps_upstream, is_last };
         None
     }
 
@@ -195,7 +198,7 @@ where
         // Both sides have agreed, and nothing of the request is left to send (RFC 9110 §7.8).
         let extra = [("Connection", "Upgrade"), ("Upgrade", protocol.as_str())];
         let out = self.to_client.collected();
-        head.write(plan.head.method(), Version::Http11, &extra, out);
+        head.write(Version::Http11, &extra, out);
         self.answer = Answer::Switching;
         None
     }
