@@ -155,7 +155,7 @@ fn not_started(error: &ListenError, is_take_over: bool, environment: &Environmen
     {
         let running = Control::find(&WantedProxy::Listener(vec![*address]), environment);
         if let Err(silent @ NoProxy::Silent { .. }) = running {
-            return format!("can't listen on {address}: another process does. {silent}");
+            return format!("can't listen on {address}, where another process listens: {silent}");
         }
         if let Ok(running) = running {
             return taken_by(*address, &running.identity, is_take_over);

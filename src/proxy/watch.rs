@@ -52,8 +52,9 @@ pub(crate) struct Watch {
     watcher: notify::Result<RecommendedWatcher>,
     trail: Arc<ArcSwap<Trail>>,
     watched: BTreeMap<PathBuf, Identity>,
-    /// Directories of which the log says that they can't be watched.
+    /// Directories of files that can't be watched, and those of them of which the log does not say so yet.
     unwatchable: BTreeSet<PathBuf>,
+    untold: Vec<(PathBuf, notify::Error)>,
     ticks: UnboundedReceiver<Tick>,
     /// Whether a change was noticed, and the files have not been complete since.
     is_changing: bool,
@@ -104,6 +105,7 @@ impl Watch {
             trail,
             watched: BTreeMap::new(),
             unwatchable: BTreeSet::new(),
+            untold: Vec::new(),
             ticks,
             is_changing: false,
             burst: Burst::begin(),
@@ -167,6 +169,7 @@ impl Watch {
     /// Waits until something has changed and no write is under way any more. If the future is dropped, the next call goes
     /// on with the change that this one has noticed.
     pub(crate) async fn changed(&mut self) {
+        self.tell_of_unwatchable();
         // The first event says only that something happens. The rest decides when the files may be read.
         if !self.is_changing {
             let tick = self.first_tick().await;
@@ -250,7 +253,6 @@ impl Watch {
         // Events of the new directories must be judged by the new trail, so it is there before they are watched.
         self.trail.store(Arc::new(trail));
         let known = std::mem::take(&mut self.watched);
-        let mut refused = Vec::new();
         for (path, identity) in wanted {
             // A directory that can't be watched is left out of `watched`, so the next look tries again.
             let is_known = known.get(&path) == Some(&identity);
@@ -263,22 +265,28 @@ impl Watch {
                     self.unwatchable.remove(&path);
                     self.watched.insert(path, identity);
                 }
-                Err(error) if holders.contains(&path) => refused.push((path, error)),
+                Err(error) if holders.contains(&path) => {
+                    if self.unwatchable.insert(path.clone()) {
+                        self.untold.push((path, error));
+                    }
+                }
                 Err(_) => {}
             }
-        }
-        // Without any, edits are not noticed at once either. That is said for all at once, where the watch begins.
-        if !self.watched.is_empty() {
-            self.tell_of(refused);
         }
         sizes
     }
 
-    /// Logs which directories of files can't be watched, once for each.
-    fn tell_of(&mut self, refused: Vec<(PathBuf, notify::Error)>) {
-        for (path, error) in refused {
+    /// Logs which directories of files can't be watched, once for each. The first of them are known before there is a log.
+    fn tell_of_unwatchable(&mut self) {
+        let untold = std::mem::take(&mut self.untold);
+        // If none can be watched, that is said for all at once, where the proxy starts.
+        if self.watched.is_empty() {
+            return;
+        }
+        for (path, error) in untold {
             // It may have been removed just now.
-            if !path.is_dir() || !self.unwatchable.insert(path.clone()) {
+            if !path.is_dir() {
+                self.unwatchable.remove(&path);
                 continue;
             }
             let directory = path.display();

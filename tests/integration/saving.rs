@@ -51,13 +51,16 @@ async fn a_directory_that_cannot_be_watched_is_named() {
     let message =
         "the system reports no edits in this directory; they are noticed within some seconds";
     let event = proxy.event(message).await;
-    let unwatched = PathBuf::from(event.field("directory"));
-    assert!([elsewhere.path(), proxy.config().path()].contains(&&*unwatched), "{}", event.text());
     assert!(event.field("advice").contains("max_user_watches"), "{}", event.text());
     fs::write(&password, "two").unwrap();
     proxy.event("config reloaded").await;
-    let told = proxy.events().iter().filter(|event| event.message() == message).count();
-    assert_eq!(told, 1);
+    // The one watch is that of the directory above them.
+    let events = proxy.events().into_iter().filter(|event| event.message() == message);
+    let mut told: Vec<_> = events.map(|event| PathBuf::from(event.field("directory"))).collect();
+    let mut expected = [proxy.config().path().to_owned(), elsewhere.path().to_owned()];
+    expected.sort();
+    told.sort();
+    assert_eq!(told, expected, "each is told once");
 }
 
 #[cfg(unix)]
