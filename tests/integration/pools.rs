@@ -282,6 +282,24 @@ async fn a_member_that_speaks_another_protocol_is_passed_over_and_carries_nothin
         let answer = exchange(proxy.address(), plain("GET").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
+    // It has never answered in HTTP, so it is left out.
+    let member = status(proxy.address()).await["pools"]["exits"]["shown"][0].clone();
+    assert_eq!(member["failed"], first.record().now().len(), "{member}");
+    assert_eq!([&member["reached"], &member["refused"]], [0, 0], "{member}");
+    assert_eq!(member["working"], false, "{member}");
+}
+
+#[tokio::test]
+async fn a_member_that_speaks_another_protocol_after_http_stays_in_use() {
+    let first = Double::start([Step::Answer(ANSWER.into())]).await;
+    let second = Double::start([Step::Answer(ANSWER.into())]).await;
+    let config = two_members([&first, &second].map(|one| one.address().port()));
+    let proxy = Proxy::start(&config).await;
+    for _ in 0..2 {
+        exchange(proxy.address(), plain("GET").as_bytes()).await;
+    }
+    let asked = first.record().now().len();
+    first.becomes([Step::Hear("\r\n\r\n".into()), Step::Say("\x05\u{7f}".into()), Step::End]);
     // A request that must not be repeated is not, and learns the reason.
     let mut answer = exchange(proxy.address(), plain("POST").as_bytes()).await;
     if answer.starts_with("HTTP/1.1 200 ") {
@@ -289,10 +307,9 @@ async fn a_member_that_speaks_another_protocol_is_passed_over_and_carries_nothin
     }
     assert!(answer.contains("seems to be a SOCKS5 proxy"), "{answer}");
     let member = status(proxy.address()).await["pools"]["exits"]["shown"][0].clone();
-    let asked = first.record().now().len();
-    assert_eq!(member["refused"], asked, "{member}");
     // A target could make a careless hop pass on such bytes, so it is not left out.
-    assert_eq!([&member["reached"], &member["failed"]], [0, 0], "{member}");
+    assert_eq!([&member["refused"], &member["failed"]], [1, 0], "{member}");
+    assert_eq!(member["reached"], asked, "{member}");
     assert_eq!(member["working"], true, "{member}");
 }
 
