@@ -13,7 +13,10 @@ pub(crate) use self::{
     denial::Denial,
 };
 use crate::{
-    client::{account::Account, auth::Admitted},
+    client::{
+        account::Account,
+        auth::{Admitted, SentUsername},
+    },
     config::Protocol,
     router::Query,
     state::{
@@ -67,6 +70,8 @@ impl Ask<'_> {
             asker.log_unused(way.chain, shared);
         } else if self.has_username_of_provider(way, generation) {
             asker.log_username_of_provider(way.chain, shared);
+        } else if self.admitted.is_unread && way.chain.takes_preferences() {
+            asker.log_unread_username(way.chain, generation, shared);
         }
         if let Some(country) = preferences.country_in_session() {
             asker.log_country_in_session(country, shared);
@@ -115,8 +120,13 @@ impl Ask<'_> {
         // A client that is asked again can correct a username that it remembers.
         let is_beside_auth = generation.auth.is_some();
         // A client that has authenticated has sent a username, even if nothing is behind it.
-        let has_username = is_beside_auth || self.admitted.preferences.is_some();
-        let no_session = |invalid| Denial::NoSession { invalid, is_beside_auth, has_username };
+        let sent = match is_beside_auth {
+            true => SentUsername::Read,
+            false => self.admitted.username(),
+        };
+        let is_of_provider = self.states_account();
+        let no_session =
+            |invalid| Denial::NoSession { invalid, is_beside_auth, sent, is_of_provider };
         match preferences {
             Ok(stated) if stated.session.is_some() => Ok(stated),
             Ok(_) => Err(no_session(None)),
@@ -139,10 +149,12 @@ impl Ask<'_> {
     /// Returns whether the client's username asks for a session or a country as providers write it, and no hop on its way
     /// takes either.
     fn has_username_of_provider(&self, way: Way<'_>, generation: &Generation) -> bool {
-        let stated = self.admitted.preferences.as_deref();
-        !way.chain.takes_preferences()
-            && generation.auth.is_none()
-            && stated.is_some_and(is_of_provider)
+        !way.chain.takes_preferences() && generation.auth.is_none() && self.states_account()
+    }
+
+    /// Returns whether the client's username asks for a session or a country as providers write it.
+    fn states_account(&self) -> bool {
+        self.admitted.preferences.as_deref().is_some_and(is_of_provider)
     }
 
     /// Reads the preferences that the client states, if it states any.
@@ -152,12 +164,17 @@ impl Ask<'_> {
         generation: &Generation,
     ) -> Result<Preferences, Denial> {
         match self.admitted {
-            Admitted { preferences: Some(text) } if way.chain.takes_preferences() => {
+            Admitted { preferences: Some(text), .. } if way.chain.takes_preferences() => {
                 let is_beside_auth = generation.auth.is_some();
-                text.parse().map_err(|invalid| Denial::Preferences { invalid, is_beside_auth })
+                let is_of_provider = self.states_account();
+                text.parse().map_err(|invalid| Denial::Preferences {
+                    invalid,
+                    is_beside_auth,
+                    is_of_provider,
+                })
             }
             // The client has authenticated, and the chain has no use for the rest of its username.
-            Admitted { preferences: Some(_) } if generation.auth.is_some() => {
+            Admitted { preferences: Some(_), .. } if generation.auth.is_some() => {
                 Err(Denial::NoSay(Arc::clone(way.chain.name())))
             }
             _ => Ok(Preferences::default()),

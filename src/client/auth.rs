@@ -15,6 +15,19 @@ pub(crate) struct Admitted {
     /// The part of its username that states its preferences: all of it, or the part behind `server.auth.username` and a
     /// `+`.
     pub preferences: Option<Box<str>>,
+    /// Whether no credentials are asked for, and those that it sent are not understood.
+    pub is_unread: bool,
+}
+
+/// The username that a client sent, as far as this proxy could read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SentUsername {
+    /// It sent none, or an empty one.
+    None,
+    /// Its `Proxy-Authorization` is not that of a username and a password, or occurs twice.
+    Unread,
+    /// It sent one.
+    Read,
 }
 
 /// Admits a client that sends the credentials of `auth`, or any client if there is no `auth`.
@@ -61,12 +74,12 @@ pub(crate) fn admit_user(user: &[u8], auth: Option<&Auth>) -> Option<Admitted> {
 
 fn admit_by(fields: &Fields, name: &str, auth: Option<&Auth>) -> Option<Admitted> {
     let mut given = fields.values(name);
+    let (first, second) = (given.next(), given.next());
     // With two such fields it is open which one counts, so neither does.
-    let credentials = match (given.next(), given.next()) {
-        (Some(value), None) => credentials(value),
-        _ => None,
-    };
-    admit_given(credentials.as_deref().map(Vec::as_slice), auth)
+    let credentials = first.filter(|_| second.is_none()).and_then(credentials);
+    let credentials = credentials.as_deref().map(Vec::as_slice);
+    let is_unread = auth.is_none() && first.is_some() && credentials.and_then(split).is_none();
+    admit_given(credentials, auth).map(|admitted| Admitted { is_unread, ..admitted })
 }
 
 /// Lets a client in by its `username:password`.
@@ -91,8 +104,17 @@ fn admit_given(given: Option<&[u8]>, auth: Option<&Auth>) -> Option<Admitted> {
 }
 
 impl Admitted {
+    /// Returns which username the client has sent.
+    pub(crate) fn username(&self) -> SentUsername {
+        match self {
+            Self { preferences: Some(_), .. } => SentUsername::Read,
+            Self { is_unread: true, .. } => SentUsername::Unread,
+            Self { .. } => SentUsername::None,
+        }
+    }
+
     fn stating(preferences: Option<Box<str>>) -> Self {
-        Self { preferences }
+        Self { preferences, is_unread: false }
     }
 }
 

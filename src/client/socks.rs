@@ -15,7 +15,7 @@ use crate::{
         connect::{self, TunnelProtocol},
         connection::Client,
         detect::Detected,
-        reply::Reply,
+        reply::{Reply, with_address},
         tunnel::OpenTunnel,
     },
     config::Protocol,
@@ -91,7 +91,9 @@ pub(crate) async fn serve(
             };
             match skipped {
                 Some(skipped) => {
-                    warn!(client = %client.peer, %protocol, code, reason = %unserved, skipped, "request denied");
+                    let (reason, reached) = (unserved.to_string(), client.reached());
+                    let reason = &*with_address(&reason, reached.map(|address| (address, false)));
+                    warn!(client = %client.peer, %protocol, code, reason, skipped, "request denied");
                 }
                 None => {
                     debug!(client = %client.peer, %protocol, reason = %unserved, "request refused")

@@ -20,7 +20,9 @@ use tokio::{runtime::Builder, time::timeout};
 
 pub use self::errand::Errand;
 use self::{
-    report::{NOT_BY_TARGET, describe, failure, kept_lists, refusal_of_a_proxy},
+    report::{
+        NOT_BY_TARGET, describe, doubtful_credentials, failure, kept_lists, refusal_of_a_proxy,
+    },
     steps::{Steps, milliseconds},
     visit::Visit,
 };
@@ -111,6 +113,7 @@ pub async fn probe(
     let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
     let address = example_address(&config.server);
     let switches = describe::switches_by_chain(&config, &loader.network);
+    let warnings = config.warnings.clone();
     // A running proxy begins with the lists that it has kept, and so does this.
     let lists = SavedLists::find(loader.source(), loader.environment()).read_only();
     let live = Live::new(Generation::first(config, listening, &loader.network, lists, advice));
@@ -170,6 +173,8 @@ pub async fn probe(
         way.as_ref().map_or_else(|_| Vec::new(), |way| kept_lists(&generation, way.chain));
     let ignored = way.as_ref().ok().filter(|way| ask.has_unused_preferences(**way, &generation));
     let ignored = ignored.map(|way| no_say(way.chain.name(), way.chain.is_of_urls()));
+    let doubts = reached.as_ref().err().map(|reply| doubtful_credentials(&warnings, reply));
+    let doubts = doubts.unwrap_or_default();
     match format {
         Format::Human => {
             match &reached {
@@ -191,7 +196,7 @@ pub async fn probe(
                     }
                 }
             }
-            for note in &kept_lists {
+            for note in doubts.iter().chain(&kept_lists) {
                 writeln!(out, "{note}")?;
             }
             if let Some(why) = &ignored {
@@ -220,6 +225,7 @@ pub async fn probe(
                 "reached": failure.is_none(),
                 "ignored": ignored,
                 "kept_lists": kept_lists,
+                "doubtful_credentials": doubts,
                 "budgets_used_up": used_up,
                 "status": answer.map(|answer| answer.status),
                 "exit": answer.and_then(|answer| answer.exit),

@@ -48,6 +48,8 @@ pub(crate) enum ClientLine {
     UnusedPreferences,
     /// A client has a username in the form of a provider, and no hop on its way lets clients choose.
     UsernameOfProvider,
+    /// A client's `Proxy-Authorization` is not understood, and hops of this chain let clients choose.
+    UnreadUsername(Arc<str>),
     /// A client names a session with a country in its name.
     CountryInSession,
     /// A client names no session, and this hop has `sessions: by-client` or `pick: sticky`.

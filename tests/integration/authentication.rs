@@ -95,6 +95,10 @@ async fn socks_clients_without_credentials_are_logged() {
         exchange(proxy.address(), message).await;
         let line = proxy.event("request denied").await;
         assert!(line.field("reason").contains(words), "{line:?}");
+        if words.contains("sent no") {
+            let url = format!("`socks5h://USER:PASSWORD@{}`", proxy.address());
+            assert!(line.field("reason").contains(&url), "{line:?}");
+        }
     }
 }
 

@@ -4,12 +4,13 @@
 mod members;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ConfigDir, Double, Proxy, SHORT_WAIT, Step, connect, exchange, outcome, probe, run,
+    ConfigDir, Double, Proxy, SHORT_WAIT, Step, connect, exchange, open, outcome, pause, probe, run,
 };
 #[cfg(target_os = "linux")]
-use crate::support::{EchoOrigin, pause, within};
+use crate::support::{EchoOrigin, within};
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
 const GET: &[u8] =
@@ -330,6 +331,7 @@ async fn status_asks_before_it_shows_what_a_condition_depends_on() {
 async fn statuses_of_providers_and_a_name_that_does_not_resolve_get_advice_of_their_own() {
     for (said, words) in [
         ("HTTP/1.1 402 Payment Required\r\n\r\n", "wants to be paid"),
+        ("HTTP/1.1 402 Payment Required\r\n\r\n", "the plan has ended, or its traffic is used up"),
         ("HTTP/1.1 509 Bandwidth Limit Exceeded\r\n\r\n", "a limit on traffic is reached"),
         ("HTTP/1.1 511 Network Login\r\n\r\n", "The network wants a login first"),
         ("HTTP/1.1 465 Sessions\r\n\r\n", "No standard has the status 465"),
@@ -372,4 +374,46 @@ async fn the_line_of_a_plain_request_says_that_a_refusal_may_be_the_hops() {
         exchange(proxy.address(), GET).await;
         assert_eq!(proxy.event("request").await.at("/reason"), None, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_tls_leaves_the_remedy_in_the_log() {
+    let silent = Double::start([Step::Listen]).await;
+    let proxy = Proxy::start(&format!(
+        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\", tls: true }} }}\n\
+         chains: {{ default: [corporate] }}\n",
+        silent.address()
+    ))
+    .await;
+    let mut client = open(proxy.address()).await;
+    client.write_all(CONNECT).await.unwrap();
+    // The hop has the beginning of TLS.
+    while silent.sent().is_empty() {
+        pause().await;
+    }
+    drop(client);
+    let reason = proxy.event("tunnel closed").await.field("reason");
+    assert!(reason.starts_with("waited ") && reason.contains("TLS handshake"), "{reason}");
+    assert!(reason.contains("This port may not speak TLS: then write `tls: false`"), "{reason}");
+}
+
+#[tokio::test]
+async fn after_a_rejection_probe_repeats_what_check_says_of_the_credentials() {
+    let rejecting =
+        "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
+    let hop = Double::start([answer(rejecting), Step::End]).await;
+    let ask = async |username: &str| {
+        let yaml = format!(
+            "hops:\n  corporate: {{ kind: http-connect, address: \"{}\", username: {username}, password: p4ss }}\n\
+             chains: {{ default: [corporate] }}\n",
+            hop.address()
+        );
+        probe(&yaml, &["https://origin.test/"]).await
+    };
+    let odd = ask("'CORP\\\\joe'").await;
+    let note = "`mooltiroute check` warns about this value: hops.corporate";
+    assert!(odd.words.contains(note) && odd.words.contains("two backslashes"), "{}", odd.words);
+    assert_eq!(odd.told["doubtful_credentials"].as_array().map(Vec::len), Some(1), "{}", odd.told);
+    let plain = ask("joe").await;
+    assert!(!plain.words.contains("`mooltiroute check` warns"), "{}", plain.words);
 }

@@ -179,7 +179,8 @@ pub trait Selection: fmt::Debug + Send + Sync {
     fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>>;
 }
 
-/// A record of what one link answers, for operators. No choice depends on it.
+/// A record of what one link answers, for operators. The only choice that depends on it is about a link that has never
+/// answered.
 pub trait AnswerRecord: fmt::Debug + Send + Sync {
     /// Notes that the link served a request. Returns how many refusals in a row this has ended.
     fn agreed(&self) -> u64;
@@ -187,6 +188,9 @@ pub trait AnswerRecord: fmt::Debug + Send + Sync {
     /// Notes that the link refused a request for the reason `why`. Returns how many requests it has refused
     /// in a row.
     fn refused(&self, why: &Arc<str>) -> u64;
+
+    /// Returns whether the link has given any answer in its own protocol.
+    fn has_answered(&self) -> bool;
 }
 
 /// The reason why a hop could not choose a link.

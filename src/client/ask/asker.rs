@@ -39,7 +39,12 @@ impl Asker<'_> {
         let line = ClientLine::Refused(*protocol, denial.reason());
         let Some(skipped) = shared.denials().note(line) else { return };
         let reply = Reply::from(denial.clone());
-        let reason = &*reply.text_at(shared.live().current().example_address());
+        let mut reason = reply.text_at(shared.live().current().example_address());
+        if denial.is_of_provider() {
+            reason.to_mut().push_str(" It may be meant for a provider: ");
+            reason.to_mut().push_str(&username_of_provider("a hop of"));
+        }
+        let reason = &*reason;
         if *protocol == Protocol::Http {
             let status = reply.status();
             warn!(%client, %target, status, reason, skipped, "request denied");
@@ -69,6 +74,25 @@ impl Asker<'_> {
                 false => username_of_provider(&format!("a hop of chain `{}`, of", chain.name())),
             };
             warn!(%client, %target, reason, skipped, "the client's username has no effect");
+        }
+    }
+
+    /// Logs, once for each chain, that the client's `Proxy-Authorization` is not understood, and so no preference is known.
+    pub(super) fn log_unread_username(
+        &self,
+        chain: &Chain,
+        generation: &Generation,
+        shared: &Shared,
+    ) {
+        let Self { peer: client, target, .. } = self;
+        if shared.denials().note_once(ClientLine::UnreadUsername(Arc::clone(chain.name()))) {
+            let reason = format!(
+                "the request has a `Proxy-Authorization` that is not `Basic` with the base64 of `session-NAME:x`, or more than \
+                 one; give the client {} as its proxy, so that it makes that field itself",
+                url_with_session(generation)
+            );
+            let reason = &*with_address(&reason, generation.example_address());
+            warn!(%client, %target, reason, "the client's username has no effect");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mooltiroute_hops::{Authority, InvalidPreferences};
 
 use crate::{
-    client::reply::Reply,
+    client::{auth::SentUsername, reply::Reply},
     state::{denials::RefusalReason, generation::OverBudget},
     upstream::rounds::NotAdmitted,
 };
@@ -21,6 +21,8 @@ pub(crate) enum Denial {
         invalid: InvalidPreferences,
         /// Whether clients have to authenticate too.
         is_beside_auth: bool,
+        /// Whether the username looks like one of an account at a provider.
+        is_of_provider: bool,
     },
     /// The client's username states preferences beside `server.auth`, and no hop of this chain takes any.
     NoSay(Arc<str>),
@@ -32,8 +34,10 @@ pub(crate) enum Denial {
         invalid: Option<InvalidPreferences>,
         /// Whether clients have to authenticate too.
         is_beside_auth: bool,
-        /// Whether the client has sent a username.
-        has_username: bool,
+        /// The username that the client has sent.
+        sent: SentUsername,
+        /// Whether it looks like one of an account at a provider.
+        is_of_provider: bool,
     },
     /// Too many unanswered requests ask for this target, perhaps because it loops.
     NotAdmitted(NotAdmitted, Authority),
@@ -42,6 +46,15 @@ pub(crate) enum Denial {
 }
 
 impl Denial {
+    /// Returns whether the client's username is not understood, and looks like one of an account at a provider.
+    pub(super) fn is_of_provider(&self) -> bool {
+        matches!(
+            self,
+            Self::Preferences { is_of_provider: true, .. }
+                | Self::NoSession { invalid: Some(_), is_of_provider: true, .. }
+        )
+    }
+
     /// Returns the sort of denial. The log limits its lines for each sort.
     pub(super) fn reason(&self) -> RefusalReason {
         match self {
@@ -62,7 +75,7 @@ impl From<Denial> for Reply {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::NoRoute(target) => Self::no_route(&target),
-            Denial::Preferences { invalid, is_beside_auth } => {
+            Denial::Preferences { invalid, is_beside_auth, .. } => {
                 Self::invalid_preferences(invalid, is_beside_auth)
             }
             Denial::NoSay(chain) => Self::no_say(&chain),
@@ -70,8 +83,8 @@ impl From<Denial> for Reply {
             Denial::NoSession { invalid: Some(invalid), is_beside_auth, .. } => {
                 Self::invalid_session(invalid, is_beside_auth)
             }
-            Denial::NoSession { invalid: None, is_beside_auth, has_username } => {
-                Self::no_session(is_beside_auth, has_username)
+            Denial::NoSession { invalid: None, is_beside_auth, sent, .. } => {
+                Self::no_session(is_beside_auth, sent)
             }
             Denial::NotAdmitted(error, target) => Self::not_admitted(error, &target),
             Denial::Unsettled(target) => Self::unsettled(&target),

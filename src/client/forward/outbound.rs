@@ -86,8 +86,9 @@ impl<'a> Outbound<'a> {
 
     /// Ends the exchange because of an answer that is not HTTP and begins with `seen`.
     ///
-    /// If a hop sent it, its first bytes may show which protocol the hop speaks instead. A member of a pool stays in use
-    /// all the same, since a careless hop may pass on what a target sent: that counts as a refusal.
+    /// If a hop sent it, its first bytes may show which protocol the hop speaks instead. A member of a pool that
+    /// has answered in its own protocol stays in use all the same, since a careless hop may pass on what a target sent: that
+    /// counts as a refusal. One that never has is left out, as after a CONNECT.
     pub(super) fn not_http(&self, error: &BadResponse, seen: &[u8]) -> Ending {
         let spoken = Spoken::from_answer(seen).filter(|spoken| *spoken != Spoken::Http);
         let (Some(hop), Some(spoken)) = (&self.end.hop, spoken) else {
@@ -95,8 +96,8 @@ impl<'a> Outbound<'a> {
         };
         let error = self.plan.chain.misunderstood(hop, self.plan.resource.authority(), spoken);
         let ending = Ending::BadAnswer(Box::new(Reply::unreachable(&error)), with_causes(&error));
-        hop.refused(self.plan.chain, &with_causes(&error.cause).into());
-        self.plan.is_misunderstood(error);
+        let stays = hop.misunderstood(self.plan.chain, &error);
+        self.plan.is_misunderstood(error, stays);
         ending
     }
 

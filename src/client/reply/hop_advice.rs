@@ -49,7 +49,10 @@ pub(super) fn address_setting(stage: &Stage) -> Option<String> {
 /// its own. Returns `None` if no client left.
 pub(crate) fn waited(error: &ChainError) -> Option<String> {
     let waited = error.wait_in_words()?;
-    Some(match silent_protocol(&error.stage) {
+    let stage = &error.stage;
+    // A client that leaves must not hide what it would have been told at the end of the wait.
+    let guess = silent_protocol(stage).or_else(|| is_at_tls(stage).then(|| may_be_plain(stage)));
+    Some(match guess {
         Some(guess) => format!("{waited}. {guess}"),
         None => waited,
     })
@@ -67,12 +70,21 @@ pub(super) fn silent(stage: &Stage) -> String {
 
 /// Advice for a hop that says nothing to the beginning of TLS.
 pub(super) fn silent_at_tls(stage: &Stage) -> String {
-    let write = write(stage, Wanted::NoTls);
     format!(
-        "It accepted the connection and says nothing. This port may not speak TLS: then {write}. Otherwise check that it \
-         is up, or raise `timeouts.connect`{}.",
+        "It accepted the connection and says nothing. {} Otherwise check that it is up, or raise `timeouts.connect`{}.",
+        may_be_plain(stage),
         needs_file(stage)
     )
+}
+
+/// Returns whether the stage is the beginning of TLS with a hop.
+fn is_at_tls(stage: &Stage) -> bool {
+    stage.step == Step::Enter && stage.hop.is_some()
+}
+
+/// Says what to write if a hop that says nothing to the beginning of TLS does not speak it.
+fn may_be_plain(stage: &Stage) -> String {
+    format!("This port may not speak TLS: then {}.", write(stage, Wanted::NoTls))
 }
 
 /// Advice for a hop that closed the connection instead of answering.

@@ -17,15 +17,15 @@ pub(super) use self::{
         unanswered, unsettled,
     },
     refusals_of_hops::{
-        FORBIDDEN, HOP_FAULT, PAYMENT, PROBE_IS_A_LOGON, PROBE_SENDS_THE_TICKET, QUOTA, TRAFFIC,
+        FORBIDDEN, HOP_FAULT, PAYMENT, PROBE_IS_A_LOGON, PROBE_SENDS_THE_TICKET, TRAFFIC,
         UNSUPPORTED, after_own_words, busy, held_back, out_of_service, refused_after_login,
         refused_port, refused_with_credentials, ticket_held_back,
     },
     usernames::{
         CHALLENGE, NO_SESSION, NO_SESSION_BESIDE_AUTH, NO_USERNAME, SESSION_CHALLENGE,
-        SESSION_CHALLENGE_BESIDE_AUTH, UNAUTHORIZED, UNAUTHORIZED_PAGE, WRONG_CREDENTIALS,
-        invalid_preferences, no_say_beside_auth, other_preferences, other_scheme,
-        preferences_summary,
+        SESSION_CHALLENGE_BESIDE_AUTH, UNAUTHORIZED, UNAUTHORIZED_PAGE, UNREAD_USERNAME,
+        WRONG_CREDENTIALS, invalid_preferences, no_say_beside_auth, other_preferences,
+        other_scheme, preferences_summary, what_is_misread,
     },
 };
 use super::{

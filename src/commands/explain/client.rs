@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mooltiroute_hops::{self as hops, Authority, ChooseError, Eventual, Preferences};
 
 use crate::{
-    client::{ask::no_say, reply::Reply},
+    client::{ask::no_say, auth::SentUsername, reply::Reply},
     commands::{ASK_WITH_A_SESSION, example_address},
     config::{ChainConfig, Config},
 };
@@ -41,7 +41,11 @@ impl ClientVerdict {
         let requires_session = hops.clone().any(|hop| hop.describe().requires_session);
         if requires_session && client.is_none_or(|client| client.session.is_none()) {
             let is_beside_auth = config.server.auth.is_some();
-            let reply = Reply::no_session(is_beside_auth, is_beside_auth || client.is_some());
+            let sent = match is_beside_auth || client.is_some() {
+                true => SentUsername::Read,
+                false => SentUsername::None,
+            };
+            let reply = Reply::no_session(is_beside_auth, sent);
             let why = format!("{} {ASK_WITH_A_SESSION}", reply.text_at(address));
             return Some(Self::Refused { status: reply.status(), why });
         }

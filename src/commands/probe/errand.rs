@@ -45,7 +45,7 @@ impl Errand {
     pub(super) fn admitted(&self) -> Admitted {
         let preferences =
             (!self.preferences.is_empty()).then(|| self.preferences.to_string().into());
-        Admitted { preferences }
+        Admitted { preferences, ..Admitted::default() }
     }
 
     /// Returns the request as a client would make it.

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::visit::ProbeAnswer;
 use crate::{
-    client::reply::Reply, state::generation::Generation, timestamp::rfc_3339,
-    upstream::chain::Chain,
+    client::reply::Reply, config::Problem, proxy_error::ProxyError, state::generation::Generation,
+    timestamp::rfc_3339, upstream::chain::Chain,
 };
 
 pub(super) fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()> {
@@ -67,6 +67,37 @@ pub(super) fn failure(reply: &Reply) -> serde_json::Value {
         "text": reply.text(),
     })
 }
+
+/// Returns those of the configuration's `warnings` that are about the credentials of the hop which `reply` blames, if these may
+/// be why it failed.
+pub(super) fn doubtful_credentials(warnings: &[Problem], reply: &Reply) -> Vec<String> {
+    let Some(blame) = reply.blame().filter(|_| reply.error() == ProxyError::ProxyConfiguration)
+    else {
+        return Vec::new();
+    };
+    let hops: Vec<_> =
+        blame.hop.iter().chain(&blame.through).map(|hop| format!("hops.{hop}")).collect();
+    let is_of_hop = |path: &str| {
+        let rests = hops.iter().filter_map(|hop| path.strip_prefix(&**hop));
+        rests.into_iter().any(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let notes = warnings.iter().filter_map(|warning| {
+        let path = warning.path.to_string();
+        let is_of_value = match warning.code {
+            "odd-credential" => true,
+            // The warnings about a file of a password are those of any value.
+            "value" => CREDENTIAL_FILES.iter().any(|file| path.ends_with(file)),
+            _ => false,
+        };
+        (is_of_value && is_of_hop(&path)).then(|| {
+            format!("`mooltiroute check` warns about this value: {path}: {}", warning.message)
+        })
+    });
+    notes.collect()
+}
+
+/// The ends of the paths of settings that name a file with a credential.
+const CREDENTIAL_FILES: [&str; 3] = [".password_file", ".pass_file", ".user_file"];
 
 /// Describes the lists of hops of `chain` whose last good copies were used.
 pub(super) fn kept_lists(generation: &Generation, chain: &Chain) -> Vec<String> {

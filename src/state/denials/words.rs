@@ -33,6 +33,9 @@ impl ClientLine {
             Self::UsernameOfProvider => {
                 (NO_EFFECT, Some("it looks like that of an account at a provider".into()))
             }
+            Self::UnreadUsername(_) => {
+                (NO_EFFECT, Some("its `Proxy-Authorization` is not understood".into()))
+            }
             Self::CountryInSession => ("a country in the name of a session has no effect", None),
             Self::NoSession(_) => ("the client names no session", None),
             Self::KeptExit(_) => ("the client keeps its connection, and so its exit", None),

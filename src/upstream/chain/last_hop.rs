@@ -10,6 +10,7 @@ use tokio::time;
 use tracing::{info, warn};
 
 use super::{Cause, Chain, ChainError, Stage, Step};
+use crate::error::with_causes;
 
 /// The last hop of a connection.
 #[derive(Clone, Debug)]
@@ -40,8 +41,21 @@ impl LastHop {
     pub(crate) fn refused(&self, chain: &Chain, why: &Arc<str>) {
         if let Some(record) = &self.record {
             let in_a_row = record.refused(why);
-            chain.note_refused(self.position, self.member.as_deref(), in_a_row, why);
+            chain.note_refused(self.position, self.member.as_deref(), in_a_row, why, None);
         }
+    }
+
+    /// Notes an answer to a plain request that is in another protocol, as `error` says. The link may have passed it on for
+    /// the target. Returns `false` if the link has answered nothing else so far, and notes nothing then.
+    pub(crate) fn misunderstood(&self, chain: &Chain, error: &ChainError) -> bool {
+        let Some(record) = &self.record else { return true };
+        if !record.has_answered() {
+            return false;
+        }
+        let why = with_causes(&error.cause).into();
+        let in_a_row = record.refused(&why);
+        chain.note_refused(self.position, self.member.as_deref(), in_a_row, &why, Some(error));
+        true
     }
 }
 
@@ -120,17 +134,13 @@ impl Chain {
         member: Option<&str>,
         in_a_row: u64,
         why: &str,
+        error: Option<&ChainError>,
     ) {
         if in_a_row == REFUSALS_IN_A_ROW {
+            let of_error = self.advise.zip(error).map(|(advise, error)| advise(error));
+            let advice = of_error.as_deref().unwrap_or(REFUSING_MEMBER);
             let hop = self.hops.get(position).map(|hop| &*hop.name);
-            warn!(
-                hop,
-                member,
-                in_a_row,
-                error = why,
-                advice = REFUSING_MEMBER,
-                "pool member refuses"
-            );
+            warn!(hop, member, in_a_row, error = why, advice, "pool member refuses");
         }
     }
 

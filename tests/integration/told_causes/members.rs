@@ -1,7 +1,9 @@
 //! A member of a pool refuses, or is silent.
 
 use super::{AGREED, BLOCKED, CONNECT, GET, answer, count, pool, shown};
-use crate::support::{Double, Proxy, SHORT_WAIT, Step, connect, exchange, status};
+use crate::support::{ConfigDir, Double, Proxy, SHORT_WAIT, Step, connect, exchange, status};
+
+const POST: &[u8] = b"POST http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
 
 #[tokio::test]
 async fn a_member_that_refuses_one_request_after_the_other_is_told_and_stays_in_use() {
@@ -130,4 +132,44 @@ async fn a_socks_member_that_wants_a_password_is_told_in_a_whole_status_line() {
     let text = exchange(proxy.address(), CONNECT).await;
     let status = text.lines().next().unwrap_or_default();
     assert_eq!(status, "HTTP/1.1 502 Bad Gateway (exits.members[0]: credentials needed)");
+}
+
+#[tokio::test]
+async fn a_member_that_speaks_another_protocol_and_never_http_is_left_out() {
+    for request in [GET, POST] {
+        // A SOCKS5 server answers the first bytes of HTTP so.
+        let member = Double::start([answer("\u{5}\u{7f}"), Step::End]).await;
+        let config = ConfigDir::new(
+            "hops: { exits: { kind: pool, members_from: { file: exits.txt } } }\nchains: { default: [exits] }\n",
+        );
+        config.write("exits.txt", &format!("# exits\n{}\n", member.address()));
+        let proxy = Proxy::on(config, &[]).await;
+        let told = exchange(proxy.address(), request).await;
+        assert!(told.contains("begin line 2 of exits.txt with `socks5://`"), "{told}");
+        let event = proxy.event("pool member left").await;
+        let advice = event.field("advice");
+        assert!(advice.contains("begin line 2 of exits.txt with `socks5://`"), "{event:?}");
+        let text = shown(&proxy);
+        assert!(!text.contains("  works"), "{text}");
+        assert!(text.contains("SOCKS5"), "{text}");
+        for _ in 0..3 {
+            exchange(proxy.address(), request).await;
+        }
+        assert_eq!(count(&proxy, "pool member refuses"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_has_answered_in_http_stays_in_use_and_the_advice_is_about_the_protocol() {
+    let member = Double::start([answer(AGREED), Step::End]).await;
+    let proxy = Proxy::start(&pool(&member)).await;
+    assert!(exchange(proxy.address(), GET).await.starts_with("HTTP/1.1 200 "));
+    member.becomes([answer("\u{5}\u{7f}"), Step::End]);
+    for _ in 0..3 {
+        let told = exchange(proxy.address(), GET).await;
+        assert!(told.contains("write `kind: socks5` for"), "{told}");
+    }
+    let event = proxy.event("pool member refuses").await;
+    assert!(event.field("advice").contains("write `kind: socks5` for"), "{event:?}");
+    assert_eq!(count(&proxy, "pool member left"), 0);
 }

@@ -64,6 +64,10 @@ impl AnswerRecord for MemberCounts {
         *refusals.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(why));
         refusals.in_a_row.fetch_add(1, Relaxed) + 1
     }
+
+    fn has_answered(&self) -> bool {
+        self.answers.load(Relaxed) > 0
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +77,9 @@ mod tests {
     #[test]
     fn an_answer_that_agrees_ends_a_row_of_refusals() {
         let counts = MemberCounts::default();
+        assert!(!counts.has_answered());
         assert_eq!(counts.agreed(), 0);
+        assert!(counts.has_answered());
         let refused = |why: &str| counts.refused(&why.into());
         assert_eq!([refused("a"), refused("b")], [1, 2]);
         assert_eq!([counts.agreed(), counts.agreed()], [2, 0]);

@@ -32,9 +32,14 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
     // that reason is asked for before the status. The list of reasons is not published, so unknown ones are read by
     // their prefix: `target_` is the target's, `internal_` Webshare's and `client_` the account's.
     Some(match (status, reason) {
-        (402, _) | (_, "bandwidthlimit") => (
+        (_, "bandwidthlimit") => (
             Meaning::Quota,
             "The account's bandwidth is used up. Buy more, or wait until the plan renews.",
+        ),
+        // The status alone, and other reasons, do not say that the bandwidth is used up.
+        (402, _) => (
+            Meaning::Quota,
+            "Webshare wants payment: the plan has ended, or its bandwidth is used up. Look at the dashboard.",
         ),
         (_, "no_proxies_allocated") => (
             Meaning::Credentials,
@@ -121,6 +126,15 @@ mod tests {
     fn the_most_telling_field_counts() {
         let fields = [("X-Webshare-Error", "407"), ("X-Webshare-Reason", "no_proxies_allocated")];
         check(407, &fields, Some("no_proxies_allocated"), Some(Meaning::Credentials));
+    }
+
+    #[test]
+    fn only_the_reason_says_that_the_bandwidth_is_used_up() {
+        let advice = |reason: &str| explained(402, reason).unwrap().1;
+        assert!(advice("bandwidthlimit").starts_with("The account's bandwidth is used up."));
+        for reason in ["", "subscription_expired"] {
+            assert!(advice(reason).contains("the plan has ended, or"), "{reason}");
+        }
     }
 
     #[test]

@@ -185,9 +185,10 @@ impl<'a> Plan<'a> {
         self.probation().refusal = Some((PlainOutcome::Refused, own));
     }
 
-    /// Notes that the answer of the last hop is in another protocol, as `error` says.
-    pub(crate) fn is_misunderstood(&self, error: ChainError) {
-        self.probation().refusal = Some((PlainOutcome::Misunderstood, Some(error)));
+    /// Notes that the answer of the last hop is in another protocol, as `error` says, and whether the hop stays in use.
+    pub(crate) fn is_misunderstood(&self, error: ChainError, stays: bool) {
+        let outcome = if stays { PlainOutcome::Misunderstood } else { PlainOutcome::Failed };
+        self.probation().refusal = Some((outcome, Some(error)));
     }
 
     /// Reports how the last hop did, after an exchange over `upstream` that ended with `hearing`. Returns whether the
@@ -198,8 +199,8 @@ impl<'a> Plan<'a> {
     /// hop that was silent has used up the time of the client. Any answer shows that the hop works, a 407 too: the target
     /// can imitate it, and must not be able to take hops out of use. So a hop that refuses is passed over for this request
     /// only, within the same bounds. If its credentials are held back from now on, no connection could use it, and it is
-    /// left out at once. An answer in another protocol shows nothing: a careless hop may pass on what a target
-    /// sent, and a hop that speaks another protocol works for nobody.
+    /// left out at once. An answer in another protocol shows nothing of a hop that has answered in its own: a careless hop may
+    /// pass on what a target sent. A hop that never has works for nobody, and has failed.
     pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
         use PlainOutcome::Failed;
         let mut probation = self.probation();
@@ -216,6 +217,7 @@ impl<'a> Plan<'a> {
                 Some((PlainOutcome::Refused, Some(error))) if error.holds_back() => {
                     (Some(error), may_repeat, PlainOutcome::Rejected)
                 }
+                Some((Failed, error)) => (error, may_repeat, Failed),
                 Some((outcome, Some(error))) if may_repeat => (Some(error), true, outcome),
                 Some((PlainOutcome::Misunderstood, _)) => return false,
                 refusal => {

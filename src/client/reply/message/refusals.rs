@@ -4,7 +4,9 @@ use mooltiroute_hops::{Authority, InvalidPreferences};
 
 use super::Reply;
 use crate::{
-    client::reply::texts, proxy_error::ProxyError, state::generation::OverBudget,
+    client::{auth::SentUsername, reply::texts},
+    proxy_error::ProxyError,
+    state::generation::OverBudget,
     upstream::rounds::NotAdmitted,
 };
 
@@ -50,7 +52,7 @@ impl Reply {
     /// Refuses a username that does not say which preferences the client has.
     /// `is_beside_auth` says that clients have to authenticate too.
     pub fn invalid_preferences(invalid: InvalidPreferences, is_beside_auth: bool) -> Self {
-        let summary = Some("write session-NAME as username".to_owned());
+        let summary = Some(texts::what_is_misread(invalid, is_beside_auth).to_owned());
         let text = texts::invalid_preferences(invalid, is_beside_auth);
         Self { summary, ..Self::refused(400, &text) }
     }
@@ -62,18 +64,20 @@ impl Reply {
     }
 
     /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too, and
-    /// `has_username` that the client has sent a username.
-    pub fn no_session(is_beside_auth: bool, has_username: bool) -> Self {
+    /// `sent` which username the client has sent.
+    pub(crate) fn no_session(is_beside_auth: bool, sent: SentUsername) -> Self {
         // Browsers and git show the realm and not the text, so both say what to write.
-        let (challenge, text) = match (is_beside_auth, has_username) {
-            (false, true) => (texts::SESSION_CHALLENGE, texts::NO_SESSION),
-            (false, false) => (texts::SESSION_CHALLENGE, texts::NO_USERNAME),
+        let (challenge, text) = match (is_beside_auth, sent) {
+            (false, SentUsername::Read) => (texts::SESSION_CHALLENGE, texts::NO_SESSION),
+            (false, SentUsername::None) => (texts::SESSION_CHALLENGE, texts::NO_USERNAME),
+            (false, SentUsername::Unread) => (texts::SESSION_CHALLENGE, texts::UNREAD_USERNAME),
             (true, _) => (texts::SESSION_CHALLENGE_BESIDE_AUTH, texts::NO_SESSION_BESIDE_AUTH),
         };
-        let summary = match has_username {
-            true => "username names no session",
+        let summary = match sent {
+            SentUsername::Read => "username names no session",
             // Many programs leave a username out that has no password.
-            false => "no username was sent; write session-NAME:x@",
+            SentUsername::None => "no username was sent; write session-NAME:x@",
+            SentUsername::Unread => "Proxy-Authorization is not Basic with base64",
         };
         Self {
             status: 407,
@@ -86,7 +90,7 @@ impl Reply {
     /// Asks a client for the session that a hop requires, since the username that it sent is not understood.
     pub fn invalid_session(invalid: InvalidPreferences, is_beside_auth: bool) -> Self {
         let Self { summary, text, .. } = Self::invalid_preferences(invalid, is_beside_auth);
-        Self { summary, text, ..Self::no_session(is_beside_auth, true) }
+        Self { summary, text, ..Self::no_session(is_beside_auth, SentUsername::Read) }
     }
 
     /// Refuses a method that would change something (RFC 9110 §15.5.6).

@@ -10,8 +10,7 @@ use crate::{
     upstream::chain::{ChainError, Stage},
 };
 
-pub(in crate::client::reply) const QUOTA: &str = "Look at this hop's account and credentials.";
-pub(in crate::client::reply) const PAYMENT: &str = "Its provider wants to be paid: the account has no traffic left, or an invoice is open. Look at the account there.";
+pub(in crate::client::reply) const PAYMENT: &str = "Its provider wants to be paid: the plan has ended, or its traffic is used up. Look at the provider's dashboard.";
 pub(in crate::client::reply) const TRAFFIC: &str = "It says that a limit on traffic is reached: the account may have no traffic left, or may use too much of it at \
      once. Look at the account at its provider.";
 pub(in crate::client::reply) const HOP_FAULT: &str = "It has a fault of its own; try again later.";

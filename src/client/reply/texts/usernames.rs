@@ -17,6 +17,9 @@ pub(in crate::client::reply) const NO_SESSION: &str = "Each client chooses its o
 pub(in crate::client::reply) const NO_USERNAME: &str = "Each client chooses its own exit here by its username, and this request was sent without one. Give this \
      proxy a username, as in `http://session-NAME:x@localhost:8888`; any password \
      will do, but many programs send no username without one.";
+pub(in crate::client::reply) const UNREAD_USERNAME: &str = "Each client chooses its own exit here by its username, and the request has a `Proxy-Authorization` that is not `Basic` with \
+     the base64 of `session-NAME:x`, or more than one. Give this proxy a username, as in `http://session-NAME:x@localhost:8888`, so that the \
+     client makes that field itself.";
 pub(in crate::client::reply) const NO_SESSION_BESIDE_AUTH: &str = "Each client chooses its own exit here, and this request names no session. Append it to the username of \
      `server.auth`, as in `http://USER+session-NAME:PASSWORD@localhost:8888`.";
 pub(in crate::client::reply) const UNAUTHORIZED: &str = "This proxy asks for a username and a password of its own: those of \
@@ -52,6 +55,24 @@ pub(in crate::client::reply) fn other_preferences(invalid: InvalidPreferences) -
         InvalidPreferences::NoCountry => NO_COUNTRY,
         InvalidPreferences::CountryAlone => COUNTRY_ALONE,
         _ => OTHER_USERNAME,
+    }
+}
+
+/// Says in a reason phrase what is wrong with a username, without a word of it.
+pub(in crate::client::reply) fn what_is_misread(
+    invalid: InvalidPreferences,
+    is_beside_auth: bool,
+) -> &'static str {
+    // They fit beside the longest reason phrase, that of 407.
+    match invalid {
+        InvalidPreferences::Session => "a session's name has A-Z, a-z, 0-9, - _ . only",
+        InvalidPreferences::Country => "a country is a code of two letters",
+        InvalidPreferences::Repeated => "one session and one country at most",
+        InvalidPreferences::NoCountry | InvalidPreferences::CountryAlone => {
+            preferences_summary(invalid)
+        }
+        _ if is_beside_auth => "behind the +: session-NAME or country-CC only",
+        _ => "username takes only session-NAME and country-CC",
     }
 }
 

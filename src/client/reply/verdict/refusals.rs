@@ -30,7 +30,7 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         Meaning::Credentials => {
             (ProxyError::ProxyConfiguration, hop_advice::credentials(stage, refusal).into())
         }
-        Meaning::Quota => (ProxyError::ProxyConfiguration, texts::QUOTA.into()),
+        Meaning::Quota => (ProxyError::ProxyConfiguration, texts::PAYMENT.into()),
         Meaning::Forbidden => (ProxyError::HttpRequestDenied, texts::FORBIDDEN.into()),
         Meaning::Policy => {
             let advice = match refusal.login {

@@ -67,7 +67,7 @@ impl Journey<'_> {
         self.note_return(hop, |hop| {
             in_a_row = hop.selection.as_ref().map_or(0, |selection| selection.refused(&why));
         });
-        self.chain.note_refused(hop.position, hop.member().as_deref(), in_a_row, &why);
+        self.chain.note_refused(hop.position, hop.member().as_deref(), in_a_row, &why, None);
     }
 
     /// Notes that a hop connected to the stop behind it.
