@@ -172,6 +172,14 @@ pub fn doubtful(text: &str) -> Option<&'static str> {
     )
 }
 
+/// Returns whether `text` is probably a template, as `kind: rotating` takes it: it has one of its places, or a part in
+/// brackets that may be left out.
+pub fn is_template(text: &str) -> bool {
+    const MARKS: [&str; 8] =
+        ["{user}", "{pass}", "{country}", "{COUNTRY}", "{city}", "{session}", "{ttl}", "[-"];
+    MARKS.iter().any(|mark| text.contains(mark))
+}
+
 /// Returns whether `text` was probably copied from a URL: it has percent-encoded characters (RFC 3986 section 2.1) that a
 /// credential must have so there, and none of these characters as itself.
 pub fn is_encoded_for_url(text: &str) -> bool {
@@ -215,6 +223,16 @@ mod tests {
         }
         for text in ["x", "a b", "it's", "'", "\"", "", "'a\"", "a'"] {
             assert_eq!(doubtful(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn templates_are_told_from_usernames() {
+        for text in ["{user}-rotate", "joe-session-{session}", "joe[-us]", "{COUNTRY}joe"] {
+            assert!(is_template(text), "{text}");
+        }
+        for text in ["joe", "joe-rotate", "{joe}", "joe[us]", "${USER}", ""] {
+            assert!(!is_template(text), "{text}");
         }
     }
 

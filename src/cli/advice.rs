@@ -125,7 +125,12 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
             }
             // In other programs `-p` may also be a password, and `-l` a log file.
             let is_listen = value.as_deref().is_some_and(|value| listen_address(value).is_some());
-            if ["-p", "-l"].contains(&word) && !is_listen {
+            let is_short = ["-p", "-l"].contains(&word);
+            let names_proxy = ADDRESS_FLAGS.contains(&word) && (is_listen || !is_short);
+            if names_proxy && command.is_some_and(|name| ASKS_A_PROXY.contains(&name)) {
+                return Some(address_flag_instead(word, value.as_deref()));
+            }
+            if is_short && !is_listen {
                 return None;
             }
             let (_, help) = FLAGS.iter().find(|(words, _)| words.contains(&word))?;
@@ -192,6 +197,18 @@ fn address_instead(word: &str) -> Option<String> {
     Some(format!("write `--address {address}`"))
 }
 
+/// Returns how to name the running proxy that the flag `word` with `value` names in other programs.
+fn address_flag_instead(word: &str, value: Option<&str>) -> String {
+    let port = value.and_then(bare_port);
+    match (value, port) {
+        // `ps` and `top` of the system take a process there.
+        (Some(value), Some(_)) if word == "-p" => address_instead(value),
+        (_, Some(port)) => Some(format!("write `--address 127.0.0.1:{port}`")),
+        (value, None) => value.and_then(address_instead),
+    }
+    .unwrap_or_else(|| format!("write `--address {LISTEN_EXAMPLE}`, with the address of the proxy"))
+}
+
 /// Returns how to name the shell `word`.
 fn shell_instead(word: &str) -> Option<String> {
     const SHELLS: [&str; 4] = ["sh", "fish", "powershell", "cmd"];
@@ -212,6 +229,27 @@ const PS_INSTEAD: &str = "leave it out: `mooltiroute ps` lists all open connecti
 
 /// The commands that ask a running proxy, which `--address` may name.
 const ASKS_A_PROXY: [&str; 8] = ["status", "ps", "top", "kill", "reload", "hop", "env", "exec"];
+
+/// Flags that name the address of a proxy, `--listen` being that of `run`.
+const ADDRESS_FLAGS: [&str; 17] = [
+    "--listen",
+    "--port",
+    "-p",
+    "--http-port",
+    "--mixed-port",
+    "--socks-port",
+    "--bind",
+    "-l",
+    "--host",
+    "--addr",
+    "--listen-address",
+    "--bind-address",
+    "--server",
+    "--url",
+    "--proxy",
+    "-x",
+    "--connect",
+];
 
 /// The commands that could be given the address of the proxy.
 const TAKES_ADDRESS: [&str; 3] = ["run", "check", "service"];
@@ -365,6 +403,15 @@ mod tests {
         check("mooltiroute run -q", "tip: write `--log-level error`");
         check("mooltiroute check --verbose", "`mooltiroute run --log-level debug`");
         check("mooltiroute status 3128", "tip: write `--address 127.0.0.1:3128`");
+        for line in ["status --listen", "reload --bind", "ps --server", "top --listen-address"] {
+            let line = format!("mooltiroute {line} 10.0.0.1:3128");
+            check(&line, "tip: write `--address 10.0.0.1:3128`");
+        }
+        check("mooltiroute kill --listen=3128", "tip: write `--address 127.0.0.1:3128`\n");
+        check("mooltiroute hop pool off --port 3128", "tip: write `--address 127.0.0.1:3128`\n");
+        check("mooltiroute ps -p 3128", "or `--pid 3128` for this process");
+        check("mooltiroute env --listen", "tip: write `--address 127.0.0.1:8888`, with the");
+        check("mooltiroute status --url http://joe:hunter2@a:1", "tip: write `--address a:1`");
         check("mooltiroute ps localhost:3128", "tip: write `--address localhost:3128`");
         check("mooltiroute ps aux", "leave it out");
         check("mooltiroute ps -ef", "leave it out");

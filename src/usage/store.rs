@@ -1,14 +1,14 @@
 //! The accounts on disk.
 
-#[cfg(unix)]
-use std::thread;
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+#[cfg(unix)]
+use std::{fs::File, thread};
 
 use serde::{Deserialize, Serialize};
 

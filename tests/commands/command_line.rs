@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{CANARY, command, directory, said};
+#[cfg(unix)]
+use super::CANARY;
+use super::{command, directory, said};
 
 #[test]
 fn shells_and_manuals_get_every_command() {

@@ -1,6 +1,8 @@
 //! `explain` follows a request through its chain.
 
-use std::{fs, process::Command};
+use std::fs;
+#[cfg(unix)]
+use std::process::Command;
 
 use super::{CONFIG, command, directory, said};
 

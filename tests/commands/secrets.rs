@@ -105,6 +105,7 @@ fn an_unreadable_password_file_names_the_user_that_needs_the_right() {
     if fs::read(path("secret.txt")).is_err() {
         let said = said(&command(directory.path(), &["check", "-c", "a.yaml"]));
         assert!(said.contains("the user with the id "), "{said}");
+        assert!(said.contains("has the mode 0000: write `chmod u+r FILE`"), "{said}");
         assert!(!said.contains("is the path of a file"), "{said}");
     }
 }

@@ -15,7 +15,9 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{ConfigDir, Program, Proxy, pause, remove_and_write, rename, status};
+#[cfg(target_os = "linux")]
+use crate::support::ConfigDir;
+use crate::support::{Program, Proxy, pause, remove_and_write, rename, status};
 
 #[tokio::test]
 async fn a_file_that_is_given_is_replaced() {

@@ -30,6 +30,8 @@ mod wine;
 pub(crate) use self::activation::activated;
 #[cfg(unix)]
 pub(crate) use self::kdc::{Kdc, SilentKdc};
+#[cfg(unix)]
+pub(crate) use self::process::is_default_address_free;
 pub(crate) use self::{
     certificates::Certificates,
     client::{
@@ -44,7 +46,7 @@ pub(crate) use self::{
     origin::{EchoOrigin, HttpOrigin},
     pattern::{fill, first_difference},
     probed::{Probed, probe, run_probe},
-    process::{Program, is_default_address_free, skip},
+    process::{Program, skip},
     proxy::{Event, Proxy, in_runtime, outcome, run},
     record::Seen,
     socks::SocksProxy,

@@ -7,10 +7,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ConfigDir, Double, Proxy, SHORT_WAIT, Step, connect, exchange, open, outcome, pause, probe, run,
+    ConfigDir, Double, Proxy, SHORT_WAIT, Step, exchange, open, outcome, pause, probe, run,
 };
 #[cfg(target_os = "linux")]
-use crate::support::{EchoOrigin, within};
+use crate::support::{EchoOrigin, connect, within};
 
 const CONNECT: &[u8] = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
 const GET: &[u8] =

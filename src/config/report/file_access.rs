@@ -1,5 +1,7 @@
 //! Who may read a file, for advice about files of credentials.
 
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt as _;
 use std::{io, path::Path};
 
 /// Returns what to do about the file at `path` that can't be read because of `error`, if the cause is its permissions. The path
@@ -7,10 +9,10 @@ use std::{io, path::Path};
 pub(crate) fn unreadable_secret(path: &Path, error: &io::Error) -> Option<String> {
     let help = unreadable_file(error)?;
     Some(match closed(path) {
-        Some(Closed { owner, mode, is_file, .. }) => {
+        Some(Closed { owner, mode, is_file, remedy, .. }) => {
             let what =
                 if is_file { "the file" } else { "the directory that this user can't enter" };
-            format!("{help}; {what} belongs to {owner} and has the mode {mode}")
+            format!("{help}; {what} belongs to {owner} and has the mode {mode}{remedy}")
         }
         None => help,
     })
@@ -28,8 +30,9 @@ fn unreadable_file(error: &io::Error) -> Option<String> {
 pub(crate) fn unreadable_configuration(path: &Path, error: &io::Error) -> Option<String> {
     let help = unreadable_file(error)?;
     Some(match closed(path) {
-        Some(Closed { what, owner, mode, .. }) => {
-            format!("{help}; `{}` belongs to {owner} and has the mode {mode}", what.display())
+        Some(Closed { what, owner, mode, remedy, .. }) => {
+            let what = what.display();
+            format!("{help}; `{what}` belongs to {owner} and has the mode {mode}{remedy}")
         }
         None => help,
     })
@@ -41,6 +44,8 @@ struct Closed<'a> {
     owner: String,
     mode: String,
     is_file: bool,
+    /// The safe ways to give the right, as the end of a sentence; empty if the owner and the mode are not why it is missing.
+    remedy: String,
 }
 
 /// Returns the first of `path` and the directories above it whose owner and permissions can be seen. What is below a directory
@@ -49,7 +54,9 @@ fn closed(path: &Path) -> Option<Closed<'_>> {
     let seen = path.ancestors().enumerate().filter(|(_, what)| !what.as_os_str().is_empty());
     let mut seen = seen.filter_map(|(index, what)| {
         let (owner, mode) = owner_and_mode(what)?;
-        Some(Closed { what, owner, mode, is_file: index == 0 })
+        let is_file = index == 0;
+        let remedy = remedy(what, is_file).unwrap_or_default();
+        Some(Closed { what, owner, mode, is_file, remedy })
     });
     seen.next()
 }
@@ -73,6 +80,94 @@ fn owner_and_mode(_: &Path) -> Option<(String, String)> {
     None
 }
 
+/// Returns the safe ways to give this user the right that it lacks to the file or the directory at `path`.
+#[cfg(unix)]
+fn remedy(path: &Path, is_file: bool) -> Option<String> {
+    let (class, mode) = (class_of(path)?, path.metadata().ok()?.permissions().mode());
+    let right = if is_file { 0o4 } else { 0o1 };
+    if class.bits_of(mode) & right != 0 {
+        return None;
+    }
+    Some(match class {
+        Class::Owner if is_file => ": write `chmod u+r FILE`".to_owned(),
+        Class::Owner => ": write `chmod u+x DIRECTORY`".to_owned(),
+        Class::Group | Class::Others if is_file => format!(": {}", ways()),
+        // Other files are below the directory too, so its permissions are not changed for one.
+        Class::Group | Class::Others => {
+            ": move the file to a directory that this user can enter".to_owned()
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn remedy(_: &Path, _: bool) -> Option<String> {
+    None
+}
+
+/// Returns how to give this user a right of its own to the file at `path`, if it can read it only by the right of all others.
+#[cfg(unix)]
+pub(crate) fn give_instead(path: &Path) -> Option<String> {
+    // The superuser needs no right.
+    let needs_right = !rustix::process::geteuid().is_root();
+    (needs_right && class_of(path)? == Class::Others)
+        .then(|| format!("{} has the right only as all others have it: {}", this_user(), ways()))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn give_instead(_: &Path) -> Option<String> {
+    None
+}
+
+/// Names the ways to give this user a right to a file that not all others get.
+#[cfg(unix)]
+fn ways() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    format!(
+        "give the file to this user (`chown {user} FILE`, mode 0600), or to a group of it (`chgrp GROUP FILE`, mode 0640)"
+    )
+}
+
+/// The part of a file's permissions that counts for this process.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Owner,
+    Group,
+    Others,
+}
+
+#[cfg(unix)]
+impl Class {
+    /// Returns the bits of `mode` for this class: 4 to read, 2 to write, 1 to execute or enter.
+    fn bits_of(self, mode: u32) -> u32 {
+        match self {
+            Self::Owner => mode >> 6 & 0o7,
+            Self::Group => mode >> 3 & 0o7,
+            Self::Others => mode & 0o7,
+        }
+    }
+}
+
+/// Returns which part of the permissions of the file at `path` counts for this process.
+#[cfg(unix)]
+fn class_of(path: &Path) -> Option<Class> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use rustix::process::{getegid, geteuid, getgroups};
+
+    let metadata = path.metadata().ok()?;
+    let is_in = || {
+        let group = metadata.gid();
+        getegid().as_raw() == group
+            || getgroups().is_ok_and(|all| all.iter().any(|one| one.as_raw() == group))
+    };
+    Some(match () {
+        () if geteuid().as_raw() == metadata.uid() => Class::Owner,
+        () if is_in() => Class::Group,
+        () => Class::Others,
+    })
+}
+
 /// Names the user that this process runs as.
 fn this_user() -> String {
     #[cfg(unix)]
@@ -85,8 +180,6 @@ fn this_user() -> String {
 /// Returns the permissions of the file at `path`, as in `0644`, if every user of this machine can read it.
 #[cfg(unix)]
 pub(crate) fn mode_for_all(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt as _;
-
     let mode = |path: &Path| Some(path.metadata().ok()?.permissions().mode() & 0o7777);
     let path = path.canonicalize().ok()?;
     // Secrets of containers are mounted there for all users, and the container has no others.
@@ -108,8 +201,6 @@ pub(crate) fn mode_for_all(_: &Path) -> Option<String> {
 /// Returns whether only the owner of the file at `path` can read it.
 #[cfg(unix)]
 pub(crate) fn is_private(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-
     path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 == 0)
 }
 
@@ -134,7 +225,7 @@ mod tests {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let told = unreadable_configuration(&file, &denied).unwrap();
         assert!(told.contains(&format!("`{}` belongs to", file.display())), "{told}");
-        assert!(told.ends_with("has the mode 0200"), "{told}");
+        assert!(told.ends_with("has the mode 0200: write `chmod u+r FILE`"), "{told}");
         // The system reports a file in a closed directory like one that does not exist.
         let told = unreadable_configuration(&below, &denied).unwrap();
         assert!(told.contains(&format!("`{}` belongs to", directory.path().display())), "{told}");
@@ -145,6 +236,36 @@ mod tests {
         assert!(told.contains("the directory that this user can't enter belongs to"), "{told}");
         let other = io::Error::from(io::ErrorKind::NotFound);
         assert_eq!(unreadable_secret(&file, &other), None);
+    }
+
+    #[test]
+    fn the_ways_to_give_a_right_name_the_user_and_modes_that_shut_others_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).unwrap();
+        assert_eq!(class_of(&file), Some(Class::Owner));
+        assert_eq!(give_instead(&file), None);
+        assert_eq!(remedy(&file, true), None);
+        for (class, bits) in [(Class::Owner, 6), (Class::Group, 4), (Class::Others, 1)] {
+            assert_eq!(class.bits_of(0o100_641), bits);
+        }
+        let user = rustix::process::geteuid().as_raw();
+        let told = ways();
+        assert!(told.contains(&format!("(`chown {user} FILE`, mode 0600)")), "{told}");
+        assert!(told.contains("(`chgrp GROUP FILE`, mode 0640)"), "{told}");
+        // The superuser can give the file away, and needs no right to it.
+        if user == 0 {
+            std::os::unix::fs::chown(&file, Some(1), Some(60_001)).unwrap();
+            assert_eq!((class_of(&file), give_instead(&file)), (Some(Class::Others), None));
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            assert_eq!(remedy(&file, true), Some(format!(": {told}")));
+            let closed = fs::Permissions::from_mode(0o700);
+            std::os::unix::fs::chown(directory.path(), Some(1), Some(60_001)).unwrap();
+            fs::set_permissions(directory.path(), closed).unwrap();
+            let told = remedy(directory.path(), false).unwrap();
+            assert_eq!(told, ": move the file to a directory that this user can enter");
+        }
     }
 
     #[test]

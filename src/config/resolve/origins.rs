@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mooltiroute_hops::{
     Key, KeyPath, Secret,
-    credentials::{doubtful, is_encoded_for_url},
+    credentials::{doubtful, is_encoded_for_url, is_template},
 };
 use serde_yaml::Value;
 
@@ -12,7 +12,7 @@ use crate::config::resolve::{Part, Resolver};
 use crate::config::{
     Credential, CredentialSource,
     report::{
-        file_access::{is_private, mode_for_all},
+        file_access::{give_instead, is_private, mode_for_all},
         foreign_variable,
     },
 };
@@ -30,9 +30,12 @@ impl Resolver<'_> {
             let Some(Value::String(text)) = self.tree.value(&place).cloned() else { continue };
             let text = Secret::new(text);
             let text = text.expose();
+            self.warn_of_template(path, &name, text);
             let variables = self.tree.variables(&place);
             // `kind: rotating` takes templates such as `{pass}`, which hold no credential themselves.
-            if variables.is_empty() && Credential::is_template(text) {
+            let may_be_template = !["http-connect", "socks5", "webshare"]
+                .contains(&self.kind_at(path).unwrap_or_default());
+            if may_be_template && variables.is_empty() && Credential::is_template(text) {
                 continue;
             }
             let (setting, origin) = match name.strip_suffix("_file") {
@@ -70,10 +73,7 @@ impl Resolver<'_> {
             let auth = path.clone().then(Key::Name("auth".into()));
             let is_checked = text.contains("\\\\") && self.tree.value(&auth).is_some();
             // The username of `kind: rotating` is a template, which has a check of its own.
-            let is_template = self
-                .tree
-                .value(&path.clone().then(Key::Name("kind".into())))
-                .is_some_and(|kind| kind.as_str() == Some("rotating"));
+            let is_template = self.kind_at(path) == Some("rotating");
             if origin == CredentialSource::Written
                 && !is_template
                 && !is_checked
@@ -100,6 +100,24 @@ impl Resolver<'_> {
             }
         }
         credentials
+    }
+
+    /// Warns if the username `text` of the hop at `path`, the value of `key`, is a template that its kind does not fill in.
+    fn warn_of_template(&mut self, path: &KeyPath, key: &str, text: &str) {
+        let is_plain = matches!(self.kind_at(path), Some("http-connect" | "socks5"));
+        if !is_plain || key != "username" || !is_template(text) || self.warnings.skips() {
+            return;
+        }
+        let place = path.clone().then(Key::Name(key.to_owned()));
+        let message = "this looks like a template, and is sent as it is written";
+        let problem = self.tree.problem(&place, Part::Value, "odd-credential", message);
+        let help = "templates belong to `kind: rotating`; write the username itself, or that kind";
+        self.warnings.push(problem.with_help(help));
+    }
+
+    /// Returns the kind that is written for the hop at `path`.
+    fn kind_at(&self, path: &KeyPath) -> Option<&str> {
+        self.tree.value(&path.clone().then(Key::Name("kind".into())))?.as_str()
     }
 
     /// Checks a credential at `place` that came from the variables `names`.
@@ -147,7 +165,10 @@ impl Resolver<'_> {
         let message =
             format!("every user of this machine can read this file: its permissions are {mode}");
         let problem = self.tree.problem(place, Part::Value, "readable-secret", message);
-        self.warnings.push(problem.with_help("take the right from others with `chmod o-r FILE`"));
+        // Without another right first, this program could no longer read it.
+        let help = give_instead(file)
+            .unwrap_or_else(|| "take the right from others with `chmod o-r FILE`".to_owned());
+        self.warnings.push(problem.with_help(help));
     }
 
     /// Returns whether the value at `place` is in a file that only its owner can read.

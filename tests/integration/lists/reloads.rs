@@ -8,9 +8,10 @@ use super::{
     start, yaml,
 };
 use crate::support::{
-    ConfigDir, Double, PASSWORD, Proxy, Step, USERNAME, Way, connect, free_port, outcome, pause,
-    run, status, within,
+    ConfigDir, Double, Proxy, Step, Way, connect, free_port, outcome, pause, run, status, within,
 };
+#[cfg(unix)]
+use crate::support::{PASSWORD, USERNAME};
 
 #[tokio::test]
 async fn a_reload_by_an_operator_fetches_the_list_at_once() {

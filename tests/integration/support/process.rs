@@ -3,7 +3,6 @@
 use std::{
     env, fmt,
     io::{self, Write as _},
-    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command},
 };
@@ -26,8 +25,9 @@ pub(super) fn report_skip(reason: &str) {
 
 /// Returns whether nothing listens on the address that commands ask by default, and reports a skipped test if something does:
 /// people who work on this program use it too.
+#[cfg(unix)]
 pub(crate) fn is_default_address_free() -> bool {
-    let is_free = TcpStream::connect("127.0.0.1:8888").is_err();
+    let is_free = std::net::TcpStream::connect("127.0.0.1:8888").is_err();
     if !is_free {
         report_skip("something listens on 127.0.0.1:8888");
     }

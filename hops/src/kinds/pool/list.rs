@@ -313,6 +313,12 @@ mod tests {
         assert_eq!(doubt("http://u:p|DE@1.2.3.4:80"), None);
         assert_eq!(doubt("1.2.3.4:80:u:${PW}"), Some(LineDoubt::Variable));
         assert_eq!(doubt("1.2.3.4:80:u:p;"), Some(LineDoubt::Ending(';')));
+        for line in ["u:a%70b@1.2.3.4:80", "1.2.3.4:80:u%2Fv:p", "http://1.2.3.4:80:u:a%70b"] {
+            assert_eq!(doubt(line), Some(LineDoubt::Encoded), "{line}");
+        }
+        for line in ["http://u:a%70b@1.2.3.4:80", "u:100%@1.2.3.4:80", "1.2.3.4:80:u:a%7g"] {
+            assert_eq!(doubt(line), None, "{line}");
+        }
         for ordinary in [
             "1.2.3.4:80:u:p#1",
             "1.2.3.4:80",

@@ -179,7 +179,9 @@ impl Listing {
                 1 => " and in one more".to_owned(),
                 more => format!(" and in {more} more"),
             };
-            format!("probably has a mistake in line {number}{more}: {}", doubt.in_words(form))
+            // A password may have a `%` and such digits by coincidence.
+            let likely = if doubt == LineDoubt::Encoded { "may have" } else { "probably has" };
+            format!("{likely} a mistake in line {number}{more}: {}", doubt.in_words(form))
         });
         let left_out = (!self.bad.is_empty()).then(|| {
             let (bad, count) = (self.bad.len(), self.bad.len() + self.members.len());

@@ -181,7 +181,7 @@ fn other_characters(username: &str) -> String {
 /// The most kinds of characters that a message names.
 const KINDS_MAX: usize = 3;
 
-/// Says what `username` is if it is no username of a proxy list: a line, a URL, two values or the account.
+/// Says what `username` is if it is no username of a proxy list: a line, a URL, two values, the account or a template.
 pub(super) fn something_else(username: &Secret) -> Option<&'static str> {
     let text = username.expose();
     let colons = text.matches(':').count();
@@ -189,6 +189,7 @@ pub(super) fn something_else(username: &Secret) -> Option<&'static str> {
         return Some(IS_URL);
     }
     match colons {
+        0 if credentials::is_template(text) => Some(IS_TEMPLATE),
         0 => text.contains('@').then_some(IS_EMAIL),
         3 => Some(IS_LINE),
         _ => Some(HAS_PASSWORD),
@@ -197,6 +198,9 @@ pub(super) fn something_else(username: &Secret) -> Option<&'static str> {
 
 const IS_EMAIL: &str = "has an `@`, as the e-mail address of an account; the proxies have a username of their own, which \
                         the dashboard shows beside the proxy list";
+const IS_TEMPLATE: &str = "looks like a template, and is sent as it is written: templates belong to `kind: rotating`; write the \
+                           username that the dashboard shows beside the proxy list, and let `session: rotate` or `sessions: \
+                           by-client` add what follows it";
 const IS_URL: &str = "is more than a username: it has the parts of a URL; write what is before the first `:` there, without \
                       the scheme, as `username`, and what follows it up to the `@` as `password`";
 const IS_LINE: &str = "is a line of a proxy list, `host:port:username:password`; write its third part as `username` and its \

@@ -230,6 +230,10 @@ impl Tree {
                     text.trim() != format!("${{{name}}}")
                 });
                 let places = self.places_of_template(path, names);
+                // What to set, and where; a shell shows variables that the program does not get.
+                let advice = |rest: &str| {
+                    format!("set it where the program is started{rest}{}", exported(names))
+                };
                 problem.with_help(if let Some(help) = places {
                     help
                 } else if name == "CREDENTIALS_DIRECTORY" {
@@ -237,12 +241,11 @@ impl Tree {
                      has such a file"
                         .to_owned()
                 } else if key.ends_with("_file") || (is_part && ["file", "ca", "keytab"].contains(&key)) {
-                    "set it where the program is started; `check` reads the file too, so it needs the same value".to_owned()
+                    advice("; `check` reads the file too, so it needs the same value")
                 } else if Credential::is_secret(key) {
-                    "set it where the program is started; for `check` alone, any value will do"
-                        .to_owned()
+                    advice("; for `check` alone, any value will do")
                 } else {
-                    format!("set it where the program is started, or write `${{{name}:-default}}`")
+                    advice(&format!(", or write `${{{name}:-default}}`"))
                 })
             }
             Invalid::Unclosed => problem.with_help(
@@ -277,16 +280,34 @@ impl Tree {
         }
         let is_place = |name: &&String| TEMPLATE_PLACES.contains(&&***name);
         let (places, others): (Vec<_>, Vec<_>) = names.iter().partition(is_place);
+        let others: Vec<String> = others.into_iter().cloned().collect();
         let places: Vec<_> = places.iter().map(|name| format!("`{{{name}}}`")).collect();
         let help = match &*places {
             [] => return None,
             places => format!("in a template write {}, without `$`", places.join(" and ")),
         };
         Some(match others.first() {
-            Some(name) => format!("{help}; set `{name}` where the program is started"),
+            Some(name) => {
+                let exported = exported(&others);
+                format!("{help}; set `{name}` where the program is started{exported}")
+            }
             None => help,
         })
     }
+}
+
+/// Returns what to add to the advice to set the variables `names`: a shell shows a variable that the program does not get.
+#[cfg(not(windows))]
+fn exported(names: &[String]) -> String {
+    let set: String = names.iter().map(|name| format!(" {name}=…")).collect();
+    format!(
+        "; in a shell, write `export{set}`, since a variable that is not exported is not seen, and a `.env` file is not read"
+    )
+}
+
+#[cfg(windows)]
+fn exported(_: &[String]) -> String {
+    String::new()
 }
 
 /// The names of the places that the templates of `kind: rotating` have.

@@ -74,6 +74,8 @@ pub(in crate::kinds::pool) enum LineDoubt {
     Variable,
     /// The password ends with a `,` or a `;`.
     Ending(char),
+    /// The login has a character as in a URL, such as `%40`, and nothing decodes it.
+    Encoded,
     /// The password has this character in it, which lists have between columns.
     Column(char),
 }
@@ -103,6 +105,11 @@ impl ListedProxy {
         if is_variable(user.expose()) || is_variable(password) {
             return Some(LineDoubt::Variable);
         }
+        // Only the login before the `@` of a URL is decoded.
+        let is_decoded = self.scheme.is_some() && !self.is_login_last;
+        if !is_decoded && [user.expose(), password].into_iter().any(has_escape) {
+            return Some(LineDoubt::Encoded);
+        }
         if !self.is_login_last {
             return None;
         }
@@ -110,4 +117,10 @@ impl ListedProxy {
         let column = || password.chars().find(|one| [' ', '|'].contains(one));
         end.map(LineDoubt::Ending).or_else(|| column().map(LineDoubt::Column))
     }
+}
+
+/// Returns whether `text` has a `%` with two hexadecimal digits behind it (RFC 3986 section 2.1).
+fn has_escape(text: &str) -> bool {
+    let mut triples = text.as_bytes().windows(3);
+    triples.any(|three| three[0] == b'%' && three[1..].iter().all(u8::is_ascii_hexdigit))
 }

@@ -142,6 +142,12 @@ impl LineDoubt {
                 if one == ' ' { "blank".to_owned() } else { format!("`{one}`") }
             )
             .into(),
+            Self::Encoded => format!(
+                "a `%` with two hexadecimal digits in the login is sent as it is written; only in a URL such as {} is it decoded, \
+                 as `%40` to `@`, and `%25` is a `%` there",
+                form.url()
+            )
+            .into(),
             Self::Variable => "variables are not replaced in lists; write the value itself".into(),
             Self::Ending(end) => format!(
                 "the `{end}` at its end is read as a part of the password; remove it, unless the password ends so"

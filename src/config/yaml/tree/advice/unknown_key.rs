@@ -59,6 +59,20 @@ impl Tree {
                 ("disabled" | "disable", Value::Bool(is_off)) => {
                     Some(format!("write `enabled: {}`", !is_off))
                 }
+                ("user" | "pass" | "pass_file", _)
+                    if known.contains(&"username")
+                        && !known.contains(&"user")
+                        && self.has_template(path, name) =>
+                {
+                    let more = match known.contains(&"session") {
+                        true => ", and let `session: rotate` or `sessions: by-client` add what follows it",
+                        false => "",
+                    };
+                    Some(format!(
+                        "`user`, `pass` and a template as `username` belong to `kind: rotating`; for this kind, write the username \
+                         itself as `username` and the password as `password`{more}"
+                    ))
+                }
                 ("tls", _) if known.contains(&"members") => {
                     Some("write `tls` in the members that need it".to_owned())
                 }
@@ -104,6 +118,14 @@ impl Tree {
             }
             _ => None,
         }
+    }
+
+    /// Returns whether the hop that has the unknown key `name` at `path` is written as one of `kind: rotating`: with an account
+    /// and a template.
+    fn has_template(&self, path: &KeyPath, name: &str) -> bool {
+        let username = self.sibling(path, "username").and_then(Value::as_str);
+        let is_account = name == "user" || self.sibling(path, "user").is_some();
+        username.is_some_and(|text| is_account || text.contains('{'))
     }
 
     /// Returns how to write a route for everything, if the key `name` at `path` is to make one.
