@@ -25,7 +25,7 @@ fn every_valid_file_fits_the_schema() {
             validator.iter_errors(&read(path).unwrap()).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{}: {errors:?}", path.display());
     }
-    assert_eq!(paths.len(), 114);
+    assert_eq!(paths.len(), 116);
 }
 
 #[test]

@@ -506,7 +506,7 @@ async fn credentials_that_are_held_back_have_one_time_and_count_as_no_failure() 
     assert_eq!(first["working"], 0, "{first}");
     assert!(first["shown"][0]["held_back_seconds"].as_u64().unwrap() > 0, "{first}");
     let text = String::from_utf8(proxy.command(&["status"]).stdout).unwrap();
-    assert!(text.contains("left out, credentials held back for "), "{text}");
+    assert!(text.contains("credentials rejected, held back for "), "{text}");
     for _ in 0..3 {
         exchange(proxy.address(), REQUEST).await;
     }

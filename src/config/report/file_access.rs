@@ -80,22 +80,27 @@ fn owner_and_mode(_: &Path) -> Option<(String, String)> {
     None
 }
 
-/// Returns the safe ways to give this user the right that it lacks to the file or the directory at `path`.
+/// Returns the safe ways to give this user the right that it lacks to `path`: what is to be read (`is_read`), or a directory above
+/// it.
 #[cfg(unix)]
-fn remedy(path: &Path, is_file: bool) -> Option<String> {
-    let (class, mode) = (class_of(path)?, path.metadata().ok()?.permissions().mode());
-    let right = if is_file { 0o4 } else { 0o1 };
-    if class.bits_of(mode) & right != 0 {
+fn remedy(path: &Path, is_read: bool) -> Option<String> {
+    let metadata = path.metadata().ok()?;
+    let (class, mode) = (class_of(path)?, metadata.permissions().mode());
+    let (noun, rights, wanted) = match (metadata.is_dir(), is_read) {
+        (false, _) => ("FILE", "r", 0o4),
+        // A directory of configuration files is listed and entered.
+        (true, true) => ("DIRECTORY", "rx", 0o5),
+        (true, false) => ("DIRECTORY", "x", 0o1),
+    };
+    if class.bits_of(mode) & wanted == wanted {
         return None;
     }
     Some(match class {
-        Class::Owner if is_file => ": write `chmod u+r FILE`".to_owned(),
-        Class::Owner => ": write `chmod u+x DIRECTORY`".to_owned(),
-        Class::Group | Class::Others if is_file => format!(": {}", ways()),
+        Class::Owner => format!(": write `chmod u+{rights} {noun}`"),
+        Class::Group => format!(": write `chmod g+{rights} {noun}`"),
+        Class::Others if is_read => format!(": {}", ways(metadata.is_dir())),
         // Other files are below the directory too, so its permissions are not changed for one.
-        Class::Group | Class::Others => {
-            ": move the file to a directory that this user can enter".to_owned()
-        }
+        Class::Others => ": move the file to a directory that this user can enter".to_owned(),
     })
 }
 
@@ -109,8 +114,9 @@ fn remedy(_: &Path, _: bool) -> Option<String> {
 pub(crate) fn give_instead(path: &Path) -> Option<String> {
     // The superuser needs no right.
     let needs_right = !rustix::process::geteuid().is_root();
-    (needs_right && class_of(path)? == Class::Others)
-        .then(|| format!("{} has the right only as all others have it: {}", this_user(), ways()))
+    (needs_right && class_of(path)? == Class::Others).then(|| {
+        format!("{} has the right only as all others have it: {}", this_user(), ways(false))
+    })
 }
 
 #[cfg(not(unix))]
@@ -118,12 +124,17 @@ pub(crate) fn give_instead(_: &Path) -> Option<String> {
     None
 }
 
-/// Names the ways to give this user a right to a file that not all others get.
+/// Names the ways to give this user a right to a file or directory that not all others get.
 #[cfg(unix)]
-fn ways() -> String {
+fn ways(is_directory: bool) -> String {
     let user = rustix::process::geteuid().as_raw();
+    let (thing, noun, own, of_group) = match is_directory {
+        true => ("directory", "DIRECTORY", "0700", "0750"),
+        false => ("file", "FILE", "0600", "0640"),
+    };
     format!(
-        "give the file to this user (`chown {user} FILE`, mode 0600), or to a group of it (`chgrp GROUP FILE`, mode 0640)"
+        "give the {thing} to this user (`chown {user} {noun}`, mode {own}), or to a group of it (`chgrp GROUP {noun}`, mode \
+         {of_group})"
     )
 }
 
@@ -251,7 +262,7 @@ mod tests {
             assert_eq!(class.bits_of(0o100_641), bits);
         }
         let user = rustix::process::geteuid().as_raw();
-        let told = ways();
+        let told = ways(false);
         assert!(told.contains(&format!("(`chown {user} FILE`, mode 0600)")), "{told}");
         assert!(told.contains("(`chgrp GROUP FILE`, mode 0640)"), "{told}");
         // The superuser can give the file away, and needs no right to it.
@@ -265,6 +276,15 @@ mod tests {
             fs::set_permissions(directory.path(), closed).unwrap();
             let told = remedy(directory.path(), false).unwrap();
             assert_eq!(told, ": move the file to a directory that this user can enter");
+            let told = remedy(directory.path(), true).unwrap();
+            assert!(told.contains("(`chown 0 DIRECTORY`, mode 0700)"), "{told}");
+            assert!(told.contains("(`chgrp GROUP DIRECTORY`, mode 0750)"), "{told}");
+            // The superuser is in its own group.
+            let group = rustix::process::getegid().as_raw();
+            std::os::unix::fs::chown(directory.path(), None, Some(group)).unwrap();
+            let for_group = |is_read| remedy(directory.path(), is_read);
+            assert_eq!(for_group(false).as_deref(), Some(": write `chmod g+x DIRECTORY`"));
+            assert_eq!(for_group(true).as_deref(), Some(": write `chmod g+rx DIRECTORY`"));
         }
     }
 

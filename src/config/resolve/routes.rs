@@ -64,9 +64,16 @@ impl Resolver<'_> {
         }
         if !routes.iter().any(|route| route.rule.is_for_everything()) {
             let message = "no route is for all hosts, so requests for other hosts are refused";
-            let problem = self.tree.problem(&section, Part::Key, "no-default", message);
-            self.warnings
-                .push(problem.with_help("write a last one, such as `- { chain: default }`"));
+            let mut problem = self.tree.problem(&section, Part::Key, "no-default", message);
+            let mut help = "write a last one, such as `- { chain: default }`";
+            // The log has no help, so the message says it too.
+            if let Some(first) = problem.first.take() {
+                problem.message =
+                    format!("these routes take the place of all at {first}; {message}");
+                help = "routes of several files are not joined: write all in one file, with one such as `- { chain: default }` \
+                        as the last";
+            }
+            self.warnings.push(problem.with_help(help));
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
                 }
                 Some(_) if member["held_back_seconds"].is_u64() => {
                     let seconds = number(&member["held_back_seconds"]);
-                    format!("left out, credentials held back for {seconds} s")
+                    format!("credentials rejected, held back for {seconds} s")
                 }
                 Some(seconds) if seconds > 0.0 && is_by_pac_file => {
                     is_tried_last = true;
@@ -51,7 +51,9 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
                 reasons.push(format!("{name}.{at} {is}: {}", word(&member["problem"])));
             }
             let in_a_row = number(&member["refused_in_a_row"]);
-            if member["refusal"].is_string() && in_a_row >= REFUSALS_IN_A_ROW {
+            // Rejected credentials are a problem of the member, and no target can be why.
+            let is_held_back = member["held_back_seconds"].is_u64();
+            if member["refusal"].is_string() && in_a_row >= REFUSALS_IN_A_ROW && !is_held_back {
                 is_refusing = true;
                 let refusal = word(&member["refusal"]);
                 reasons
@@ -105,6 +107,16 @@ fn out_of_members(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
         // Another version of the proxy may not report all of them.
         let is_by_pac_file = pool["by_pac_file"] == true;
         if members == 0 || working > 0 || !pool["working"].is_u64() || is_by_pac_file {
+            continue;
+        }
+        let held_back =
+            list(&pool["shown"]).iter().filter(|member| member["held_back_seconds"].is_u64());
+        if held_back.count() as u64 == members {
+            writeln!(
+                out,
+                "no member of {name} works: until their credentials may be sent again, requests are refused. Correct them; an \
+                 edit ends the wait"
+            )?;
             continue;
         }
         let left = match members - asked.min(members) {
@@ -169,6 +181,22 @@ mod tests {
             assert!(!told.contains("left out"), "{told}");
         }
         assert!(!file.contains("each request tries it"), "the file may say DIRECT: {file}");
+    }
+
+    #[test]
+    fn rejected_credentials_are_no_fault_of_the_targets() {
+        let member = json!({ "name": "line 1", "working": false, "retry_seconds": 29.0, "held_back_seconds": 29,
+                             "problem": "it answered 407", "refusal": "it answered 407", "refused_in_a_row": 3 });
+        let pool = json!({ "members": 1, "working": 0, "asked_to_wait": 0, "shown": [member] });
+        let mut out = Vec::new();
+        pools(&json!({ "exits": pool }), &mut out).unwrap();
+        let told = String::from_utf8(out).unwrap();
+        assert!(told.contains("credentials rejected, held back for 29 s"), "{told}");
+        assert!(told.contains("exits.line 1 failed: it answered 407\n"), "{told}");
+        assert!(told.contains("Correct them; an edit ends the wait"), "{told}");
+        for other in ["left out", "each request tries", "the targets may be why"] {
+            assert!(!told.contains(other), "{other}: {told}");
+        }
     }
 
     #[test]
