@@ -82,7 +82,8 @@ const WHAT_COUNTS: &str = "opened: tunnels. requests: plain http:// requests. se
                            and TLS with hops; `mooltiroute usage` has the bytes on the wire";
 
 /// Says how clients choose a session or a country.
-const SESSIONS: &str = "a client may choose its exit by its username, as in `session-NAME` or `session-NAME,country-us`";
+const SESSIONS: &str = "a client may choose its exit by its username, as in `http://session-NAME:x@HOST:PORT` or `session-NAME,country-us`; \
+                        many programs send no username without a password";
 
 /// Lists the hops that are off, and those that an option of the command line switches on.
 fn switches(status: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -347,7 +348,7 @@ hops off     backup (by `--disable`), third
 hops on      corporate (by `--enable`)
 reloads      6 applied, 1 unchanged, 2 rejected
 connections  12 of 10000
-sessions     a client may choose its exit by its username, as in `session-NAME` or `session-NAME,country-us`
+sessions     a client may choose its exit by its username, as in `http://session-NAME:x@HOST:PORT` or `session-NAME,country-us`; many programs send no username without a password
 server.auth  refused 3 without credentials, 1 with wrong ones
 
 generation  tunnels  requests  since
