@@ -520,7 +520,10 @@ async fn credentials_that_are_held_back_have_one_time_and_count_as_no_failure() 
     assert!(problem.contains("407") && !problem.contains("another"), "{problem}");
     assert!(member["asked_until"].is_null(), "{member}");
     let text = String::from_utf8(proxy.command(&["status"]).stdout).unwrap();
-    assert!(text.contains("no member of exits works, so each request tries it"), "{text}");
+    assert!(
+        text.contains("until rejected credentials may be sent again, requests are refused"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ fn out_of_members(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
         if held_back.count() as u64 == members {
             writeln!(
                 out,
-                "no member of {name} works: until their credentials may be sent again, requests are refused. Correct them; an \
+                "no member of {name} works: until rejected credentials may be sent again, requests are refused. Correct them; an \
                  edit ends the wait"
             )?;
             continue;
