@@ -58,18 +58,29 @@ fn of_words(text: &str) -> Option<&'static str> {
     )
 }
 
-/// Returns the list to write instead of `text`, which is one valid pattern, or several with commas or blanks between them.
+/// Returns the list to write instead of `text`, which is one pattern, or several with commas or blanks between them, some of
+/// which may be written as other programs have them.
 pub(crate) fn list_instead(text: &str, is_shown: bool) -> Option<String> {
     let is_between = |one: char| one.is_whitespace() || ",;|".contains(one);
-    let patterns: Vec<&str> = text.split(is_between).filter(|part| !part.is_empty()).collect();
-    let is_valid = |pattern: &&str| pattern.parse::<HostPattern>().is_ok();
-    if patterns.is_empty() || !patterns.iter().all(is_valid) {
+    let parts = text.split(is_between).filter(|part| !part.is_empty());
+    let patterns: Option<Vec<_>> = parts.map(patterns).collect();
+    let patterns = patterns?.concat();
+    if patterns.is_empty() {
         return None;
     }
     Some(match is_shown {
         true => format!("write `hosts: [\"{}\"]`", patterns.join("\", \"")),
         false => "write `hosts: [HOST, HOST]`".to_owned(),
     })
+}
+
+/// Returns the patterns that `part` means, if it is one, a network, or a name with the dot of `NO_PROXY` before it.
+fn patterns(part: &str) -> Option<Vec<String>> {
+    if part.parse::<HostPattern>().is_ok() {
+        return Some(vec![part.to_owned()]);
+    }
+    let below = part.strip_prefix('.').filter(|name| name.parse::<HostPattern>().is_ok());
+    below.map(|name| vec![name.to_owned(), format!("*.{name}")]).or_else(|| networks(part))
 }
 
 /// Returns the network that is probably meant by `text`, an address that ends with 0 and has no prefix.
@@ -250,6 +261,10 @@ mod tests {
         check("a.test,*.b.test", Some("write `hosts: [\"a.test\", \"*.b.test\"]`"));
         check("a.test; 10.0.0.0/8", Some("write `hosts: [\"a.test\", \"10.0.0.0/8\"]`"));
         check("a.test", Some("write `hosts: [\"a.test\"]`"));
+        check(
+            "localhost,.corp.test,10.*",
+            Some("write `hosts: [\"localhost\", \"corp.test\", \"*.corp.test\", \"10.0.0.0/8\"]`"),
+        );
         for text in ["a.test,b*", "a.test:1", "", ","] {
             check(text, None);
         }

@@ -17,7 +17,7 @@ use serde_yaml::Value;
 
 use crate::config::{
     report::{
-        foreign_variable,
+        foreign_variable, host_pattern,
         known_keys::{is_near_a_key, key_without_colon},
         problem::is_word,
         proxy_url::{
@@ -101,6 +101,13 @@ impl Tree {
         {
             if text.starts_with('-') {
                 return Some("write a space after each `-` of the list".to_owned());
+            }
+            // The list of `NO_PROXY`, in one text.
+            if path.last_name() == Some("hosts")
+                && text.contains(',')
+                && let Some(help) = host_pattern::list_instead(text, !self.is_hidden(path))
+            {
+                return Some(help);
             }
             if let Some(words) = several_words(text).filter(|_| !self.is_hidden(path)) {
                 return Some(format!("write it as a list, `[{}]`", words.join(", ")));

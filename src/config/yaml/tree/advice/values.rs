@@ -58,8 +58,9 @@ impl Tree {
                 .filter(|text| ["https", "tls", "ssl"].contains(&&*text.to_ascii_lowercase()))
                 .map(|_| HTTPS_LISTENER.to_owned()),
             ("routes", "hosts") => text.and_then(|text| {
-                host_pattern::instead(text, is_shown)
-                    .or_else(|| host_pattern::list_instead(text, is_shown))
+                let of_list = || host_pattern::list_instead(text, is_shown);
+                let of_several = if text.contains([',', ';']) { of_list() } else { None };
+                of_several.or_else(|| host_pattern::instead(text, is_shown)).or_else(of_list)
             }),
             ("routes", "chain") => self.chain_instead(value, is_shown),
             ("log", "log") => text.and_then(log_instead),
