@@ -86,8 +86,11 @@ impl Tree {
                 Some("write `not: { any: [CONDITION, CONDITION] }`".to_owned())
             }
             "kerberos" if value.is_bool() => Some("write `auth: [negotiate]`".to_owned()),
-            // A session of `kind: rotating` is a text, also if it looks like a number.
-            "session" | "ttl" | "city" if value.is_number() => {
+            // A session of `kind: rotating` is a text, also if it looks like a number. Webshare's is a number.
+            "session" | "ttl" | "city"
+                if value.is_number()
+                    && self.sibling(path, "kind").and_then(Value::as_str) != Some("webshare") =>
+            {
                 let shown = Some(value).filter(|_| is_shown).and_then(Value::as_u64);
                 let shown = shown.map_or_else(|| "NUMBER".to_owned(), |number| number.to_string());
                 Some(format!("write it in quotes, as in `{key}: \"{shown}\"`"))
