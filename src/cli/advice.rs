@@ -13,7 +13,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use self::words::{COMMANDS, FLAGS, FLAGS_OF_COMMANDS, ORDERS, VALUES};
+use self::words::{COMMANDS, FLAGS, FLAGS_OF_COMMANDS, LISTEN_FLAGS, ORDERS, VALUES};
 use super::Cli;
 use crate::config::{
     bare_port,
@@ -126,7 +126,8 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
             // In other programs `-p` may also be a password, and `-l` a log file.
             let is_listen = value.as_deref().is_some_and(|value| listen_address(value).is_some());
             let is_short = ["-p", "-l"].contains(&word);
-            let names_proxy = ADDRESS_FLAGS.contains(&word) && (is_listen || !is_short);
+            let is_of_address = ADDRESS_FLAGS.contains(&word) || LISTEN_FLAGS.contains(&word);
+            let names_proxy = is_of_address && (is_listen || !is_short);
             if names_proxy && command.is_some_and(|name| ASKS_A_PROXY.contains(&name)) {
                 return Some(address_flag_instead(word, value.as_deref()));
             }
@@ -230,26 +231,8 @@ const PS_INSTEAD: &str = "leave it out: `mooltiroute ps` lists all open connecti
 /// The commands that ask a running proxy, which `--address` may name.
 const ASKS_A_PROXY: [&str; 8] = ["status", "ps", "top", "kill", "reload", "hop", "env", "exec"];
 
-/// Flags that name the address of a proxy, `--listen` being that of `run`.
-const ADDRESS_FLAGS: [&str; 17] = [
-    "--listen",
-    "--port",
-    "-p",
-    "--http-port",
-    "--mixed-port",
-    "--socks-port",
-    "--bind",
-    "-l",
-    "--host",
-    "--addr",
-    "--listen-address",
-    "--bind-address",
-    "--server",
-    "--url",
-    "--proxy",
-    "-x",
-    "--connect",
-];
+/// Further flags that name the address of a proxy, `--listen` being that of `run`.
+const ADDRESS_FLAGS: [&str; 6] = ["--listen", "--server", "--url", "--proxy", "-x", "--connect"];
 
 /// The commands that could be given the address of the proxy.
 const TAKES_ADDRESS: [&str; 3] = ["run", "check", "service"];

@@ -58,7 +58,7 @@ pub(super) fn find_if_any(
 pub(super) enum SoughtProxy {
     /// It answers.
     Answering(Box<Control>),
-    /// One that does not answer may be it. The words say so.
+    /// A proxy does not answer, and may be the one that is meant. The text says so.
     Silent(String),
     /// None runs.
     Nothing,

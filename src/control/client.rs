@@ -70,9 +70,9 @@ pub(crate) enum NoProxy {
         OtherProxies(.others)
     )]
     Silent {
-        /// Those that do not answer.
+        /// The proxies that do not answer.
         silent: Vec<SilentProxy>,
-        /// Those that do.
+        /// The proxies that answer.
         others: Vec<ProxyIdentity>,
     },
     /// Several proxies fit.

@@ -35,7 +35,7 @@ pub(crate) enum LoadCause {
     PerhapsTls,
     /// The answer is no document of this kind.
     Content,
-    /// The document is of this kind, but has a mistake.
+    /// The document is a PAC file, but has a mistake.
     Mistake,
 }
 
@@ -106,7 +106,6 @@ impl LoadCause {
                 "Check that the `url` below `members_from` leads to the list itself, as plain text with a proxy a line."
             }
             Self::Content => "Check that the `url` of this hop leads to the PAC file itself.",
-            Self::Mistake if is_list => "Correct the list, or tell whoever maintains it.",
             Self::Mistake => {
                 "The `url` is right. Correct the PAC file, or tell whoever maintains it; it is fetched again."
             }

@@ -179,6 +179,21 @@ pub(super) const ORDERS: [OtherWords; 4] = [
     ),
 ];
 
+/// Flags by which other programs name the address that they listen on.
+pub(super) const LISTEN_FLAGS: [&str; 11] = [
+    "--port",
+    "-p",
+    "--http-port",
+    "--mixed-port",
+    "--socks-port",
+    "--bind",
+    "-l",
+    "--host",
+    "--addr",
+    "--listen-address",
+    "--bind-address",
+];
+
 /// Flags of other programs.
 pub(super) const FLAGS: [OtherWords; 18] = [
     (
@@ -188,22 +203,7 @@ pub(super) const FLAGS: [OtherWords; 18] = [
          [office] }`, and give it with `-c FILE`",
     ),
     (&["--sticky", "--sessid", "--session-id", "--sid"], "write `--session NAME`"),
-    (
-        &[
-            "--port",
-            "-p",
-            "--http-port",
-            "--mixed-port",
-            "--socks-port",
-            "--bind",
-            "-l",
-            "--host",
-            "--addr",
-            "--listen-address",
-            "--bind-address",
-        ],
-        "write `--listen 127.0.0.1:8888`",
-    ),
+    (&LISTEN_FLAGS, "write `--listen 127.0.0.1:8888`"),
     (
         &[
             "--upstream",

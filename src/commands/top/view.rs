@@ -183,7 +183,7 @@ fn failure_text(screen: &Screen) -> Paragraph<'_> {
 }
 
 fn keys_line(screen: &Screen) -> Line<'_> {
-    // What is shown is old then, and a key that asks for something waits.
+    // If the proxy is silent, the screen is out of date, and keys that ask it for something have to wait.
     if screen.silent_for >= SILENCE {
         let seconds = screen.silent_for.as_secs();
         return Line::from(format!("no answer from the proxy for {seconds} s   q quit")).bold();

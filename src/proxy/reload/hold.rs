@@ -43,7 +43,7 @@ impl Reloads {
         if matches!(call, Call::Order | Call::Signal) || self.asked.is_any() {
             lacking.gone.clear();
         }
-        // What is there now may have been missing when the files were read, a moment ago.
+        // A file that is there now may have been missing a moment ago, when the files were read.
         let is_over = lacking.is_empty() && watch.is_undisturbed().await;
         if is_over || !would_go_direct(&current, config) {
             return false;

@@ -33,7 +33,7 @@ impl Rebind {
 
     /// Returns whether the addresses are free now, or another one of them is not. Otherwise, the next attempt is planned.
     ///
-    /// What this binds is closed again, as the configuration is not in force yet.
+    /// The sockets that it binds are closed again, since the configuration is not in force yet.
     pub(super) fn is_worthwhile(&mut self, listeners: &Listeners) -> bool {
         self.due = Instant::now() + PAUSE;
         listeners.prepare(&self.listen).err().is_none_or(|error| error.to_string() != self.why)

@@ -179,13 +179,7 @@ async fn a_limit_on_the_size_of_files_ends_no_proxy() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_pipe_in_place_of_the_file_holds_up_nothing() {
-    let hop = opening_double().await;
-    let mut proxy = Proxy::start(&one_hop("exit", hop.address(), "")).await;
-    drop(connect(proxy.address(), "target.test:443").await.tunnel());
-    proxy.event("tunnel closed").await;
-    proxy.signal(Signal::TERM);
-    assert_eq!(proxy.exit().await.code(), Some(0));
-    let file = only_file(proxy.config());
+    let (_hop, proxy, file) = ended_after_a_tunnel().await;
     fs::remove_file(&file).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
 
@@ -201,13 +195,7 @@ async fn a_pipe_in_place_of_the_file_holds_up_nothing() {
 #[cfg(unix)]
 #[tokio::test]
 async fn counts_with_a_beginning_after_all_time_are_shown() {
-    let hop = opening_double().await;
-    let mut proxy = Proxy::start(&one_hop("exit", hop.address(), "")).await;
-    drop(connect(proxy.address(), "target.test:443").await.tunnel());
-    proxy.event("tunnel closed").await;
-    proxy.signal(Signal::TERM);
-    assert_eq!(proxy.exit().await.code(), Some(0));
-    let file = only_file(proxy.config());
+    let (_hop, proxy, file) = ended_after_a_tunnel().await;
     let record: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     for since in [9_999_999_999_999, u64::MAX] {
         let mut record = record.clone();
@@ -229,13 +217,7 @@ async fn counts_with_a_beginning_after_all_time_are_shown() {
 #[cfg(unix)]
 #[tokio::test]
 async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
-    let hop = opening_double().await;
-    let mut proxy = Proxy::start(&one_hop("exit", hop.address(), "")).await;
-    drop(connect(proxy.address(), "target.test:443").await.tunnel());
-    proxy.event("tunnel closed").await;
-    proxy.signal(Signal::TERM);
-    assert_eq!(proxy.exit().await.code(), Some(0));
-    let file = only_file(proxy.config());
+    let (_hop, proxy, file) = ended_after_a_tunnel().await;
     assert!(file.extension().is_some_and(|end| end == "json"), "{file:?}");
     fs::write(&file, "{").unwrap();
 
@@ -252,6 +234,19 @@ async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
     let has_all = |saved: &Value| saved["hops"]["exit"]["sent"].as_u64() == Some(counted.0);
     saved(proxy.config(), has_all).await;
     assert!(file.is_file());
+}
+
+/// Returns a proxy that was ended after one tunnel through its hop, with the hop and the file of its counts.
+#[cfg(unix)]
+async fn ended_after_a_tunnel() -> (crate::support::Double, Proxy, std::path::PathBuf) {
+    let hop = opening_double().await;
+    let mut proxy = Proxy::start(&one_hop("exit", hop.address(), "")).await;
+    drop(connect(proxy.address(), "target.test:443").await.tunnel());
+    proxy.event("tunnel closed").await;
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+    let file = only_file(proxy.config());
+    (hop, proxy, file)
 }
 
 /// Returns the only file in the state directory of a proxy with this configuration.

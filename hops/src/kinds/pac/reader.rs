@@ -31,7 +31,7 @@ impl Reader for PacReader {
     ) -> Result<ReadDocument<Script>, LoadProblem> {
         let text = decode(&body.bytes, body.charset.as_deref());
         let script = Script::load_later(&text).await.map_err(|error| {
-            // Whoever wrote the name of the function meant a PAC file.
+            // A text with the name of the function is a PAC file, even if it has a syntax error.
             let is_pac_file = error.place().is_some() && text.contains("FindProxyForURL");
             let cause = if is_pac_file { LoadCause::Mistake } else { LoadCause::Content };
             LoadProblem::new(cause, error.to_string())

@@ -17,8 +17,8 @@ use crate::{
 
 /// How far the answer is.
 pub(super) enum Answer {
-    /// Its head has not come; this many interim answers have. `is_doubtful` says that one of them may not have ended
-    /// where it seemed to.
+    /// Its head has not come; this many interim answers have. `is_doubtful` says that the end of one of them is
+    /// uncertain.
     Head { reader: HeadReader, interim_count: usize, is_doubtful: bool },
     /// Its head has come.
     Body { head: ResponseHead, pump: Pump, to: BodyLength, keeps_upstream: bool, is_last: bool },

@@ -230,7 +230,7 @@ impl Tree {
                     text.trim() != format!("${{{name}}}")
                 });
                 let places = self.places_of_template(path, names);
-                // What to set, and where; a shell shows variables that the program does not get.
+                // A shell also shows variables that it does not export, so the advice says how to export one.
                 let advice = |rest: &str| {
                     format!("set it where the program is started{rest}{}", exported(names))
                 };
