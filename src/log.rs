@@ -31,7 +31,10 @@ use self::{
     queue::{Queue, queue},
 };
 pub(crate) use self::{line::LogLine, queue::Flush};
-use crate::config::{Level, Log, LogFormat};
+use crate::{
+    config::{Level, Log, LogFormat},
+    system::threads,
+};
 
 /// Changes the level and format of the log while the process runs.
 #[derive(Clone)]
@@ -79,8 +82,7 @@ pub(crate) fn begin(
         Some(targets) if !is_for_us(&targets) => (None, text),
         directives => (directives, None),
     };
-    let (queue, flush) =
-        queue(io::stderr()).map_err(|error| format!("the log can't be written: {error}"))?;
+    let (queue, flush) = queue(io::stderr()).map_err(|error| threads::too_few(&error))?;
     // Level and format change with a reload, so both layers can be replaced while the process runs.
     let (filter, filter_handle) =
         reload::Layer::new(directives.clone().unwrap_or_else(|| targets(log.level)));

@@ -21,6 +21,7 @@
 //! - [`Authority`], [`Host`]: a checked host and port.
 //! - [`Registry`], [`Settings`], [`InvalidSetting`]: from the text of an operator to a hop.
 //! - [`exchange`], [`socks`], [`tls`], [`credentials`]: parts that kinds share.
+//! - [`thread_pool`]: for calls that block.
 //! - [`auth`]: the authentication schemes of proxies.
 //! - [`kinds`]: the built-in kinds.
 
@@ -56,6 +57,7 @@ mod rounds;
 mod secret;
 mod settings;
 pub mod socks;
+pub mod thread_pool;
 pub mod tls;
 mod tunnel;
 

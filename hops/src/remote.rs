@@ -120,6 +120,7 @@ impl<R: Reader> Remote<R> {
     }
 
     /// Lets the next request begin a fetch. It does not wait for it.
+    #[cfg(feature = "pac")]
     pub(crate) fn ask_again(&self) {
         self.state().due = Some(Instant::now());
     }

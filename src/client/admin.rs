@@ -14,7 +14,8 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{sync::Semaphore, task};
+use mooltiroute_hops::thread_pool;
+use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::{
@@ -139,7 +140,7 @@ impl AskedPage {
         let shared = Arc::clone(shared);
         // Never closed. The thread holds the permit, so that clients that give up don't make room for more threads.
         let permit = PAGES.acquire().await;
-        let page = task::spawn_blocking(move || {
+        let page = thread_pool::run(move || {
             let _permit = permit;
             let status = StatusDocument::of(&shared);
             match format {

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use mooltiroute_hops::Registry;
+use mooltiroute_hops::{Registry, thread_pool};
 use serde_json::json;
 use tokio::runtime::Builder;
 use tracing::warn;
@@ -32,7 +32,8 @@ use crate::{
     system::{
         file_size, memory, open_files,
         shutdown::{ReloadRequests, Shutdown, Signals},
-        supervisor, threads,
+        supervisor,
+        threads::{self, ThreadProbe},
     },
     timestamp::rfc_3339,
 };
@@ -51,10 +52,11 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
             ));
         }
     };
-    // Libraries panic if a thread can't be started, so this is found out first.
-    if let Err(error) = threads::check_supply() {
-        return fail(&format_args!("{NO_THREADS} ({error})"));
-    }
+    // The watcher's library panics if it gets no thread, so one is asked for before. It ends while the flags are read.
+    let probe = match thread_pool::start().and_then(|()| ThreadProbe::start()) {
+        Ok(probe) => probe,
+        Err(error) => return fail(&threads::too_few(&error)),
+    };
     let loader = match super::find_loader(&flags.config, flags.overrides(), registry, environment) {
         Ok(loader) => loader,
         Err(error) => {
@@ -64,6 +66,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
     };
     let shows_credentials = super::shows_credentials(&loader);
     let is_without_files = matches!(loader.source(), Source::Embedded);
+    probe.end();
     let loaded = match Loaded::new(loader) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(&problems),
@@ -91,6 +94,11 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Ok(log) => log,
         Err(error) => return fail(&error),
     };
+    // One more has to be left, for the keeper of usage. Its start can't fail once the proxy listens.
+    let probe = match ThreadProbe::start() {
+        Ok(probe) => probe,
+        Err(error) => return fail(&threads::too_few(&error)),
+    };
     if is_without_files {
         warn!("{NOTHING_FOUND}: {NOTHING_FOUND_HELP}");
     }
@@ -104,6 +112,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         Ok(found) => found.flatten().unzip(),
         Err(why) => return fail(&why),
     };
+    probe.end();
     let ended = runtime.block_on(async {
         // Before the first line of the log, since its reader may answer it with a signal.
         let signals = Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?)));
@@ -190,8 +199,6 @@ fn taken_by(address: SocketAddr, running: &ProxyIdentity, is_take_over: bool) ->
 }
 
 const CANNOT_RUN: &str = "the proxy can't run";
-const NO_THREADS: &str = "the system gives this process too few threads to run; raise the limit of processes of this \
-     user (`ulimit -u`), service (`TasksMax=`) or container";
 
 /// Begins the shutdown at the first signal, and cuts what is still open at the second one.
 async fn heed(mut signals: Signals, shutdown: Shutdown) -> std::convert::Infallible {

@@ -8,9 +8,10 @@ mod refused;
 
 use std::sync::Arc;
 
+use mooltiroute_hops::thread_pool;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::{net::TcpListener, task};
+use tokio::net::TcpListener;
 use tracing::info;
 
 #[cfg(all(test, feature = "top"))]
@@ -270,7 +271,7 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Refused> {
 async fn elsewhere(
     answer: impl FnOnce() -> Result<Vec<u8>, Refused> + Send + 'static,
 ) -> Result<Vec<u8>, Refused> {
-    task::spawn_blocking(answer).await.map_err(failed)?
+    thread_pool::run(answer).await.map_err(failed)?
 }
 
 /// The usual length of a connection's row.

@@ -7,10 +7,10 @@ use std::{
 };
 
 use dns_lookup::LookupErrorKind;
-use mooltiroute_hops::{Authority, Host};
+use mooltiroute_hops::{Authority, Host, thread_pool};
 use tokio::{
     net::TcpStream,
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::{Instant, timeout_at},
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn ask(question: Question) -> Finding {
 /// the name server is silent: the system's own limits end it.
 async fn look_up(name: Arc<str>, until: Instant) -> Finding {
     let addresses = move || dns_lookup::lookup_host(&name).map(|found| found.collect::<Vec<_>>());
-    match timeout_at(until, spawn_blocking(addresses)).await {
+    match timeout_at(until, thread_pool::run(addresses)).await {
         Ok(Ok(Ok(found))) if found.is_empty() => Finding::NoAddress,
         Ok(Ok(Ok(found))) => Finding::Addresses(found.iter().map(IpAddr::to_canonical).collect()),
         Ok(Ok(Err(error))) => failed(error.kind()),

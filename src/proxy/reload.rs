@@ -11,7 +11,8 @@ mod words;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
-use tokio::{sync::mpsc, task};
+use mooltiroute_hops::thread_pool;
+use tokio::sync::mpsc;
 
 pub(crate) use self::words::{announce, notes_on_rejected};
 use self::{
@@ -201,7 +202,7 @@ impl Reloads {
         let held = self.shared().peaks().hold();
         let loader = Arc::clone(&self.loader);
         // Reading may block: a file that only an outcome of before left out is not kept.
-        let loaded = task::spawn_blocking(move || loader.load_kept(written)).await;
+        let loaded = thread_pool::run(move || loader.load_kept(written)).await;
         let problems = match loaded {
             Ok(Ok(config)) => self.follow_with(config, causes).err().unwrap_or_default(),
             Ok(Err(problems)) => ToldProblem::all(&problems),

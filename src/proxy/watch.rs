@@ -27,11 +27,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use mooltiroute_hops::thread_pool;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task,
-};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::warn;
 
 use self::{
@@ -191,7 +189,7 @@ impl Watch {
     pub(crate) async fn is_undisturbed(&self) -> bool {
         let files = lock(&self.files).clone();
         // Compared with the look of the last survey, which came before the files were read.
-        let look = task::spawn_blocking(move || Trail::to(&files.root, &files.named).look()).await;
+        let look = thread_pool::run(move || Trail::to(&files.root, &files.named).look()).await;
         look.is_ok_and(|look| look == *lock(&self.look))
     }
 
@@ -199,7 +197,7 @@ impl Watch {
     pub(crate) async fn marks(&self) -> FileMarks {
         let files = lock(&self.files).clone();
         let read = move || FileMarks::of(Trail::to(&files.root, &files.named).files());
-        task::spawn_blocking(read).await.unwrap_or_default()
+        thread_pool::run(read).await.unwrap_or_default()
     }
 
     /// Waits for the first event that counts, or for a difference that no event told of.
@@ -222,7 +220,7 @@ impl Watch {
     /// ends.
     async fn survey(&self) -> Option<Survey> {
         let files = lock(&self.files).clone();
-        task::spawn_blocking(move || Survey::of(&files)).await.ok()
+        thread_pool::run(move || Survey::of(&files)).await.ok()
     }
 
     fn follow_now(&mut self) {

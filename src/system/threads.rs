@@ -1,54 +1,61 @@
-//! The threads that the process needs, asked for before anything depends on them.
+//! Threads that the system may refuse to give.
 
-use std::{io, sync::mpsc, thread};
+use std::{
+    io,
+    thread::{self, JoinHandle},
+};
 
-/// Checks that the system would give this process as many threads as it needs to run.
+/// A thread that does nothing. Starting it shows that the system has one to spare.
 ///
-/// Libraries start threads too, and some of them panic if they get none. Asking for all of them at once, before
-/// anything has begun, turns a limit that is too low (`ulimit -u`, `TasksMax=`, a container's `pids.max`) into one error.
-///
-/// # Errors
-/// The system's error for the first thread that it refuses.
-pub(crate) fn check_supply() -> io::Result<()> {
-    let (mut threads, mut releases) = (Vec::new(), Vec::new());
-    for _ in 0..NEEDED {
-        let (release, released) = mpsc::channel::<()>();
-        // Each lives until its channel ends, so that all of them exist at the same time.
-        let waits = move || {
-            let _ = released.recv();
-        };
-        threads.push(thread::Builder::new().stack_size(STACK_BYTES).spawn(waits)?);
-        releases.push(release);
+/// Libraries start threads too, and some of them panic if they get none. Asking first turns a limit that is too low
+/// (`ulimit -u`, `TasksMax=`, a container's `pids.max`) into an error. The thread ends by itself, so a caller that has
+/// something else to do meanwhile hardly waits for it.
+#[derive(Debug)]
+pub(crate) struct ThreadProbe(JoinHandle<Option<u32>>);
+
+impl ThreadProbe {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread to spare.
+    pub(crate) fn start() -> io::Result<Self> {
+        thread::Builder::new().stack_size(STACK_BYTES).spawn(own_id).map(Self)
     }
-    // All end at once, since the start waits for the last of them.
-    drop(releases);
-    for thread in threads {
+
+    /// Waits until the system no longer counts the thread, so that another one can have its place.
+    pub(crate) fn end(self) {
         // It runs no code that could panic.
-        let _ = thread.join();
-    }
-    wait_for_the_last_to_go();
-    Ok(())
-}
-
-/// Waits until the system no longer counts threads that have ended. On Linux a thread is joined a moment before that.
-fn wait_for_the_last_to_go() {
-    #[cfg(target_os = "linux")]
-    for _ in 0..LOOKS_MAX {
-        let tasks = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-        if tasks <= 1 {
-            return;
+        let Ok(Some(id)) = self.0.join() else { return };
+        // On Linux, a thread can be joined a moment before it is no longer counted.
+        let counted = format!("/proc/self/task/{id}");
+        for _ in 0..LOOKS_MAX {
+            if std::fs::symlink_metadata(&counted).is_err() {
+                return;
+            }
+            thread::yield_now();
         }
-        thread::yield_now();
     }
 }
 
-/// The writer of the log, the two threads that watch the configuration, the keeper of usage, one for name look-ups and
-/// reading files.
-const NEEDED: usize = 5;
-/// The system makes a small stack quicker than one of the usual size. It gives more if it needs more for a thread.
-const STACK_BYTES: usize = 16 * 1024;
-/// Other threads of a program that embeds this one may stay for long.
+/// Says that the system gives this process too few threads.
+pub(crate) fn too_few(error: &io::Error) -> String {
+    format!("{TOO_FEW} ({error})")
+}
+
 #[cfg(target_os = "linux")]
+fn own_id() -> Option<u32> {
+    rustix::thread::gettid().as_raw_nonzero().get().try_into().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_id() -> Option<u32> {
+    None
+}
+
+const TOO_FEW: &str = "the system gives this process too few threads to run; raise the limit of processes of this user \
+     (`ulimit -u`), service (`TasksMax=`) or container";
+/// The system makes a small stack faster than one of the usual size. It gives more if a thread needs more.
+const STACK_BYTES: usize = 16 * 1024;
 const LOOKS_MAX: usize = 1000;
 
 #[cfg(test)]
@@ -56,7 +63,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_usual_process_gets_its_threads() {
-        check_supply().unwrap();
+    fn a_usual_process_gets_a_thread() {
+        ThreadProbe::start().unwrap().end();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn after_its_end_the_system_does_not_count_it() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let probe = ThreadProbe(thread::spawn(move || {
+            tell.send(own_id().unwrap()).unwrap();
+            own_id()
+        }));
+        let id = told.recv().unwrap();
+        probe.end();
+        assert!(!std::path::Path::new(&format!("/proc/self/task/{id}")).exists());
     }
 }

@@ -3,11 +3,11 @@
 use std::{
     collections::VecDeque,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     time::Duration,
 };
 
-use mooltiroute_hops::{Authority, Host};
+use mooltiroute_hops::{Authority, Host, thread_pool};
 use thiserror::Error;
 use tokio::{net::TcpStream, task::JoinSet, time};
 
@@ -54,7 +54,10 @@ impl Dialer {
             Host::Address(ip) => return Ok([(*ip, stop.port()).into()].into()),
             Host::Name(name) => name,
         };
-        let found = tokio::net::lookup_host((&**name, stop.port())).await;
+        let (name, port) = (name.clone(), stop.port());
+        let look_up = move || (&*name, port).to_socket_addrs();
+        let found =
+            thread_pool::run(look_up).await.map_err(io::Error::other).and_then(|found| found);
         let addresses = interleave(found.map_err(DialError::Lookup)?);
         if addresses.is_empty() { Err(DialError::NoAddress) } else { Ok(addresses) }
     }

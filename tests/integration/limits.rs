@@ -6,15 +6,17 @@ use std::{
     fs::{self, OpenOptions, Permissions},
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     process::Stdio,
     time::Duration,
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::TcpStream,
-    process::Command,
+    process::{Child, ChildStderr, Command},
     time,
 };
 
@@ -143,33 +145,13 @@ async fn a_full_disk_under_the_log_stops_nothing() {
     assert_eq!(within("its end", proxy.wait()).await.unwrap().code(), Some(0));
 }
 
-/// Limits of processes do not bind root, so the program runs as another user then.
 #[tokio::test]
 async fn a_start_with_too_few_threads_is_one_sentence_and_exit_1() {
-    let (Some(setpriv), Some(prlimit)) =
-        (Program::find_or_skip("setpriv"), Program::find_or_skip("prlimit"))
-    else {
-        return;
-    };
-    if !rustix::process::geteuid().is_root() {
-        return skip("root, to become a user without other processes,");
-    }
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
-    let (program, config) =
-        (directory.path().join("program"), directory.path().join("config.yaml"));
-    fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), &program).unwrap();
-    fs::write(&config, "server: { listen: \"127.0.0.1:0\" }\nchains: { default: [] }\n").unwrap();
+    let Some(user) = OtherUser::find() else { return };
     let mut started = false;
     // The process itself counts, and each thread; with all that it needs it starts.
     for processes in 1..=6 {
-        let mut command = Command::new(setpriv.path());
-        command.args(["--reuid=64321", "--regid=64321", "--clear-groups"]).arg(prlimit.path());
-        command.arg(format!("--nproc={processes}")).arg(&program).arg("-c").arg(&config);
-        command.env_remove("RUST_LOG").stderr(Stdio::piped()).kill_on_drop(true);
-        in_runtime(command.as_std_mut(), directory.path());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (mut child, mut lines) = user.start(&["prlimit", &format!("--nproc={processes}")]);
         let mut words = Vec::new();
         while let Some(line) = within("its words", lines.next_line()).await.unwrap() {
             started = line.contains("listening");
@@ -190,6 +172,89 @@ async fn a_start_with_too_few_threads_is_one_sentence_and_exit_1() {
     }
     assert!(started, "it never starts");
 }
+
+#[tokio::test]
+async fn names_edits_and_pages_need_no_thread_that_the_system_does_not_give() {
+    let Some(user) = OtherUser::find() else { return };
+    let echo = EchoOrigin::start().await;
+    let (mut child, mut lines) = user.start(&[]);
+    let mut line_with = async |words: &str| {
+        loop {
+            let line = within(words, lines.next_line()).await.unwrap();
+            let line = line.unwrap_or_else(|| panic!("the log ends without {words}"));
+            assert!(!line.contains("panicked"), "{line}");
+            if line.contains(words) {
+                break line;
+            }
+        }
+    };
+    let listening = line_with("listening address=").await;
+    let address = listening.rsplit('=').next().unwrap().parse::<SocketAddr>().unwrap();
+    let process = child.id().unwrap().to_string();
+    // As if other programs of the user had taken all that a user may have.
+    let mut limit = user.command("prlimit");
+    limit.args(["--nproc=1:1", "--pid", &process]);
+    assert!(within("the limit", limit.status()).await.unwrap().success());
+    for number in 0..3 {
+        let mut client = open(address).await;
+        let target = format!("localhost:{}", echo.address().port());
+        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200"));
+        let chains = format!("chains: {{ default: [], spare-{number}: [] }}\n");
+        fs::write(&user.config, format!("{LISTEN}{chains}")).unwrap();
+        line_with(&format!("config reloaded generation={}", number + 2)).await;
+        assert!(status(address).await["pid"].is_number());
+    }
+    assert!(child.try_wait().unwrap().is_none());
+}
+
+/// A user without other processes. Limits of processes do not bind root, so the program runs as this one.
+struct OtherUser {
+    setpriv: Program,
+    directory: TempDir,
+    config: PathBuf,
+}
+
+impl OtherUser {
+    fn find() -> Option<Self> {
+        let setpriv = Program::find_or_skip("setpriv")?;
+        Program::find_or_skip("prlimit")?;
+        if !rustix::process::geteuid().is_root() {
+            skip("root, to become a user without other processes,");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), directory.path().join("program")).unwrap();
+        let config = directory.path().join("config.yaml");
+        fs::write(&config, format!("{LISTEN}chains: {{ default: [] }}\n")).unwrap();
+        Some(Self { setpriv, directory, config })
+    }
+
+    /// Returns a command that runs `program` as this user.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.setpriv.path());
+        command.args(["--reuid=64321", "--regid=64321", "--clear-groups", program]);
+        command
+    }
+
+    /// Starts the proxy by the command `before`, and returns the lines of its log.
+    fn start(&self, before: &[&str]) -> (Child, Lines<BufReader<ChildStderr>>) {
+        let program = self.directory.path().join("program");
+        let program = program.to_str().unwrap();
+        let all = before.iter().copied().chain([program]).collect::<Vec<_>>();
+        let mut command = self.command(all[0]);
+        command.args(&all[1..]).arg("-c").arg(&self.config);
+        command.env_remove("RUST_LOG").stderr(Stdio::piped()).kill_on_drop(true);
+        in_runtime(command.as_std_mut(), self.directory.path());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        (child, lines)
+    }
+}
+
+const LISTEN: &str = "server: { listen: \"127.0.0.1:0\" }\n";
 
 #[tokio::test]
 async fn with_64_descriptors_a_crowd_is_served_in_turns() {

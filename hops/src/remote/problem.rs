@@ -36,6 +36,7 @@ pub(crate) enum LoadCause {
     /// The answer is no document of this kind.
     Content,
     /// The document is a PAC file, but has a mistake.
+    #[cfg_attr(not(feature = "pac"), expect(dead_code, reason = "only `pac` reads a script"))]
     Mistake,
 }
 

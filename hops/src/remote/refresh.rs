@@ -9,7 +9,7 @@ use super::{
     fetch::{Fetched, Server},
     state::Document,
 };
-use crate::{KeptDocument, SavedDocument, Services, SourceNews, Validators};
+use crate::{KeptDocument, SavedDocument, Services, SourceNews, Validators, thread_pool};
 
 /// One fetch. Its end wakes the requests that wait for it, even if its task is dropped.
 pub(super) struct Fetch<R: Reader> {
@@ -36,7 +36,7 @@ impl<R: Reader> Fetch<R> {
         };
         if R::IS_SAVED && is_unchanged {
             let (saving, name) = (Arc::clone(services), remote.saved_name());
-            drop(tokio::task::spawn_blocking(move || saving.confirm(&name)));
+            thread_pool::detach(move || saving.confirm(&name));
         }
         if is_news {
             let source = remote.shown_url();
@@ -64,7 +64,7 @@ impl<R: Reader> Fetch<R> {
             return;
         }
         let (looking, name) = (Arc::clone(services), remote.saved_name());
-        let saved = tokio::task::spawn_blocking(move || looking.saved(&name)).await;
+        let saved = thread_pool::run(move || looking.saved(&name)).await;
         let Ok(Some(SavedDocument { bytes, charset, validators, loaded })) = saved else { return };
         let fingerprint = remote.server.hasher.hash_one((&*bytes, &charset));
         let read = remote.reader.read(RemoteBody { bytes, charset }, None, *epoch).await;
@@ -160,7 +160,7 @@ impl<R: Reader> Fetch<R> {
     /// Saves a document. Nothing waits for the disk.
     fn save(&self, services: &Arc<dyn Services>, document: SavedDocument) {
         let (services, name) = (Arc::clone(services), self.remote.saved_name());
-        drop(tokio::task::spawn_blocking(move || services.save(&name, &document)));
+        thread_pool::detach(move || services.save(&name, &document));
     }
 }
 

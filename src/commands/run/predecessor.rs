@@ -5,7 +5,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use tokio::task;
+use mooltiroute_hops::thread_pool;
 use tracing::{info, warn};
 
 use crate::{
@@ -64,7 +64,7 @@ impl Predecessor {
     pub(super) async fn drain(self) {
         let process = self.0.identity.pid;
         // The command's side of the control socket blocks.
-        let drained = task::spawn_blocking(move || self.0.drain()).await;
+        let drained = thread_pool::run(move || self.0.drain()).await;
         match drained {
             Ok(Ok(())) => info!(process, "took over from another process, which drains now"),
             Ok(Err(error)) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::task;
+use mooltiroute_hops::thread_pool;
 
 use super::{Reloads, words::emptied};
 use crate::{config::Config, control::verdict::ToldProblem};
@@ -21,7 +21,7 @@ impl Reloads {
                 return Some(Err(files.map(|file| emptied(&source.as_written(file))).collect()));
             }
             let loader = Arc::clone(&self.loader);
-            let (loaded, files) = match task::spawn_blocking(move || loader.load_and_list()).await {
+            let (loaded, files) = match thread_pool::run(move || loader.load_and_list()).await {
                 Ok(loaded) => loaded,
                 Err(panicked) => {
                     return Some(Err(vec![ToldProblem::line(panicked.to_string())]));

@@ -8,8 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use mooltiroute_hops::KeyPath;
-use tokio::task;
+use mooltiroute_hops::{KeyPath, thread_pool};
 use tracing::{error, info};
 
 pub(super) use self::still::{LastRejected, next_due};
@@ -33,7 +32,7 @@ impl Reloads {
         let path = KeyPath::of(["server", "listen"]);
         let line = ToldProblem::line(format!("{path}: {why}"));
         // The files are read again only to find the line.
-        let problem = task::spawn_blocking(move || loader.problem_at(&path, "listen", why)).await;
+        let problem = thread_pool::run(move || loader.problem_at(&path, "listen", why)).await;
         problem.map_or(line, |problem| ToldProblem::from(&problem))
     }
 

@@ -16,10 +16,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    task,
-    time::{Instant, timeout_at},
-};
+use mooltiroute_hops::thread_pool;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Watch,
@@ -146,7 +144,7 @@ impl Watch {
     /// Remembers the files, which have just been taken. Does nothing if they have changed since they were complete.
     pub(crate) async fn remember(&mut self) {
         let files = lock(&self.files).clone();
-        if let Ok(known) = task::spawn_blocking(move || KnownFiles::of(&files)).await
+        if let Ok(known) = thread_pool::run(move || KnownFiles::of(&files)).await
             && self.is_undisturbed().await
         {
             self.known = Arc::new(known);
@@ -156,7 +154,7 @@ impl Watch {
     /// Returns the files that lack something of what they had when they were last taken.
     pub(crate) async fn lacking(&self) -> LackingFiles {
         let (known, root) = (Arc::clone(&self.known), lock(&self.files).root.clone());
-        task::spawn_blocking(move || known.lacking(&root)).await.unwrap_or_default()
+        thread_pool::run(move || known.lacking(&root)).await.unwrap_or_default()
     }
 
     /// Waits until the files look other than when they were complete, and returns whether that came before `deadline`. The
