@@ -51,17 +51,17 @@ pub fn detach(work: impl FnOnce() + Send + 'static) {
     drop(POOL.run(work));
 }
 
-static POOL: Pool = Pool::new(IDLE_MAX);
+static POOL: ThreadPool = ThreadPool::new(IDLE_MAX);
 
-struct Pool {
-    state: Mutex<PoolState>,
+struct ThreadPool {
+    state: Mutex<ThreadPoolState>,
     /// Wakes one idle thread for each job.
     came: Condvar,
     /// How long a thread stays without work if another is idle too.
     idle_max: Duration,
 }
 
-struct PoolState {
+struct ThreadPoolState {
     jobs: VecDeque<Box<dyn Job>>,
     threads: usize,
     /// How many threads wait for a job or are about to look for one.
@@ -75,14 +75,14 @@ trait Job: Send {
     fn deliver(self: Box<Self>);
 }
 
-struct Task<W, T> {
+struct Work<W, T> {
     work: Option<W>,
     /// `None` if the work panicked.
     result: Option<T>,
     sender: oneshot::Sender<T>,
 }
 
-impl<T: Send, W: FnOnce() -> T + Send> Job for Task<W, T> {
+impl<T: Send, W: FnOnce() -> T + Send> Job for Work<W, T> {
     fn work(&mut self) {
         self.result = self.work.take().map(|work| work());
     }
@@ -94,9 +94,9 @@ impl<T: Send, W: FnOnce() -> T + Send> Job for Task<W, T> {
     }
 }
 
-impl Pool {
+impl ThreadPool {
     const fn new(idle_max: Duration) -> Self {
-        let state = PoolState { jobs: VecDeque::new(), threads: 0, idle: 0 };
+        let state = ThreadPoolState { jobs: VecDeque::new(), threads: 0, idle: 0 };
         Self { state: Mutex::new(state), came: Condvar::new(), idle_max }
     }
 
@@ -110,7 +110,7 @@ impl Pool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, WorkError>> + Send + 'static {
         let (sender, result) = oneshot::channel();
-        let submitted = self.submit(Box::new(Task { work: Some(work), result: None, sender }));
+        let submitted = self.submit(Box::new(Work { work: Some(work), result: None, sender }));
         async move {
             submitted.map_err(WorkError::NoThread)?;
             result.await.map_err(|_| WorkError::Panicked)
@@ -138,7 +138,7 @@ impl Pool {
         }
     }
 
-    fn add_thread(&'static self, state: &mut PoolState) -> io::Result<()> {
+    fn add_thread(&'static self, state: &mut ThreadPoolState) -> io::Result<()> {
         thread::Builder::new().name("blocking".into()).spawn(|| self.serve())?;
         state.threads += 1;
         state.idle += 1;
@@ -175,7 +175,7 @@ impl Pool {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, PoolState> {
+    fn lock(&self) -> MutexGuard<'_, ThreadPoolState> {
         // No job runs while it is locked, so a panic can't leave it half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,11 +191,11 @@ mod tests {
 
     use super::*;
 
-    fn pool(idle_max: Duration) -> &'static Pool {
-        Box::leak(Box::new(Pool::new(idle_max)))
+    fn pool(idle_max: Duration) -> &'static ThreadPool {
+        Box::leak(Box::new(ThreadPool::new(idle_max)))
     }
 
-    fn wait_until(pool: &Pool, holds: impl Fn(&PoolState) -> bool) {
+    fn wait_until(pool: &ThreadPool, holds: impl Fn(&ThreadPoolState) -> bool) {
         let until = Instant::now() + Duration::from_secs(60);
         while !holds(&pool.lock()) {
             assert!(Instant::now() < until, "it never comes to that");
