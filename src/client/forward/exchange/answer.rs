@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use mooltiroute_hops::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -30,7 +31,7 @@ pub(super) enum Answer {
 
 impl<C, U> Exchange<'_, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Passes on the answer, interim ones first.
