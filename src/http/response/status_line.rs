@@ -2,7 +2,9 @@
 
 use crate::http::{
     BadResponse,
-    mend::{is_blank, next_line, write_fields, write_text},
+    mend::{
+        BareCr, has_bare_cr, is_blank, is_harmless_after_cr, next_line, write_fields, write_text,
+    },
 };
 
 /// A response head in the strict grammar, rewritten from one that was not.
@@ -10,6 +12,8 @@ pub(in crate::http) struct MendedHead {
     pub(in crate::http) head: Vec<u8>,
     /// How many bytes the head takes as it was received.
     pub(in crate::http) received_bytes: usize,
+    /// Whether it had a bare CR, by which its sender may have meant the end of a line.
+    pub(in crate::http) had_bare_cr: bool,
 }
 
 /// Checks that `seen` begins as an HTTP/1 response does, as far as it goes.
@@ -33,8 +37,11 @@ pub(in crate::http) fn mend_head(seen: &[u8]) -> Result<Option<MendedHead>, BadR
     let Some((line, line_bytes)) = next_line(seen) else { return Ok(None) };
     let mut head = Vec::new();
     write_status_line(line, &mut head)?;
-    let fields_bytes = write_fields(&seen[line_bytes..], &mut head)?;
-    Ok(fields_bytes.map(|bytes| MendedHead { head, received_bytes: line_bytes + bytes }))
+    let fields_bytes = write_fields(&seen[line_bytes..], BareCr::Space, &mut head)?;
+    Ok(fields_bytes.map(|bytes| {
+        let received_bytes = line_bytes + bytes;
+        MendedHead { head, received_bytes, had_bare_cr: has_bare_cr(&seen[..received_bytes]) }
+    }))
 }
 
 /// Appends `line` as the strict parser expects it.
@@ -58,9 +65,9 @@ fn write_status_line(line: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> 
         [a, b, c, after, reason @ ..] if is_blank(*after) => ([*a, *b, *c], reason),
         _ => return Err(BadResponse::StatusLine),
     };
-    // As in fields, NUL and a bare CR would end the line for some readers.
+    // As in fields, NUL would end the line for some readers, and so would a bare CR before a field.
     let is_code = code.iter().all(u8::is_ascii_digit);
-    if !is_code || reason.contains(&b'\0') || reason.contains(&b'\r') {
+    if !is_code || reason.contains(&b'\0') || !is_harmless_after_cr(reason) {
         return Err(BadResponse::StatusLine);
     }
     out.extend_from_slice(if minor == b'0' { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
@@ -92,6 +99,8 @@ mod tests {
         check("HTTP/1.2 200 OK", Ok("HTTP/1.1 200 OK\r\n"));
         check("HTTP/1.9   404", Ok("HTTP/1.1 404 \r\n"));
         check("HTTP/1.1 200 O\u{1}K", Ok("HTTP/1.1 200 O K\r\n"));
+        check("HTTP/1.1 200 O\rK", Ok("HTTP/1.1 200 O K\r\n"));
+        check("HTTP/1.1 200 OK\r", Ok("HTTP/1.1 200 OK \r\n"));
     }
 
     #[test]
@@ -109,7 +118,10 @@ mod tests {
             "HTTP/1.1 200OK",
             "HTTP/1.1 +20 OK",
             "HTTP/1.1 200 O\0K",
-            "HTTP/1.1 200 O\rK",
+            "HTTP/1.1 200\r",
+            "HTTP/1.1 2\r00 OK",
+            "HTTP/1.1 200 OK\rContent-Length: 5",
+            "HTTP/1.1 200 OK\rConnection: close",
         ] {
             check(line, Err(BadResponse::StatusLine));
         }
