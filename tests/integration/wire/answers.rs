@@ -141,7 +141,7 @@ async fn an_answer_that_could_mean_two_things_is_a_502() {
         "\0\0\0\0",
         &format!("HTTP/1.1 200 OK\r\nA: {long}\r\n\r\n"),
         &format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(501)),
-        &"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1_000),
+        &"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(10_001),
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
         "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n",
     ] {

@@ -207,5 +207,6 @@ where
 
 /// Most heads fit in one read of this size.
 const HEAD_READ_BYTES: usize = 8 * 1024;
-/// How many interim answers may precede one answer. A server that reports progress stays far below it.
-const INTERIM_MAX: usize = 100;
+/// How many interim answers may precede one answer. A server that sends a 102 each second for an hour stays below it, and the
+/// wait as a whole is bounded by `timeouts.response`.
+const INTERIM_MAX: usize = 10_000;
