@@ -123,7 +123,7 @@ impl HeadReader {
         let Some(mended) = response::mend_head(within_limit)? else {
             return self.wait(seen).map_err(BadResponse::from);
         };
-        let MendedHead { head, received_bytes, had_bare_cr } = mended;
+        let MendedHead { head, received_bytes, is_doubtful } = mended;
         let parsed = match parse_response(&head, self.limits.fields) {
             Ok(Status::Complete(parsed)) => parsed,
             Err(httparse::Error::TooManyHeaders) => return Err(self.too_many_fields()),
@@ -139,7 +139,7 @@ impl HeadReader {
         seen.advance(received_bytes);
         let head = Bytes::from(head);
         let head = ResponseHead::new(method, head, parsed.status, parsed.version, parsed.lines)?;
-        Ok(Some(if had_bare_cr { head.with_doubtful_length() } else { head }))
+        Ok(Some(if is_doubtful { head.with_doubtful_length() } else { head }))
     }
 
     fn too_many_fields(&self) -> BadResponse {

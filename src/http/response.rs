@@ -119,7 +119,7 @@ impl ResponseHead {
     /// Whether the sender may have meant another end of the message than the one that is read here. Its connection must
     /// close, since the bytes that follow may belong to the message (RFC 9112 §6.1).
     ///
-    /// So it is with both `Transfer-Encoding` and `Content-Length`, with chunks in HTTP/1.0, with a bare CR, and if a response without a
+    /// So it is with both `Transfer-Encoding` and `Content-Length`, with chunks in HTTP/1.0, with a bare CR or a later version of HTTP, and if a response without a
     /// body announces one or has fields that make no sense.
     pub fn has_doubtful_length(&self) -> bool {
         self.framing.is_doubtful
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_cr_in_a_value_is_mended_and_the_connection_is_not_used_again() {
+    fn a_bare_cr_and_a_later_version_are_mended_and_the_connection_is_not_used_again() {
         let check = |text: &str, values: &[&str]| {
             let head = parse(text);
             let found: Vec<_> = head.fields().iter().map(|(_, value)| value).collect();
@@ -261,6 +261,7 @@ mod tests {
         };
         check("HTTP/1.1 200 OK\r\nA: b\r\r\nContent-Length: 5\r\n\r\n", &["b", "5"]);
         check("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\rc\r\n\r\n", &["5", "b c"]);
+        check("HTTP/2.0 200 OK\r\nContent-Length: 5\r\n\r\n", &["5"]);
         check("HTTP/1.1 200 OK\r\r\nContent-Length: 5\r\n\r\n", &["5"]);
     }
 
@@ -269,7 +270,8 @@ mod tests {
         refused("SSH-2.0-x\r\n", BadResponse::NotHttp);
         refused("\r\nHTTP/1.1 200 OK\r\n\r\n", BadResponse::NotHttp);
         refused(b"\x15\x03\x01\0\x02\x02", BadResponse::NotHttp);
-        refused("HTTP/2.0 200 OK\r\n\r\n", BadResponse::NotHttp);
+        refused("HTTP/0.9 200 OK\r\n\r\n", BadResponse::NotHttp);
+        refused("HTTP/4.0 200 OK\r\n\r\n", BadResponse::NotHttp);
         refused("HTTP/1.10 200 OK\r\n\r\n", BadResponse::NotHttp);
         refused("ICY 200 OK\r\n\r\n", BadResponse::NotHttp);
         for line in ["HTTP/1.1 2000 OK", "HTTP/1.1 20 OK", "HTTP/1.1 099 OK", "HTTP/1.1 200OK"] {

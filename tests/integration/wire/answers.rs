@@ -136,7 +136,7 @@ async fn an_answer_that_could_mean_two_things_is_a_502() {
         "ICY 200 OK\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
         "HTTP/1.1 2000 OK\r\n\r\n",
-        "HTTP/2.0 200 OK\r\n\r\n",
+        "HTTP/4.0 200 OK\r\n\r\n",
         "SSH-2.0-x\r\n",
         "\0\0\0\0",
         &format!("HTTP/1.1 200 OK\r\nA: {long}\r\n\r\n"),

@@ -48,6 +48,8 @@ async fn other_spellings_of_the_status_line_are_mended() {
         ("http/1.1 200 OK", "200 OK"),
         ("HTTP/1.2 200 OK", "200 OK"),
         ("HTTP/1.9 200 OK", "200 OK"),
+        ("HTTP/2.0 200 OK", "200 OK"),
+        ("HTTP/2 200", "200 "),
         ("HTTP/1.1  200 OK", "200 OK"),
         ("HTTP/1.1\t200\tOK", "200 OK"),
         ("HTTP/1.0 \t 200", "200 "),
