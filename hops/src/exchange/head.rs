@@ -286,7 +286,7 @@ mod tests {
         let said = |head| answer(head).into_refusal().said;
         assert_eq!(said("\r\nHTTP/1.1 403 Not for you\r\n\r\n"), "403 Not for you");
         assert_eq!(said("HTTP/2 500\n\n"), "500");
-        assert_eq!(said("HTTP/1.1\t403\tNot\tfor you\r\n\r\n"), "403 Not for you");
+        assert_eq!(said("HTTP/1.1\t403\tNot for you\r\n\r\n"), "403 Not for you");
         assert_eq!(said("HTTP/1.1  403   No\r\n\r\n"), "403 No");
     }
 
