@@ -103,7 +103,8 @@ impl Generation {
             let chain_hop = |index: usize| {
                 let hop = hops.get(index)?;
                 let (name, url) = (Arc::clone(&hop.name), hop.url.clone());
-                Some(ChainHop { name, hop: Arc::clone(hop.hop.as_ref()?), url })
+                let (hop, has_answered) = (Arc::clone(hop.hop.as_ref()?), Arc::default());
+                Some(ChainHop { name, hop, url, has_answered })
             };
             let of_chain = chain.hops.iter().filter_map(|index| hops.get(*index));
             let rotate_after = of_chain.filter_map(|hop| hop.rotate_after).min();

@@ -145,6 +145,9 @@ where
         self.status = head.status();
         // Any head is an answer, also one that is not passed on: the request is no round of a loop.
         self.outbound.plan.is_answered(head.status());
+        if let Some(hop) = &self.outbound.end.hop {
+            hop.answered(self.outbound.plan.chain);
+        }
         let challenge = self.logon.as_deref().filter(|_| head.status() == 407);
         if let Some((refused, can_go_on)) = self.outbound.refused(&head, challenge) {
             if can_go_on {
