@@ -90,7 +90,7 @@ impl Answer {
         let code = rest.trim_ascii_start();
         let (digits, after) = code.split_at(code.len().min(3));
         let is_code = digits.len() == 3 && digits.iter().all(u8::is_ascii_digit);
-        if !is_code || !after.first().is_none_or(|byte| is_blank(byte)) || digits[0] == b'0' {
+        if !is_code || !after.first().is_none_or(is_blank) || digits[0] == b'0' {
             return Err(broken);
         }
         let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
