@@ -118,7 +118,7 @@ impl Asker<'_> {
         let (setting, required) = match of_hop.and_then(|named| named.url.as_ref()) {
             Some(of_hop) => (
                 "`sessions=by-client` in its URL",
-                format!("`sessions=by-client-required` behind the `?` of {of_hop}"),
+                format!("`sessions=by-client-required` after the `?` of {of_hop}"),
             ),
             None => ("`sessions: by-client`", "`sessions: by-client-required`".to_owned()),
         };

@@ -260,7 +260,7 @@ async fn exit_address(
             Decoded::Data(data) => body.extend_from_slice(&data),
             Decoded::Trailers(_) => {}
             Decoded::End => return str::from_utf8(&body).ok()?.trim().parse().ok(),
-            // The end of the stream is no error as such: some servers end TLS without saying so, and `end`
+            // The end of the stream is not an error as such: some servers end TLS without saying so, and `end`
             // knows whether the body is complete.
             Decoded::NeedMore => {
                 if pipe.read_buf(seen).await.unwrap_or(0) == 0 {

@@ -149,7 +149,7 @@ impl Tree {
                 Some(name) => names.push(name.to_owned()),
                 None if problems.skips() => {}
                 None => {
-                    // YAML reads `1:` or `true:` as a key that is no text. The key is written out again only as a
+                    // YAML reads `1:` or `true:` as a key that is not a text. The key is written out again only as a
                     // part of the path, which hides it if it does not look like a name.
                     let written = serde_yaml::to_string(key).unwrap_or_default();
                     let path = path.clone().then(Key::Name(written.trim().to_owned()));

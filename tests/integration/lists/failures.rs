@@ -62,7 +62,7 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
         (&ok("<!DOCTYPE html><h1>cAnArY</h1>"), "it is a web page or XML"),
         (&ok(""), "it has no proxy in it"),
         (&ok("# nothing\n"), "it has no proxy in it"),
-        (&ok("{\"detail\": \"cAnArY\"}\n"), "is JSON, and not a list"),
+        (&ok("{\"detail\": \"cAnArY\"}\n"), "is JSON, not a list"),
         (&ok("\u{0}\u{1}cAnArY"), "it has no usable line: line 1: it has an invisible character"),
         (&ok(&long), "it has over 4 MiB"),
         (&ok(&"127.0.0.1:80\n".repeat(50_001)), "it has over 50000 proxies"),

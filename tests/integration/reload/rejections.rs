@@ -101,7 +101,7 @@ async fn each_edit_with_the_same_problems_is_told() {
     }
     let still = proxy.event_after(seen, "config still rejected").await;
     assert_eq!(still.field("skipped"), "1", "{still:?}");
-    // The same content again is no edit.
+    // The same content again is not an edit.
     let seen = proxy.events().len();
     write("15MB");
     tokio::time::sleep(std::time::Duration::from_secs(12)).await;

@@ -121,7 +121,7 @@ where
                 None
             }
             (Wait::Client, _) => Some(Ending::ClientStalled),
-            // The client has its answer. That the rest of its request does not come is no failure.
+            // The client has its answer. That the rest of its request does not come is not a failure.
             (Wait::Movement, Answer::Done { .. }) => Some(self.whole(false, true)),
             (Wait::Movement, _) => {
                 self.left = self.quiet.map(|(since, _)| since);
