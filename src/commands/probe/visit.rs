@@ -192,8 +192,8 @@ impl Visit<'_, '_> {
         // The text goes to a terminal, and a target could send escape sequences.
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
         // A hop that can't reach the target answers with a 5xx, and some answer 401 where 407 is meant. Not every hop
-        // says that the answer is its own.
-        // A web server in the place of a proxy answers 400, 404 or 405, and a proxy that blocks the target 403.
+        // says that the answer is its own. A web server in place of a proxy answers 400, 404 or 405, and a proxy that
+        // blocks the target 403.
         let is_doubtful = status >= 500 || DOUBTFUL.contains(&status);
         let perhaps_by = hop.filter(|_| is_doubtful).cloned();
         let sign = perhaps_by.as_ref().and_then(|_| sign_of_a_proxy(&head));

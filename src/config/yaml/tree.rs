@@ -189,7 +189,7 @@ impl Tree {
         }
     }
 
-    /// Puts what `option` of the command line says in the place of what is written.
+    /// Puts what `option` of the command line says in place of what is written.
     pub(crate) fn set(&mut self, path: KeyPath, option: &'static str, value: impl Into<Value>) {
         let Some((Key::Name(last), above)) = path.keys().split_last() else { return };
         let mut mapping = &mut self.root;

@@ -93,7 +93,7 @@ async fn each_edit_with_the_same_problems_is_told() {
     assert_eq!(still.field("problems"), rejected);
     assert!(still.field("changed").ends_with("30-broken.yaml"), "{still:?}");
     assert_eq!(still.field("skipped"), "0");
-    // These come within ten seconds after it, and the last one is told all the same.
+    // These come within ten seconds after it, and the last one is told anyway.
     let seen = proxy.events().len();
     for size in ["14MB", "15MB"] {
         write(size);

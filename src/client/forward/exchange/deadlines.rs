@@ -112,8 +112,7 @@ where
                     format!("it has taken nothing of the request for {stall} (`timeouts.stall`)");
                 Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
             }
-            // The answer has begun and is worth having all the same. The rest of the request is
-            // read and dropped from now on.
+            // The answer has begun and is worth having anyway. The rest of the request is read and dropped from now on.
             (Wait::Upstream, _) => {
                 self.upload = Upload::Abandoned;
                 self.over = Some(Instant::now());
