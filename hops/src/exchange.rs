@@ -202,7 +202,7 @@ impl<'t> Exchange<'t> {
                 }
                 interim_count += 1;
                 if interim_count > INTERIM_MAX {
-                    return Err(HopError::Malformed("it sends one interim answer after another"));
+                    return Err(HopError::Malformed("it keeps sending interim answers"));
                 }
                 scanner = HeadScanner::default();
             }
@@ -415,7 +415,7 @@ mod tests {
         );
         check(
             &"HTTP/1.1 100 Continue\r\n\r\n".repeat(102),
-            Err("its answer is not understood: it sends one interim answer after another"),
+            Err("its answer is not understood: it keeps sending interim answers"),
         );
     }
 

@@ -139,7 +139,7 @@ impl Client {
     /// would have to take it for an attack.
     pub async fn end(mut self) {
         if self.is_tls {
-            // A client that takes nothing is not waited for: the connection closes all the same.
+            // A client that takes nothing is not waited for: the connection closes anyway.
             let _ = timeout(FAREWELL_MAX, self.stream.shutdown()).await;
         }
     }

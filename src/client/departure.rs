@@ -124,7 +124,7 @@ mod tests {
         drop(far);
         let begun = Instant::now();
         let left = leaves(&mut client).await.unwrap();
-        // The moment is no part of the time that the client waited.
+        // The moment is not part of the time that the client waited.
         assert!(begun.elapsed() >= GRACE && left - begun < GRACE / 2, "{:?}", left - begun);
     }
 

@@ -227,7 +227,7 @@ fn describe_routes(
     found: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    // Routes after the one that applies are not tried, so they are no part of the answer.
+    // Routes after the one that applies are not tried, so they are not part of the answer.
     writeln!(out, "\nroutes (the first match applies)")?;
     for (index, route) in
         config.routes.iter().enumerate().take(found.map_or(usize::MAX, |at| at + 1))

@@ -155,7 +155,7 @@ impl<'a> ExplainedWay<'a> {
                 sessions: describe::sessions(hop, Some(preferences)),
             });
         }
-        // A hop that forwards the request connects to the target itself, so the target is no step of ours
+        // A hop that forwards the request connects to the target itself, so the target is not a step of ours
         // then.
         if ends_in_tunnel {
             let request = match asked.form {

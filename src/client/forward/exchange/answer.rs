@@ -157,7 +157,7 @@ where
     /// Begins to pass on the answer whose head has come, or ends the exchange if that can't be passed on.
     fn begin(&mut self, head: ResponseHead, is_after_doubtful: bool) -> Option<Ending> {
         self.status = head.status();
-        // Any head is an answer, also one that is not passed on: the request is no round of a loop.
+        // Any head is an answer, also one that is not passed on: the request is not a round of a loop.
         self.outbound.plan.is_answered(head.status());
         let challenge = self.logon.as_deref().filter(|_| head.status() == 407);
         if let Some((refused, can_go_on)) = self.outbound.refused(&head, challenge) {
@@ -166,7 +166,7 @@ where
             }
             return Some(refused);
         }
-        // Before the hop is proved, since a refusal is no connection that it carried.
+        // Before the hop is proved, since a refusal is not a connection that it carried.
         self.outbound.note_answer(&head);
         self.outbound.plan.is_proved();
         if let Some(logon) = &self.logon {

@@ -132,8 +132,7 @@ where
                     format!("it has taken nothing of the request for {stall} (`timeouts.stall`)");
                 Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
             }
-            // The answer has begun and is worth having all the same. The rest of the request is
-            // read and dropped from now on.
+            // The answer has begun and is worth having anyway. The rest of the request is read and dropped from now on.
             (Wait::Upstream, _) => {
                 self.upload = Upload::Abandoned;
                 self.over = Some(Instant::now());
@@ -141,7 +140,7 @@ where
                 None
             }
             (Wait::Client, _) => Some(Ending::ClientStalled),
-            // The client has its answer. That the rest of its request does not come is no failure.
+            // The client has its answer. That the rest of its request does not come is not a failure.
             (Wait::Movement, Answer::Done { .. }) => Some(self.whole(false, true)),
             (Wait::Movement, _) => {
                 self.left = self.quiet.map(|(since, _)| since);

@@ -37,7 +37,7 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
                 Some(seconds) if seconds > 0.0 && !has_none => {
                     format!("left out, tried again in {seconds:.0} s")
                 }
-                Some(_) if has_none => "failed, tried all the same".to_owned(),
+                Some(_) if has_none => "failed, tried anyway".to_owned(),
                 Some(_) => "left out, tried again next".to_owned(),
             };
             let [reached, failed, refused] =
@@ -172,7 +172,7 @@ mod tests {
         let (some, none, file) = (told(1, false), told(0, false), told(0, true));
         assert!(some.contains("left out, tried again in 4 s"), "{some}");
         assert!(some.contains("office.corporate is left out: "), "{some}");
-        assert!(none.contains("failed, tried all the same"), "{none}");
+        assert!(none.contains("failed, tried anyway"), "{none}");
         assert!(none.contains("no member of office works, so each request tries it"), "{none}");
         assert!(file.contains("failed, tried last for 4 s"), "{file}");
         assert!(file.contains("tried last: after the others that the PAC file names"), "{file}");
