@@ -6,6 +6,7 @@
 
 mod links;
 mod metrics;
+mod modules;
 mod monitoring;
 mod style;
 mod tables;
