@@ -74,6 +74,21 @@ fn every_command_has_its_exit_statuses() {
 }
 
 #[test]
+fn every_call_of_the_control_socket_is_documented() {
+    let source = read("src/control/api/calls.rs");
+    let table = source.split_once("\nconst CALLS:").unwrap().1.split("\n];").next().unwrap();
+    let mut texts = table.split('"').skip(1).step_by(2);
+    let mut calls = BTreeSet::new();
+    while let (Some(path), Some(method)) = (texts.next(), texts.next()) {
+        calls.insert(format!("{method} {path}"));
+    }
+    assert!(calls.contains("GET /v1/proxy"), "{calls:?}");
+    let rows = rows(&read("docs/operations.md"), "Control socket");
+    let rows: BTreeSet<String> = rows.into_iter().filter(|row| row.contains(" /v1/")).collect();
+    assert_eq!(rows, calls, "docs/operations.md, Control socket");
+}
+
+#[test]
 fn every_error_type_that_clients_see_is_explained() {
     let sources = sources();
     let used = RFC_9209.into_iter().filter(|name| sources.contains(&format!("\"{name}\"")));
