@@ -65,13 +65,13 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         }
         Meaning::Unsupported => (ProxyError::HttpProtocol, texts::UNSUPPORTED.into()),
         _ if refusal.http.as_ref().is_some_and(|http| (300..400).contains(&http.status)) => {
-            (ProxyError::HttpProtocol, hop_advice::redirected(stage, refusal).into())
+            (ProxyError::HttpProtocol, hop_advice::redirected_to_portal(stage, refusal).into())
         }
         // Apache and many providers answer 509 when an account has used up its traffic.
         _ if status == Some(509) => (ProxyError::ProxyConfiguration, texts::TRAFFIC.into()),
         // The gate of a network says so (RFC 6585 §6).
         _ if status == Some(511) => {
-            (ProxyError::HttpProtocol, hop_advice::gate_of_network(stage).into())
+            (ProxyError::HttpProtocol, hop_advice::captive_portal(stage).into())
         }
         _ if own_status.is_some() => {
             let error = match is_server_error(refusal) {
