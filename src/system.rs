@@ -1,6 +1,7 @@
 //! The operating system: signals, the supervisor, memory, threads, and the limits on files.
 
 pub(crate) mod early_timer;
+pub(crate) mod file_lock;
 pub(crate) mod file_size;
 pub(crate) mod memory;
 pub(crate) mod open_files;

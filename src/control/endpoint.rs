@@ -19,15 +19,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    fs::{FlockOperation, flock},
-    process::geteuid,
-};
+use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::config::Environment;
+use crate::{config::Environment, system::file_lock};
 
 /// The advice to an operator whose proxy can't make its socket.
 pub(crate) const NO_SOCKET_ADVICE: &str = "set XDG_RUNTIME_DIR to a directory that the user of the proxy can write, for the proxy and for these commands, and \
@@ -265,11 +262,9 @@ fn check(directory: &Path) -> Result<(), UnsafeDirectory> {
     }
 }
 
-/// Locks `directory` until the file is dropped.
+/// Locks `directory` until the file is dropped. Waits up to a second for another process.
 fn lock(directory: &Path) -> io::Result<File> {
-    let file = File::create(directory.join("lock"))?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    Ok(file)
+    file_lock::lock(File::create(directory.join("lock"))?)
 }
 
 /// Makes the file called `name`, or opens it, in the first of `directories` that only this user can enter. Returns `None` if
@@ -285,13 +280,19 @@ pub(crate) fn private_file(directories: &[PathBuf], name: &str) -> Option<File> 
 /// Removes the sockets of proxies that were killed.
 fn remove_dead_sockets(directory: &Path) {
     for path in sockets_in(directory) {
-        // A socket is dead if it is refused, which means that no process listens on it. Any other error is left
-        // alone.
-        let connected = BlockingStream::connect(&path);
-        if connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        // A socket is dead if it refuses connections, which means that no process listens on it. Any other error is
+        // left alone.
+        if knock(&path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Tries to connect to a socket. Does not wait for a proxy that hangs, and whose queue is full.
+fn knock(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
 }
 
 fn sockets_in(directory: &Path) -> Vec<PathBuf> {
@@ -301,4 +302,35 @@ fn sockets_in(directory: &Path) -> Vec<PathBuf> {
             && path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
     };
     entries.flatten().map(|entry| entry.path()).filter(is_socket).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_hangs_is_neither_waited_for_nor_taken_for_dead() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let hung = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        hung.bind(&SockAddr::unix(path("hung.sock")).unwrap()).unwrap();
+        hung.listen(1).unwrap();
+        // Nobody accepts, so the queue is soon full.
+        let mut queue = Vec::new();
+        let full = loop {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            match socket.connect(&SockAddr::unix(path("hung.sock")).unwrap()) {
+                Ok(()) => queue.push(socket),
+                Err(error) => break error,
+            }
+        };
+        drop(std::os::unix::net::UnixListener::bind(path("dead.sock")).unwrap());
+        remove_dead_sockets(directory.path());
+        assert!(!path("dead.sock").exists());
+        // Some systems refuse when the queue is full, and so a proxy that hangs looks dead there.
+        if full.kind() == io::ErrorKind::WouldBlock {
+            assert!(path("hung.sock").exists());
+        }
+    }
 }

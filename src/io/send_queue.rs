@@ -1,76 +1,44 @@
 //! Measures how much of the data that was written to a socket is still on this machine.
 
-use mooltiroute_hops::Tunnel;
 #[cfg(target_os = "linux")]
-use nix::{getsockopt_impl, sockopt_impl};
+mod linux;
+
+use mooltiroute_hops::Tunnel;
 use tokio::net::TcpStream;
 
 /// Returns how much memory the send queue of `socket` takes, or `None` if the system does not tell.
 ///
 /// The kernel frees a segment when the peer acknowledges it, and the queue of a broken connection at once. So zero means
 /// that there is nothing left to wait for. The number is not one of payload bytes: it includes the kernel's own headers.
-#[cfg(target_os = "linux")]
 pub(crate) fn queued(socket: &TcpStream) -> Option<u32> {
-    let memory = nix::sys::socket::getsockopt(socket, SocketMemory).ok()?;
-    Some(memory[SK_MEMINFO_WMEM_QUEUED])
-}
-
-/// Returns `None`, since this system has no portable way to ask.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn queued(_: &TcpStream) -> Option<u32> {
-    None
+    #[cfg(target_os = "linux")]
+    return linux::queued(socket);
+    // Other systems have no portable way to ask.
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = socket;
+        None
+    }
 }
 
 /// Returns how many of the bytes that were written to the socket below `tunnel` have never been sent: zero if the system
 /// does not tell.
+///
+/// A socket that is closed with a reset, or was reset by its peer, throws its send queue away. The kernel keeps the two
+/// sequence numbers whose difference this is, so it can be asked after the reset too.
 pub(crate) fn not_sent(tunnel: &Tunnel) -> u64 {
     tunnel.bottom().map_or(0, never_sent)
 }
 
-/// Returns how many of the bytes that were written to `socket` have never been sent.
-///
-/// A socket that is closed with a reset, or was reset by its peer, throws its send queue away. The kernel keeps the two
-/// sequence numbers whose difference this is, so it can be asked after the reset too.
-#[cfg(target_os = "linux")]
 fn never_sent(socket: &TcpStream) -> u64 {
-    let info = nix::sys::socket::getsockopt(socket, ConnectionInfo);
-    info.map_or(0, |info| info[TCPI_NOTSENT_BYTES].into())
+    #[cfg(target_os = "linux")]
+    return linux::never_sent(socket).map_or(0, u64::from);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = socket;
+        0
+    }
 }
-
-/// Returns zero, since this system has no portable way to ask.
-#[cfg(not(target_os = "linux"))]
-fn never_sent(_: &TcpStream) -> u64 {
-    0
-}
-
-// `TCP_INFO` of Linux 4.6, as numbers of four bytes (`struct tcp_info` of linux/tcp.h). Its first eight fields take one
-// byte each. An older kernel fills less and leaves the last number at zero.
-#[cfg(target_os = "linux")]
-sockopt_impl!(
-    /// The state of a TCP connection.
-    ConnectionInfo,
-    GetOnly,
-    nix::libc::IPPROTO_TCP,
-    nix::libc::TCP_INFO,
-    [u32; TCPI_NOTSENT_BYTES + 1]
-);
-
-#[cfg(target_os = "linux")]
-const TCPI_NOTSENT_BYTES: usize = 36;
-
-// `SO_MEMINFO` of Linux 4.12, an array of numbers (`SK_MEMINFO_VARS` of linux/sock_diag.h).
-#[cfg(target_os = "linux")]
-sockopt_impl!(
-    /// How much memory the queues of a socket take.
-    SocketMemory,
-    GetOnly,
-    nix::libc::SOL_SOCKET,
-    nix::libc::SO_MEMINFO,
-    [u32; 9]
-);
-
-#[cfg(target_os = "linux")]
-const SK_MEMINFO_WMEM_QUEUED: usize = 5;
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

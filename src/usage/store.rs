@@ -1,5 +1,7 @@
 //! The accounts on disk.
 
+#[cfg(unix)]
+use std::fs::File;
 use std::{
     collections::BTreeMap,
     fs,
@@ -7,8 +9,6 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-#[cfg(unix)]
-use std::{fs::File, thread};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ use super::{
     BudgetUse, UsageLedger,
     book::{AccountName, Book},
 };
+#[cfg(unix)]
+use crate::system::file_lock;
 use crate::{
     config::{Environment, Source},
     system::{regular_file, replace_file::replace_file},
@@ -243,23 +245,7 @@ fn stable_hash(text: &str) -> u64 {
 /// nothing is left in it.
 #[cfg(unix)]
 fn lock_directory(directory: &Path) -> io::Result<File> {
-    use rustix::{
-        fs::{FlockOperation, flock},
-        io::Errno,
-    };
-
-    let file = File::open(directory)?;
-    // Others hold it for milliseconds. One that was stopped meanwhile must not stop this process too.
-    for _ in 0..LOCK_TRIES {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            // Some network file systems have no locks. One proxy alone needs none.
-            Err(Errno::NOTSUP | Errno::NOLCK) => return Ok(file),
-            Err(Errno::WOULDBLOCK) => thread::sleep(LOCK_PAUSE),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::WouldBlock, "another proxy keeps the directory locked"))
+    file_lock::lock(File::open(directory)?)
 }
 
 /// Windows has no instances of a service, and no sockets that one process could pass to the next. So two proxies with one
@@ -269,11 +255,6 @@ fn lock_directory(_directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How often and after which time a lock is tried again.
-#[cfg(unix)]
-const LOCK_TRIES: usize = 50;
-#[cfg(unix)]
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const VERSION: u32 = 1;
 /// Far more than five books of ten thousand names take.
 const BYTES_MAX: u64 = 64 << 20;
