@@ -281,8 +281,10 @@ fn with_value(help: &str, value: Option<&str>) -> String {
             };
             let credentials = if value.contains('@') { "USERNAME:PASSWORD@" } else { "" };
             let url = format!("{scheme}://{credentials}{address}");
-            let help = help.replace(URL_EXAMPLE, &url);
-            listen.map_or_else(|| help.clone(), |address| help.replace(LISTEN_EXAMPLE, &address))
+            // In this order, since an address never has the example of a URL in it.
+            let help = listen
+                .map_or_else(|| help.to_owned(), |address| help.replace(LISTEN_EXAMPLE, &address));
+            help.replace(URL_EXAMPLE, &url)
         }
         (None, None) => help.to_owned(),
     }

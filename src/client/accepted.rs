@@ -95,7 +95,7 @@ async fn refuse_plain(client: Client) {
     if proxy_protocol::begins(&client.seen) {
         let reason = PROXY_PROTOCOL;
         warn!(client = %client.peer, reason, "the client does not speak TLS, as this listener does");
-        let reply = Reply::refused(400, &format!("Mooltiroute can't serve this: {reason}."));
+        let reply = Reply::refused(400, format!("Mooltiroute can't serve this: {reason}."));
         return client.close_with(&reply, false).await;
     }
     let detected = Detected::of(&client.seen);

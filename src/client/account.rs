@@ -11,10 +11,7 @@ use mooltiroute_hops::Tunnel;
 
 use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
-    client::{
-        ask::Asker,
-        reply::{Reply, with_addresses},
-    },
+    client::{ask::Asker, reply::Reply},
     config::Timeouts,
     state::{
         connections::{OpenConnection, Registration},
@@ -153,7 +150,7 @@ impl Account {
 
     /// Logs and counts a failure before the target answered. `reply` is the client's answer. Failures are logged even if
     /// access is not.
-    pub(crate) fn failed(&self, reply: &Reply, error: &str) {
+    pub(crate) fn failed(&self, reply: &Reply, error: &str, shared: &Shared) {
         // A failure for which the client or this proxy is responsible counts for no chain and no
         // hop.
         if let Some(blame) = reply.blame() {
@@ -172,15 +169,13 @@ impl Account {
                 dependence.hop_failed();
             }
         }
-        self.registration.failed(reply.status(), reply.text());
+        // The log says which address clients have to use, as the answer does.
+        let address = shared.proxy_address();
+        self.registration.failed(reply.status(), &reply.text_at(address));
         let blame = reply.blame();
         let hop = blame.and_then(|blame| blame.hop.as_deref());
-        // The whole paragraph has the advice already.
-        let is_told = error == reply.text();
-        let advice = blame.and_then(|blame| blame.advice.as_deref()).filter(|_| !is_told);
-        // The log says which address clients have to use, as the answer does.
-        let address = self.row().generation.example_address();
-        let advice = advice.map(|advice| with_addresses(advice, address));
+        let advice = blame.and_then(|blame| blame.advice.as_ref());
+        let advice = advice.map(|advice| advice.for_client_at(address));
         let advice = advice.as_deref();
         let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error, advice };
         AccessLine::new(self.row(), reply.status()).failed(failed, self.registration.log());

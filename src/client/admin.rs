@@ -22,7 +22,7 @@ use crate::{
     client::{
         admin::{metrics_format::MetricsFormat, status::StatusDocument},
         connection::{Client, is_head},
-        reply::Reply,
+        reply::{Reply, ReplyText},
     },
     http::{Fields, RequestHead, Target, Version},
     state::shared::Shared,
@@ -91,7 +91,7 @@ fn asked_page(
         let has_no_host = head.version() == Version::Http11 && head.host().is_none();
         return Err(Box::new(match has_no_host {
             true => Reply::refused(400, "The request has no `Host` field."),
-            false => Reply::refused(404, NOT_FOUND),
+            false => Reply::refused(404, not_found()),
         }));
     }
     let mut own = shared.live().current().listening.clone();
@@ -210,6 +210,16 @@ impl Page {
     }
 }
 
+fn not_found() -> ReplyText {
+    ReplyText::from(
+        "This is Mooltiroute, a proxy, not a web server. Configure it as the proxy of a client, as in `curl -x ",
+    )
+    .proxy_url()
+    .words(
+        " http://example.com/`. Its own pages are /healthz, /status, /metrics and /proxy.pac.",
+    )
+}
+
 /// Limits the threads that make pages, however many clients ask. The others wait without a thread.
 static PAGES: Semaphore = Semaphore::const_new(2);
 const HEALTH: &[u8] = b"/healthz";
@@ -218,8 +228,6 @@ const METRICS: &[u8] = b"/metrics";
 const PROXY_PAC: &[u8] = b"/proxy.pac";
 /// The paths of the pages.
 const PATHS: [&[u8]; 4] = [HEALTH, STATUS, METRICS, PROXY_PAC];
-const NOT_FOUND: &str = "This is Mooltiroute, a proxy, and not a web server. Configure it as the proxy of a client, as in \
-     `curl -x http://localhost:8888 http://example.com/`. Its own pages are /healthz, /status, /metrics and /proxy.pac.";
 const FOREIGN_HOST: &str = "The pages of the proxy itself are served only under `localhost` or an address that it listens \
      on, and the `Host` field of this request names neither.";
 

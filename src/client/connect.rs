@@ -92,7 +92,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
             Ok(Ok(round)) => round,
             Ok(Err(error)) => {
                 let reply = Reply::not_admitted(error, &target);
-                account.failed(&reply, reply.text());
+                account.failed(&reply, &reply.text_at(shared.proxy_address()), shared);
                 let denial = Denial::NotAdmitted(error, target);
                 let message = answers.denied(denial, &client);
                 client.close_after(&message).await;
@@ -125,7 +125,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
             }
             let reply = Reply::unreachable(&error);
             account.row().set_passage(error.passage());
-            account.failed(&reply, &with_causes(&error));
+            account.failed(&reply, &with_causes(&error), shared);
             let message = answers.failed(&reply, &error, &target, &client);
             client.close_after(&message).await;
             return None;

@@ -97,7 +97,8 @@ impl Forwarder<'_> {
             Ok(Ok(round)) => plan.in_round(round),
             Ok(Err(error)) => {
                 let reply = Reply::not_admitted(error, target);
-                account.failed(&reply, reply.text());
+                let text = reply.text_at(self.shared.proxy_address());
+                account.failed(&reply, &text, self.shared);
                 return Next::Say(Box::new(reply));
             }
             Err(interruption) => {
@@ -126,7 +127,7 @@ impl Forwarder<'_> {
         // One that switched protocols is logged when its tunnel ends.
         match &ending {
             Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
-                account.failed(reply, why);
+                account.failed(reply, why, self.shared);
             }
             Ending::Switched => {}
             end => {

@@ -2,7 +2,10 @@
 
 pub(super) mod reply_code;
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use mooltiroute_hops::{Authority, Field, socks::ReplyCode};
 use tokio::time::Instant;
@@ -15,10 +18,10 @@ use crate::{
         connect::{self, TunnelProtocol},
         connection::Client,
         detect::Detected,
-        reply::{Reply, with_address},
+        reply::{Reply, place_of_proxy},
         tunnel::OpenTunnel,
     },
-    config::Protocol,
+    config::{Protocol, ProxyAddress},
     io::{lazy_timer::Alarm, read_ahead},
     network::Unsettled,
     router::Query,
@@ -91,8 +94,15 @@ pub(crate) async fn serve(
             };
             match skipped {
                 Some(skipped) => {
-                    let (reason, reached) = (unserved.to_string(), client.reached());
-                    let reason = &*with_address(&reason, reached.map(|address| (address, false)));
+                    let mut reason = unserved.to_string();
+                    if let Unserved::NoCredentials(SocksVersion::V5) = unserved {
+                        let is_tls = client.is_tls;
+                        let reached = client.reached();
+                        let reached = reached.map(|socket| ProxyAddress { socket, is_tls });
+                        let place = place_of_proxy(reached);
+                        let _ = write!(reason, ", as in `socks5h://USER:PASSWORD@{place}`");
+                    }
+                    let reason = &*reason;
                     warn!(client = %client.peer, %protocol, code, reason, skipped, "request denied");
                 }
                 None => {
@@ -189,7 +199,7 @@ impl fmt::Display for Unserved {
             Self::Slow => f.write_str("the rest of its request did not come in time"),
             Self::NoCredentials(SocksVersion::V5) => f.write_str(
                 "the client sent no username and password, and `server.auth` asks for them; write them into its proxy \
-                 URL, as in `socks5h://USER:PASSWORD@localhost:8888`",
+                 URL",
             ),
             Self::NoCredentials(SocksVersion::V4) => f.write_str(
                 "the client speaks SOCKS4, which has no password, and `server.auth` asks for one; let it use SOCKS5 or HTTP",

@@ -212,7 +212,7 @@ pub async fn probe(
         Format::Json => {
             let answer = reached.as_ref().ok().and_then(Option::as_ref);
             let refusal = answer.and_then(refusal_of_a_proxy);
-            let failure = reached.as_ref().err().map(failure).or(refusal);
+            let failure = reached.as_ref().err().map(|reply| failure(reply, address)).or(refusal);
             let probed = json!({
                 "request": errand.to_string(),
                 "target": errand.target.to_string(),

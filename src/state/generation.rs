@@ -20,7 +20,7 @@ pub(crate) use self::{
     live::{Live, settled},
 };
 use crate::{
-    config::{Auth, Limits, NamedHop, Outline, Protocol, Timeouts, reachable},
+    config::{Auth, Limits, NamedHop, Outline, Protocol, Timeouts},
     metrics::Metrics,
     network::{Dependence, Network, NetworkCondition},
     router::{Query, Router, Rule},
@@ -194,12 +194,6 @@ impl Generation {
     /// Returns all hops, sorted by name.
     pub(crate) fn hops(&self) -> &[NamedHop] {
         &self.hops
-    }
-
-    /// Returns an address at which clients of this machine reach the proxy. The second value says whether they speak TLS to
-    /// it. That is not known here, so it is `false`.
-    pub(crate) fn example_address(&self) -> Option<(SocketAddr, bool)> {
-        self.listening.first().map(|at| (reachable(*at), false))
     }
 
     /// Whether clients may state preferences to a hop of any chain.

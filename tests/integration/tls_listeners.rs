@@ -18,8 +18,8 @@ use tokio_rustls::{
 };
 
 use crate::support::{
-    Certificates, ConfigDir, EchoOrigin, HttpOrigin, Network, Program, Proxy, WAYS, assert_reads,
-    exchange, fill, first_difference, open, outcome, ping, rename, rest, run, within,
+    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, Network, Program, Proxy, Step, WAYS,
+    assert_reads, exchange, fill, first_difference, open, outcome, ping, rename, rest, run, within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -467,4 +467,49 @@ async fn the_endpoints_answer_over_tls_to_their_own_origin_only() {
     let output = run(["status", "-c", proxy.config().path().to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("does not speak TLS"), "{said}");
+}
+
+/// The log's advice to clients names the scheme of the listener, whichever text it is in.
+#[tokio::test]
+async fn the_log_advises_an_https_url_for_a_listener_with_tls() {
+    let certificates = Certificates::new();
+    let agreed = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned();
+    let double = Double::start(vec![Step::Answer(agreed); 9]).await;
+    let address = format!("address: \"{}\"", double.address());
+    let hop = |settings: &str| {
+        format!("hops: {{ exits: {{ {settings} }} }}\nchains: {{ default: [exits] }}\n")
+    };
+    let webshare = |sessions: &str| {
+        hop(&format!(
+            "kind: webshare, {address}, username: dev, password: word, sessions: {sessions}, session_max: 9"
+        ))
+    };
+    let auth = format!("server: {{ auth: {{ username: joe, password: word }} }}\n{DIRECT}");
+    let pool = hop(&format!(
+        "kind: pool, pick: sticky, members: [{{ kind: http-connect, {address} }}, {{ kind: http-connect, {address}, username: a, password: b }}]"
+    ));
+    for (yaml, fields, message, field) in [
+        (auth, "", "request denied", "reason"),
+        (webshare("by-client-required"), "", "request denied", "reason"),
+        (webshare("by-client"), "", "the client names no session", "advice"),
+        (
+            webshare("by-client"),
+            "Proxy-Authorization: Bearer a\r\n",
+            "the client's username has no effect",
+            "reason",
+        ),
+        (pool, "", "the client names no session", "advice"),
+    ] {
+        let proxy = proxy(&certificates.listener_tls(), &yaml).await;
+        let mut client = tls(&proxy, &certificates).await;
+        let request = format!("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert_reads(&mut client, "HTTP/1.1 ").await;
+        drop(client);
+        let event = proxy.event(message).await;
+        let told = event.field(field);
+        let at = format!("@{}`", proxy.address());
+        assert!(told.contains("`https://") && told.contains(&at), "{told}");
+        assert!(!told.contains("http://"), "{told}");
+    }
 }

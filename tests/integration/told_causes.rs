@@ -417,3 +417,43 @@ async fn after_a_rejection_probe_repeats_what_check_says_of_the_credentials() {
     let plain = ask("joe").await;
     assert!(!plain.words.contains("`mooltiroute check` warns"), "{}", plain.words);
 }
+
+/// The texts name an address of this proxy as an example. A target, or the words of a hop, may look the same.
+#[tokio::test]
+async fn a_target_that_looks_like_the_example_is_named_as_it_is() {
+    let words = "ask at http://localhost:8888/ or run `mooltiroute hop a on`";
+    let refusal = format!(
+        "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{words}",
+        words.len()
+    );
+    let hop = Double::start(vec![Step::Answer(refusal); 2]).await;
+    let proxy = Proxy::start(&format!(
+        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\", plain: absolute }} }}\n\
+         chains: {{ default: [corporate] }}\n",
+        hop.address()
+    ))
+    .await;
+    for request in [
+        "CONNECT localhost:8888 HTTP/1.1\r\nHost: localhost:8888\r\n\r\n",
+        "CONNECT no.such.localhost:8888 HTTP/1.1\r\nHost: no.such.localhost:8888\r\n\r\n",
+    ] {
+        let told = exchange(proxy.address(), request.as_bytes()).await;
+        let (_, text) = told.split_once("\r\n\r\n").unwrap();
+        let target = request.split(' ').nth(1).unwrap();
+        assert!(text.contains(target) && text.contains(words), "{told}");
+        assert!(!told.contains(&proxy.address().to_string()), "{told}");
+    }
+    // A plain request that fails names its target, too.
+    let hop = Double::start([Step::Hear("\r\n\r\n".into()), Step::End]).await;
+    let proxy = Proxy::start(&format!(
+        "hops: {{ corporate: {{ kind: http-connect, address: \"{}\", plain: absolute }} }}\n\
+         chains: {{ default: [corporate] }}\n",
+        hop.address()
+    ))
+    .await;
+    let get =
+        "GET http://localhost:8888/ HTTP/1.1\r\nHost: localhost:8888\r\nConnection: close\r\n\r\n";
+    let told = exchange(proxy.address(), get.as_bytes()).await;
+    assert!(told.contains("failure of `localhost:8888`"), "{told}");
+    assert!(!told.contains(&proxy.address().to_string()), "{told}");
+}

@@ -1,6 +1,5 @@
 //! The words of replies: each text says what to do about one kind of failure.
 
-mod addresses;
 mod own_refusals;
 mod refusals_of_hops;
 mod usernames;
@@ -9,8 +8,6 @@ use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use mooltiroute_hops::{HopError, Meaning, Refusal, WhyDirect};
 
-use self::addresses::{SWITCH, SWITCH_ON};
-pub(crate) use self::addresses::{with_address, with_addresses};
 pub(super) use self::{
     own_refusals::{
         LOOP, LOOP_THROUGH_HOPS, looped, no_route, over_budget, over_limit, seems_to_loop,
@@ -22,15 +19,16 @@ pub(super) use self::{
         refused_port, refused_with_credentials, ticket_held_back,
     },
     usernames::{
-        CHALLENGE, NO_SESSION, NO_SESSION_BESIDE_AUTH, NO_USERNAME, SESSION_CHALLENGE,
-        SESSION_CHALLENGE_BESIDE_AUTH, UNAUTHORIZED, UNAUTHORIZED_PAGE, UNREAD_USERNAME,
-        WRONG_CREDENTIALS, invalid_preferences, no_say_beside_auth, other_preferences,
-        other_scheme, preferences_summary, what_is_misread,
+        CHALLENGE, SESSION_CHALLENGE, SESSION_CHALLENGE_BESIDE_AUTH, UNAUTHORIZED_PAGE,
+        invalid_preferences, no_say_beside_auth, no_session, no_session_beside_auth, no_username,
+        other_preferences, other_scheme, preferences_summary, unauthorized, unread_username,
+        what_is_misread, wrong_credentials,
     },
 };
 use super::{
     hop_advice::{self, address_setting},
     near_target::NearTarget,
+    reply_text::ReplyText,
 };
 use crate::{
     proxy_error::ProxyError,
@@ -71,10 +69,10 @@ const TARGET_NAME: &str =
     "Check the name; if only a proxy can look it up, route it through a chain that has one.";
 
 /// Names the hops that are missing from the way of a request. Returns nothing if all are there.
-pub(super) fn missing_hops(error: &ChainError) -> String {
+pub(super) fn missing_hops(error: &ChainError) -> ReplyText {
     let names: Vec<_> = error.switched_off.iter().map(|name| format!("`{name}`")).collect();
     let (subject, verb, them) = match &*names {
-        [] => return String::new(),
+        [] => return ReplyText::default(),
         [one] => (format!("Hop {one}"), "is", "it"),
         several => (format!("The hops {}", several.join(", ")), "are", "them"),
     };
@@ -83,15 +81,13 @@ pub(super) fn missing_hops(error: &ChainError) -> String {
         false => "and left out",
     };
     let effect = if error.stage.hop.is_none() { format!("{effect} {them}") } else { effect.into() };
-    let commands: Vec<_> =
-        error.switched_off.iter().map(|name| format!("{SWITCH}{name}{SWITCH_ON}")).collect();
-    let (commands, switch) = match commands.len() {
-        1 => (commands.concat(), "switches it on"),
-        _ => (commands.join(" and "), "switch them on"),
-    };
-    format!(
-        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says why, and {commands} {switch}."
-    )
+    let mut text = ReplyText::from(format!(
+        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says why"
+    ));
+    for name in error.switched_off.iter() {
+        text = text.words(" and ").switch_on(name);
+    }
+    text.words(if names.len() == 1 { " switches it on." } else { " switch them on." })
 }
 
 /// Returns the field line that asks clients to wait.
@@ -100,7 +96,7 @@ pub(super) fn retry_after(wait: Duration) -> String {
 }
 
 /// Returns the paragraph about a chain that did not reach the target: what failed, why, and the advice.
-pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String {
+pub(super) fn failed(error: &ChainError, details: &str, advice: ReplyText) -> ReplyText {
     let subject = &error.stage;
     // The step after the hop's name is an aside ("hop `a`, asked for `b`, failed"), which ends with a comma.
     let failed = match (subject.step, subject.hop_name()) {
@@ -111,10 +107,10 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         _ => format!("{subject} failed"),
     };
     let others = after_others(error);
-    let mut text = format!("Mooltiroute: {others}{failed}: {} {advice}", sentence(details));
-    text.push_str(&missing_hops(error));
-    let _ = write!(text, " (chain `{}`)", error.chain);
-    text
+    ReplyText::from(format!("Mooltiroute: {others}{failed}: {} ", sentence(details)))
+        .text(advice)
+        .text(missing_hops(error))
+        .words(format!(" (chain `{}`)", error.chain))
 }
 
 /// Returns `details` with a full stop, unless the quotation at its end has one already.

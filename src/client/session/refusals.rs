@@ -18,7 +18,7 @@ use crate::{
         accepted::Accepted,
         connection::{Arrival, Client, is_head},
         detect::Detected,
-        reply::{Reply, with_address},
+        reply::{Reply, proxy_url},
         socks,
     },
     config::Protocol,
@@ -96,7 +96,8 @@ pub(super) async fn log_unanswered(peer: SocketAddr, shared: &Shared) {
 fn log_no_credentials(peer: SocketAddr, target: &Authority, requests: u64, shared: &Shared) {
     let reason = RefusalReason::NoCredentials;
     if let Some(skipped) = shared.denials().count(Protocol::Http, reason, requests) {
-        let reason = &*with_address(NO_CREDENTIALS, shared.live().current().example_address());
+        let url = proxy_url(shared.proxy_address(), Some("USER:PASSWORD"));
+        let reason = &*format!("{NO_CREDENTIALS}, as in `{url}`");
         warn!(client = %peer, %target, status = 407, reason, skipped, "request denied");
     }
 }
@@ -138,7 +139,7 @@ pub(super) async fn refuse_protocol(client: Client, detected: Detected) {
     if proxy_protocol::begins(&client.seen) {
         let reason = PROXY_PROTOCOL;
         warn!(client = %client.peer, reason, "the client speaks a protocol that `server.protocols` leaves out");
-        let reply = Reply::refused(403, &format!("Mooltiroute can't serve this: {reason}."));
+        let reply = Reply::refused(403, format!("Mooltiroute can't serve this: {reason}."));
         return client.close_with(&reply, false).await;
     }
     warn!(client = %client.peer, %protocol, "the client speaks a protocol that `server.protocols` leaves out");
@@ -168,7 +169,7 @@ pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
     }
     let reply = match arrival {
         Arrival::Bad(bad) => {
-            Reply::refused(bad.status(), &format!("Mooltiroute can't serve this request: {bad}."))
+            Reply::refused(bad.status(), format!("Mooltiroute can't serve this request: {bad}."))
         }
         _ => Reply::refused(
             408,
@@ -180,7 +181,7 @@ pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
 }
 
 const NO_CREDENTIALS: &str = "the client sent no credentials, and `server.auth` asks for them; write them into the client's \
-                              proxy URL, as in `http://USER:PASSWORD@localhost:8888`";
+                              proxy URL";
 
 const NO_HTTP: &str =
     "This proxy does not speak HTTP: `server.protocols` in its configuration leaves it out.";
