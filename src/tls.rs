@@ -141,7 +141,7 @@ impl TlsServer {
         self.checks_clients
     }
 
-    /// Makes TLS with the client at the other end of `tunnel`. There is no timeout in here.
+    /// Performs the TLS handshake with the client at the other end of `tunnel`. There is no timeout in here.
     ///
     /// # Errors
     /// The reason why there is no TLS, and the tunnel, on which the alert that says so was sent if there is one.

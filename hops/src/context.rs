@@ -329,7 +329,7 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
 fn not_utf_8(bytes: &[u8]) -> String {
     let valid = str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
     let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
-    format!("a character in its line {line} is not UTF-8; save it as UTF-8")
+    format!("line {line} is not valid UTF-8; save the file as UTF-8")
 }
 
 /// The default of `timeouts.handshake`.

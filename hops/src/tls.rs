@@ -47,7 +47,7 @@ pub(crate) struct MadeClient {
     pub(crate) warning: Option<InvalidSetting>,
 }
 
-/// Makes TLS with one hop.
+/// A TLS client for one hop.
 #[derive(Clone)]
 pub struct TlsClient {
     connector: TlsConnector,
@@ -121,7 +121,7 @@ impl TlsClient {
         Some(Self { connector: self.connector.clone(), server_name })
     }
 
-    /// Makes TLS over `tunnel`.
+    /// Performs the TLS handshake over `tunnel`.
     ///
     /// # Errors
     /// [`HopError::Certificate`] with the reason, or [`HopError::Tls`] with what rustls says.

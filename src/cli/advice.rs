@@ -344,7 +344,7 @@ mod tests {
         check("mooltiroute stop", "tip: end the proxy with Ctrl+C");
         check("mooltiroute stop", "`systemctl --user stop mooltiroute`, without `--user` if");
         check("mooltiroute logs", "`journalctl --user -u mooltiroute`, without `--user` if");
-        check("mooltiroute kinit", "a program of Kerberos");
+        check("mooltiroute kinit", "a Kerberos program");
         check("mooltiroute run -d", "tip: the proxy runs in the foreground");
         check("mooltiroute run --workers 4", "`server: { workers: 4 }`");
         check("mooltiroute run --pac http://pac.corp/proxy.pac", "kind: pac, url: \"URL\"");

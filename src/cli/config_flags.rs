@@ -19,7 +19,7 @@ pub struct Run {
     /// Listen on this address instead of `server.listen`; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Vec<ListenAddress>,
-    /// Replace the proxy that listens there, without refusing a client: take its sockets, then let it drain
+    /// Take over the sockets of the proxy that listens there, and let it drain; no client is refused
     #[arg(long)]
     pub take_over: bool,
     /// The hops to switch on or off.

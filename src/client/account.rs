@@ -1,4 +1,5 @@
-//! The account of each tunnel and each request: listed and counted while it lasts, one line in the log when it has ended.
+//! Accounting for one tunnel or request: its row in the table of open connections, its counters, and its line in the
+//! access log.
 
 mod access_line;
 
@@ -63,8 +64,8 @@ impl Account {
         usage::owned_by(tunnel, &self.owner);
     }
 
-    /// Notes the way that an open connection took. Logs it once for each hop that would have given the client an exit of
-    /// its own, had the client named a session, and for each pool that would have chosen by the session.
+    /// Records the way that an open connection took. Logs a hint, once for each hop, if a client without a session got
+    /// no exit of its own from a hop or a pool that gives one to each session.
     pub(crate) fn took_way(&self, passage: Passage, shared: &Shared) {
         let row = self.row();
         if let Some(hop) = &passage.without_session {

@@ -196,8 +196,7 @@ fn is_cross_origin(fields: &Fields, scheme: &str, own: &[SocketAddr]) -> bool {
 impl Page {
     fn message(&self, is_head: bool) -> Vec<u8> {
         let Self { content_type, body } = self;
-        // No cache may keep a page that shows a moment, and no browser may take it for a script or
-        // a document of another type.
+        // A snapshot must not be cached, and no browser may take it for a script or a document of another type.
         let mut message = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
              X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",

@@ -98,7 +98,7 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
     {
         let others = OtherProxies(&others);
         super::complain(&format_args!(
-            "this is about {source}, with which no proxy of this user runs; name another configuration with `-c`{others}"
+            "this is about {source}, with which none of your proxies runs; name another configuration with `-c`{others}"
         ));
     }
 }

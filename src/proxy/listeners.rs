@@ -97,7 +97,7 @@ pub enum ListenError {
     },
     /// An address that the supervisor listens on for this proxy, and that is not wanted.
     #[error(
-        "the supervisor listens on {0} for this proxy, and `server.listen` does not name it; add it, or change the \
+        "the supervisor passed a socket on {0}, which `server.listen` does not name; add it, or change the \
          supervisor's socket unit and restart both"
     )]
     NotNamed(SocketAddr),
@@ -197,7 +197,7 @@ impl Listeners {
         begun.collect()
     }
 
-    /// Takes over the sockets of a proxy that is about to end, as far as `listeners` name them, and returns them to be
+    /// Takes over the sockets of a proxy that is shutting down, as far as `listeners` name them, and returns them to be
     /// accepted on. The others are closed here. Unlike those of a supervisor, they close when an edit drops them.
     ///
     /// # Errors
@@ -388,14 +388,20 @@ mod tests {
         assert!(begun.len() == 1 && begun[0].address.is_ipv6());
         let written = Listeners { bind: bind_v4, ..Listeners::default() };
         let error = written.prepare(&listeners(&["[::1]:0"])).unwrap_err().to_string();
-        assert_eq!(error, "the proxy can't listen on [::1]:0: this machine has no such address");
+        assert_eq!(
+            error,
+            "the proxy can't listen on [::1]:0: no interface of this machine has this address"
+        );
     }
 
     #[tokio::test]
     async fn localhost_without_any_address_or_with_a_taken_port_is_an_error() {
         let open = Listeners { bind: bind_nowhere, ..Listeners::default() };
         let error = open.prepare(&listeners(&["localhost:0"])).unwrap_err().to_string();
-        assert_eq!(error, "the proxy can't listen on [::1]:0: this machine has no such address");
+        assert_eq!(
+            error,
+            "the proxy can't listen on [::1]:0: no interface of this machine has this address"
+        );
         let open = Listeners { bind: bind_taken, ..Listeners::default() };
         let error = open.prepare(&listeners(&["localhost:0"])).unwrap_err().to_string();
         assert!(error.contains("another program has the port"), "{error}");

@@ -58,7 +58,7 @@ impl UsageKeeper {
                 let has_files =
                     matches!(shared.origin().source, Source::Path(_) | Source::Embedded);
                 let advice = has_files.then_some(UNFIT_ADVICE);
-                info!(advice, "usage ends with the process: there is no file to keep it in");
+                info!(advice, "usage is kept in memory only, and lost when the process ends");
                 UsageRecord::default()
             }
         };

@@ -126,7 +126,7 @@ impl Shared {
     /// `timeouts.connect` at most. If a hop chooses by a PAC file that has to be fetched first, this waits for it.
     ///
     /// # Errors
-    /// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
+    /// The outcome of a condition could not take effect. A request that went on would perhaps go round a hop.
     pub(crate) async fn generation_for(
         &self,
         query: &Query<'_>,

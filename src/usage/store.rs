@@ -187,7 +187,8 @@ impl UsageFile {
         };
         let record: UsageRecord = serde_json::from_str(&text)?;
         if record.version != VERSION {
-            let message = format!("its version is {}, and not {VERSION}", record.version);
+            let message =
+                format!("its version is {}, but this program expects {VERSION}", record.version);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         Ok(Some(record))

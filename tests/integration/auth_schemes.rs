@@ -92,7 +92,7 @@ async fn a_proxy_that_breaks_ntlm_off_is_not_said_to_offer_nothing() {
             let told = exchange(proxy.address(), CONNECT).await;
             assert!(told.starts_with("HTTP/1.1 502 ") && told.contains(summary), "{told}");
             assert!(told.contains("it offered NTLM, ") && told.contains(words), "{told}");
-            assert!(told.contains("look for a load balancer before the proxy"), "{told}");
+            assert!(told.contains("look for a load balancer in front of the proxy"), "{told}");
             assert!(!told.contains("offers nothing"), "{told}");
         }
         assert!(!hop.sent().contains("Basic"), "{}", hop.sent());

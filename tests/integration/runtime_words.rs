@@ -342,7 +342,7 @@ async fn a_list_that_does_not_load_names_the_setting_to_correct() {
             server.address()
         );
         let told = exchange(Proxy::start(&yaml).await.address(), CONNECT).await;
-        assert!(told.contains(words) && told.contains("asks for it again"), "{words}: {told}");
+        assert!(told.contains(words) && told.contains("fetches it again"), "{words}: {told}");
         assert!(!told.contains("whether this machine reaches it"), "{told}");
         assert!(told.contains("hop `exits` could not choose a proxy: "), "{told}");
     }

@@ -35,7 +35,8 @@ fn server(address: impl std::fmt::Display, tls: &str) -> String {
     format!("server: {{ listen: {{ address: \"{address}\", tls: {{ {tls} }} }} }}\n")
 }
 
-/// Makes TLS with the proxy as a client that trusts `certificates`, and has a certificate of its own or not.
+/// Performs the TLS handshake with the proxy as a client that trusts `certificates`, and has a certificate of its own
+/// or not.
 async fn connect_tls(
     proxy: SocketAddr,
     certificates: &Certificates,

@@ -330,17 +330,20 @@ async fn status_asks_before_it_shows_what_a_condition_depends_on() {
 #[tokio::test]
 async fn statuses_of_providers_and_a_name_that_does_not_resolve_get_advice_of_their_own() {
     for (said, words) in [
-        ("HTTP/1.1 402 Payment Required\r\n\r\n", "wants to be paid"),
-        ("HTTP/1.1 402 Payment Required\r\n\r\n", "the plan has ended, or its traffic is used up"),
-        ("HTTP/1.1 509 Bandwidth Limit Exceeded\r\n\r\n", "a limit on traffic is reached"),
-        ("HTTP/1.1 511 Network Login\r\n\r\n", "The network wants a login first"),
-        ("HTTP/1.1 465 Sessions\r\n\r\n", "No standard has the status 465"),
-        ("HTTP/1.1 590 Non Success\r\n\r\n", "No standard has the status 590"),
-        ("HTTP/1.1 429 Slow\r\n\r\n", "send fewer, or more slowly"),
-        ("HTTP/1.1 429 Slow\r\nRetry-After: 30\r\n\r\n", "It says that 30 s have to pass first."),
+        ("HTTP/1.1 402 Payment Required\r\n\r\n", "requires payment"),
+        (
+            "HTTP/1.1 402 Payment Required\r\n\r\n",
+            "the plan has expired, or its traffic is used up",
+        ),
+        ("HTTP/1.1 509 Bandwidth Limit Exceeded\r\n\r\n", "a traffic limit is reached"),
+        ("HTTP/1.1 511 Network Login\r\n\r\n", "This network has a captive portal"),
+        ("HTTP/1.1 465 Sessions\r\n\r\n", "465 is not a standard status of HTTP"),
+        ("HTTP/1.1 590 Non Success\r\n\r\n", "590 is not a standard status of HTTP"),
+        ("HTTP/1.1 429 Slow\r\n\r\n", "send fewer at once, or send them more slowly"),
+        ("HTTP/1.1 429 Slow\r\nRetry-After: 30\r\n\r\n", "It asks clients to wait 30 s."),
         (
             "HTTP/1.1 403 No\r\nContent-Type: text/plain\r\nContent-Length: 23\r\n\r\nIP is not whitelisted.\n",
-            "If its words don't tell what to do: `exits.members[0]` refuses CONNECT",
+            "If its own message does not say what to do: `exits.members[0]` refuses CONNECT",
         ),
         ("HTTP/1.1 502 Could not resolve host\r\n\r\n", "Check the host name first"),
         ("HTTP/1.1 503 No\r\nX-Error: no such host\r\n\r\n", "Check the host name first"),

@@ -75,7 +75,7 @@ fn is_telling(line: &str, said: &str) -> bool {
     let line = folded(line);
     let reason = said.split_once(' ').map_or("", |(_, reason)| reason);
     let is_status = [said, reason].into_iter().any(|known| line == folded(known));
-    // Numbers alone, and what each page of a sort begins with, say nothing.
+    // Numbers alone, and what each page of a kind begins with, say nothing.
     let is_word = line.chars().any(char::is_alphabetic);
     is_word
         && !is_status

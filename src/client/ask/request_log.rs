@@ -33,7 +33,7 @@ pub(crate) struct Asker<'a> {
 
 impl Asker<'_> {
     /// Logs that the request is refused, since clients show little of the answer and the reply of SOCKS has no words.
-    /// Skips the line if another refusal of this sort was logged a moment ago.
+    /// Skips the line if another refusal of this kind was logged a moment ago.
     pub(crate) fn log(&self, denial: &Denial, shared: &Shared) {
         let Self { peer: client, protocol, target } = self;
         let line = ClientLine::Refused(*protocol, denial.reason());

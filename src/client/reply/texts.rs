@@ -41,27 +41,29 @@ pub(super) const RETRY_IN_A_SECOND: &str = "Retry-After: 1\r\n";
 pub(super) const RETRY_IN_FIVE_SECONDS: &str = "Retry-After: 5\r\n";
 
 pub(super) const PAGE_NOT_MADE: &str =
-    "This page could not be made. The log of the proxy says why.";
-pub(super) const ONLY_READING: &str = "This can only be read: ask with GET or HEAD.";
+    "This page could not be made. See the proxy's log for the reason.";
+pub(super) const ONLY_READING: &str = "This page is read-only: use GET or HEAD.";
 pub(super) const NO_DESCRIPTORS: &str =
-    "This process may open no more files at the moment. Raise its limit (`ulimit -n`).";
+    "Mooltiroute has run out of file descriptors. Raise its limit of open files (`ulimit -n`).";
 
 // Failures of the way to a stop.
-pub(super) const NO_NETWORK: &str = "This machine has no way there: is the network up?";
-pub(super) const SILENT_TARGET: &str = "It accepted the connection and says nothing. Check that it speaks TLS at this \
+pub(super) const NO_NETWORK: &str =
+    "This machine has no route to it. Check that the network is up.";
+pub(super) const SILENT_TARGET: &str = "It accepted the connection but did not answer. Check that it speaks TLS at this \
                                         port, or raise `timeouts.connect`.";
 
 // Failures of a hop.
-pub(super) const KEEPS_CLOSING: &str = "It closes the connection after each step of its authentication, and NTLM and Negotiate need one connection that stays \
-     open. Look for a load balancer before it that closes connections, as `option httpclose` of HAProxy does, and at its log.";
+pub(super) const KEEPS_CLOSING: &str = "It closes the connection after each step of its authentication, but NTLM and \
+Negotiate need one connection that stays open. Look for a load balancer in front of it that closes connections \
+(HAProxy: `option httpclose`), and check its log.";
 pub(super) const CHECK_SETTINGS: &str = "Check the settings of this hop.";
 
 // Failures of TLS with the target.
-pub(super) const TARGET_CERTIFICATE: &str = "Either the target has such a certificate, or a proxy on the way opens \
-                                             TLS: then clients must trust the authority of that one. `mooltiroute probe --ca FILE` trusts the certificate or the authority in \
-                                             FILE.";
-pub(super) const TARGET_TLS: &str = "Check that it speaks TLS at this port; if it does, something on the way does \
-                                     not let TLS pass.";
+pub(super) const TARGET_CERTIFICATE: &str = "Either the target really has this certificate, or a proxy on the way \
+intercepts TLS; then clients must trust that proxy's authority. `mooltiroute probe --ca FILE` tests with the \
+certificate or the authority in FILE.";
+pub(super) const TARGET_TLS: &str =
+    "Check that it speaks TLS at this port; if it does, something on the way blocks TLS.";
 
 const TARGET_UP: &str =
     "Check that the target is up, and that this machine may reach it without a proxy.";

@@ -173,7 +173,7 @@ pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
         }
         _ => Reply::refused(
             408,
-            "Mooltiroute has waited for the rest of the request's head, and it did not come.",
+            "Mooltiroute: the rest of the request's head did not arrive in time (`timeouts.header`).",
         ),
     };
     debug!(client = %client.peer, status = reply.status(), "request refused");

@@ -95,7 +95,7 @@ impl Visit<'_, '_> {
             _ => self.chain.travel(&request, Destination::Target, self.steps).await,
         };
         let connected = connected.map_err(|error| Reply::unreachable(&error))?;
-        // A client of the proxy makes TLS with the target by itself, inside of the tunnel, so the chain knows
+        // A client of the proxy speaks TLS with the target by itself, inside the tunnel, so the chain knows
         // nothing of it.
         let tunnel = match self.tls {
             Some(tls) => self.enter(tls, connected.tunnel).await.map_err(|error| {

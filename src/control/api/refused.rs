@@ -17,7 +17,7 @@ pub(crate) enum Refused {
     Method(&'static str),
     /// The body is too long.
     TooLarge,
-    /// The proxy is about to end.
+    /// The proxy is shutting down.
     Ending,
     /// The answer could not be made.
     Failed(String),
@@ -50,7 +50,7 @@ impl Refused {
             }
             Self::Method(method) => format!("use {method}"),
             Self::TooLarge => "the body is too long".to_owned(),
-            Self::Ending => "the proxy is about to end".to_owned(),
+            Self::Ending => "the proxy is shutting down".to_owned(),
         };
         json!({ "error": error }).to_string().into_bytes()
     }

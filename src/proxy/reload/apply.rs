@@ -1,4 +1,4 @@
-//! The step that puts a configuration in force.
+//! The step that applies a configuration.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -35,9 +35,8 @@ impl Reloads {
         let last = self.shared().live().current();
         let changed = last.outline.changes(&config.outline);
         if changed.is_empty() {
-            // The network went back while the configuration was built. Putting the outcomes in force again
-            // compares them with the facts once more, so a difference that has come since calls for another
-            // reload.
+            // The network went back while the configuration was built. Applying the outcomes again compares them with
+            // the facts once more, so a difference that has come since calls for another reload.
             last.put_outcomes_in_force();
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! One attempt to put the files in force.
+//! One attempt to apply the files.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -126,7 +126,7 @@ impl Reloads {
     }
 }
 
-/// Fetches the lists and the PAC files at URLs again. Returns a note on each sort of them that there is.
+/// Fetches the lists and the PAC files at URLs again. Returns a note on each kind of document that there is.
 fn fetch_documents(generation: &Generation) -> Vec<String> {
     let askers = generation.hops().iter().filter_map(|hop| Some((hop, hop.asker()?)));
     let fetched = askers.filter(|(_, asker)| asker.fetch_now());
@@ -150,4 +150,4 @@ fn fetch_documents(generation: &Generation) -> Vec<String> {
 }
 
 /// The cause of a reload that no edit has started.
-const BOUND: &str = "the addresses of `server.listen` are free now";
+const BOUND: &str = "the addresses of `server.listen` have become available";

@@ -1,4 +1,4 @@
-//! Configurations that do not come in force.
+//! Configurations that are rejected.
 
 mod still;
 

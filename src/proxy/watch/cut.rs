@@ -84,7 +84,7 @@ impl KnownFiles {
             read(path).is_some_and(|text| known.is_cut(&text, &self.hasher))
         };
         let cut = self.files.iter().filter(is_cut).map(|(path, _)| path.clone()).collect();
-        // If the directory can't be read, the load fails, so nothing comes in force.
+        // If the directory can't be read, the load fails, so nothing takes effect.
         let gone = entries(root).map_or_else(
             |_| Vec::new(),
             |found| self.names.iter().filter(|name| !found.contains(name)).cloned().collect(),

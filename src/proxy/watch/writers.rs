@@ -47,7 +47,7 @@ impl fmt::Display for Writer {
 
 /// Describes a writer that `/proc` does not show.
 pub(super) const UNSEEN: &str =
-    "a process that can't be seen from here, such as one outside of this container";
+    "a process that can't be seen from here, such as another user's, or one outside this container";
 
 /// Returns a writer of one of `files`, with its process if that can be seen; `None` if there is none as far as can be known.
 /// May take milliseconds if there is one.

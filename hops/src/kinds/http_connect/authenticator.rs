@@ -112,7 +112,7 @@ impl Authenticator {
         }
     }
 
-    /// Keeps these parts of the login out of quotations of the proxy.
+    /// Redacts these parts of the login in quoted answers of the proxy.
     #[must_use]
     pub(super) fn hiding<'a>(mut self, parts: impl IntoIterator<Item = &'a Secret>) -> Self {
         parts.into_iter().for_each(|part| self.secrets.add(part.expose()));
@@ -124,7 +124,7 @@ impl Authenticator {
         refusal.leave_out(&self.secrets);
     }
 
-    /// Has messages name `secret_key` as the place of the password or its hash.
+    /// Sets the key that messages name as the place of the password or its hash.
     #[must_use]
     pub(super) fn with_secret_key(self, secret_key: &'static str) -> Self {
         Self { secret_key, ..self }

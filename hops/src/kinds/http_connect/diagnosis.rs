@@ -209,7 +209,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     },
     Diagnosis {
         reason: Reason::BadCache,
-        summary: "unusable cache of Kerberos tickets",
+        summary: "unusable Kerberos ticket cache",
         advice: "Name a cache that `kinit` has made: `ccache` below `kerberos`, or the variable `KRB5CCNAME`. The user that \
             runs Mooltiroute must be its owner.",
     },
@@ -248,7 +248,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     },
     Diagnosis {
         reason: Reason::KdcUnreachable,
-        summary: "no answer of the domain controller",
+        summary: "no answer from the domain controller",
         advice: "Check that this machine reaches its domain controller, such as by the company's VPN, and `kdc` in \
             krb5.conf.",
     },

@@ -37,13 +37,13 @@ pub(in crate::remote) enum FetchError {
         /// The status and the reason phrase.
         said: String,
     },
-    #[error("the hop asks for a login again and again")]
+    #[error("the hop keeps asking for credentials")]
     Logons,
     #[error("the server redirects to {}; write that as `url`", .0.expose())]
     Elsewhere(RemoteUrl),
     #[error("the server redirects to something that is not a URL")]
     Nowhere,
-    #[error("the server redirects again and again")]
+    #[error("the server keeps redirecting")]
     Redirects,
     #[error("it has over {} MiB", BYTES_MAX >> 20)]
     TooLarge,

@@ -114,13 +114,13 @@ pub(in crate::client::reply) fn what_is_misread(
 ) -> &'static str {
     // They fit beside the longest reason phrase, that of 407.
     match invalid {
-        InvalidPreferences::Session => "a session's name has A-Z, a-z, 0-9, - _ . only",
+        InvalidPreferences::Session => "a session name takes only A-Z a-z 0-9 - _ .",
         InvalidPreferences::Country => "a country is a code of two letters",
         InvalidPreferences::Repeated => "one session and one country at most",
         InvalidPreferences::NoCountry | InvalidPreferences::CountryAlone => {
             preferences_summary(invalid)
         }
-        _ if is_beside_auth => "behind the +: session-NAME or country-CC only",
+        _ if is_beside_auth => "after the +: session-NAME or country-CC only",
         _ => "username takes only session-NAME and country-CC",
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         }
         // Apache and many providers answer 509 when an account has used up its traffic.
         _ if status == Some(509) => (ProxyError::ProxyConfiguration, texts::TRAFFIC.into()),
-        // The gate of a network says so (RFC 6585 §6).
+        // A captive portal answers so (RFC 6585 §6).
         _ if status == Some(511) => {
             (ProxyError::HttpProtocol, hop_advice::captive_portal(stage).into())
         }

@@ -166,5 +166,5 @@ pub(super) fn login(hop: &NamedHop, preferences: &Preferences) -> BTreeMap<Strin
     shapes.into_iter().take(SHAPES_MAX).map(|shape| (shape.name, shape.text)).collect()
 }
 
-/// A pool may have many members with a login of this sort.
+/// A pool may have many members with a login of this kind.
 const SHAPES_MAX: usize = 10;

@@ -119,7 +119,7 @@ impl Authenticator {
                 return Ok(RoundsEnd::Closes);
             }
         }
-        Err(HopError::Malformed("it asks for credentials again and again"))
+        Err(HopError::Malformed("it keeps asking for credentials"))
     }
 }
 
