@@ -86,6 +86,7 @@ async fn a_reload_counts_for_connections_that_are_open() {
     http.write_all(request.as_bytes()).await.unwrap();
     let told = rest(&mut http).await;
     assert!(told.starts_with("HTTP/1.1 403 ") && told.contains("`server.protocols`"), "{told}");
+    proxy.event("request denied").await;
     let seen = proxy.events().len();
     let port = origin.address().port().to_be_bytes();
     let rest = [&b"\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01"[..], &port].concat();
