@@ -58,7 +58,10 @@ where
                 }
                 // An origin may answer before it has read the request. The rest still goes to it:
                 // it may store a file that is complete only with its last byte.
-                Answer::Done { .. } if self.upload == Upload::Sending => return Poll::Pending,
+                Answer::Done { .. } if self.upload == Upload::Sending => {
+                    self.note_end_of_upstream(cx);
+                    return Poll::Pending;
+                }
                 Answer::Done { keeps_upstream, is_last } => {
                     let (keeps_upstream, is_last) = (*keeps_upstream, *is_last);
                     return Poll::Ready(self.whole(keeps_upstream, is_last));
@@ -129,6 +132,18 @@ where
                 }
             }
         }
+    }
+
+    /// Notes whether the upstream has ended behind its answer. It may go on reading all the same, so the rest of the request
+    /// is still sent to it. But a client that never sends that rest would keep both connections.
+    fn note_end_of_upstream(&mut self, cx: &mut Context<'_>) {
+        if self.upstream_has_ended {
+            return;
+        }
+        let seen = &mut *self.upstream_seen;
+        // Bytes behind the answer belong to no request. They count as an end, since nothing good can follow.
+        self.upstream_has_ended = !seen.is_empty()
+            || read_ahead::poll_read(cx, self.upstream, seen, HEAD_READ_BYTES).is_ready();
     }
 
     fn pass_interim(&mut self, interim: &ResponseHead) {
