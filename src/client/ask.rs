@@ -1,7 +1,7 @@
 //! A request of a client in terms that do not depend on its protocol, and the one step that begins to serve it.
 
-mod asker;
 mod denial;
+mod request_log;
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
@@ -9,8 +9,8 @@ use mooltiroute_hops::{Authority, Preferences};
 use tracing::{debug, warn};
 
 pub(crate) use self::{
-    asker::{Asker, is_of_provider, username_of_provider},
     denial::Denial,
+    request_log::{Asker, is_of_provider, username_of_provider},
 };
 use crate::{
     client::{

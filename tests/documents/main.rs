@@ -6,6 +6,7 @@
 
 mod links;
 mod metrics;
+mod modules;
 mod monitoring;
 mod style;
 mod tables;
@@ -70,6 +71,21 @@ fn every_command_has_its_exit_statuses() {
     let rows = rows.iter().filter_map(|row| row.strip_prefix("mooltiroute "));
     let rows: BTreeSet<String> = rows.map(ToOwned::to_owned).collect();
     assert_eq!(rows, tables::command_names().into_iter().collect(), "docs/operations.md");
+}
+
+#[test]
+fn every_call_of_the_control_socket_is_documented() {
+    let source = read("src/control/api/calls.rs");
+    let table = source.split_once("\nconst CALLS:").unwrap().1.split("\n];").next().unwrap();
+    let mut texts = table.split('"').skip(1).step_by(2);
+    let mut calls = BTreeSet::new();
+    while let (Some(path), Some(method)) = (texts.next(), texts.next()) {
+        calls.insert(format!("{method} {path}"));
+    }
+    assert!(calls.contains("GET /v1/proxy"), "{calls:?}");
+    let rows = rows(&read("docs/operations.md"), "Control socket");
+    let rows: BTreeSet<String> = rows.into_iter().filter(|row| row.contains(" /v1/")).collect();
+    assert_eq!(rows, calls, "docs/operations.md, Control socket");
 }
 
 #[test]

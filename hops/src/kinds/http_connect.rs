@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    authenticator::{Authenticator, Authorized, Outcome, ProbeEnd},
+    authenticator::{Authenticator, Authorized, ConnectEnd, ProbeEnd},
     kerberos::KerberosSettings,
     settings::{Scheme, Written},
 };
@@ -169,9 +169,9 @@ impl HttpConnect {
         let limits = (self.head_bytes_max, bindings.as_ref());
         let connected = authenticator.connect(&mut tunnel, next, &self.connect, limits).await?;
         match connected {
-            Outcome::Connected => Ok(tunnel),
+            ConnectEnd::Connected => Ok(tunnel),
             // The authenticator is shared, and so knows on the next connection what the proxy asked for.
-            Outcome::Closes => Err(HopError::Again(Arc::new(self.clone()))),
+            ConnectEnd::Closes => Err(HopError::Again(Arc::new(self.clone()))),
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) use self::parts::{
     AuthRefusalStatus, BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals,
     InUse, Rejected, ReloadStatus,
 };
-use self::{pools::Pool, sources::SourceStatus};
+use self::{pools::ListedPool, sources::SourceStatus};
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     metrics::{Failure, Totals, WarmTotals},
@@ -76,7 +76,7 @@ pub(crate) struct StatusDocument {
     /// The conditions of the network, by the hops that they switch.
     pub conditions: BTreeMap<String, ConditionStatus>,
     /// The hops that choose among several members.
-    pub pools: BTreeMap<String, Pool>,
+    pub pools: BTreeMap<String, ListedPool>,
     /// The PAC files, by the hops that choose by them.
     pub pac_files: BTreeMap<String, SourceStatus>,
     /// The lists of proxies, by the hops whose members they name.
@@ -172,7 +172,7 @@ impl StatusDocument {
                     Some((hop.name.to_string(), ConditionStatus { enabled, shown }))
                 })
                 .collect(),
-            pools: Pool::all(&current),
+            pools: ListedPool::all(&current),
             pac_files: SourceStatus::all(&current, SourceKind::PacFile),
             lists: SourceStatus::all(&current, SourceKind::List),
             warm: metrics

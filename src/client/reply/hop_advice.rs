@@ -64,7 +64,7 @@ pub(super) fn silent(stage: &Stage) -> String {
     format!(
         "It accepted the connection but did not answer. {guess}Try again; if it persists, check whether the hop is \
          overloaded, or raise `timeouts.handshake`{}.",
-        needs_file(stage)
+        in_a_configuration(stage)
     )
 }
 
@@ -73,7 +73,7 @@ pub(super) fn silent_at_tls(stage: &Stage) -> String {
     format!(
         "It accepted the connection but did not answer. {} Otherwise check that it is up, or raise `timeouts.connect`{}.",
         may_be_plain(stage),
-        needs_file(stage)
+        in_a_configuration(stage)
     )
 }
 
@@ -126,7 +126,7 @@ pub(super) fn cut_plain_request(stage: &Stage) -> String {
 }
 
 /// Advice for a hop that sends the request elsewhere, as a captive portal does before a login.
-pub(super) fn redirected(stage: &Stage, refusal: &Refusal) -> String {
+pub(super) fn redirected_to_portal(stage: &Stage, refusal: &Refusal) -> String {
     let location = refusal.field("Location").and_then(origin_of);
     let (to, page) = match location {
         Some(origin) => (format!("`{origin}`"), "it"),
@@ -140,7 +140,7 @@ pub(super) fn redirected(stage: &Stage, refusal: &Refusal) -> String {
 }
 
 /// Advice for a hop that is a captive portal, which asks for a login to the network (RFC 6585 §6).
-pub(super) fn gate_of_network(stage: &Stage) -> String {
+pub(super) fn captive_portal(stage: &Stage) -> String {
     format!(
         "This network has a captive portal: open any `http://` page in a browser without this proxy, and log in. If \
          no login \
@@ -215,7 +215,7 @@ fn place(stage: &Stage) -> String {
 }
 
 /// Completes advice about a setting that no option of the command line has.
-pub(super) fn needs_file(stage: &Stage) -> &'static str {
+pub(super) fn in_a_configuration(stage: &Stage) -> &'static str {
     match stage.url {
         Some(_) => " in a configuration, which `mooltiroute check --hop URL > config.yaml` writes",
         None => "",

@@ -155,7 +155,7 @@ pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'
     match (error, stage) {
         (ProxyError::HttpResponseTimeout, Some(stage)) => format!(
             "The hop, or the server behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`{}.",
-            hop_advice::needs_file(stage)
+            hop_advice::in_a_configuration(stage)
         )
         .into(),
         (ProxyError::HttpResponseTimeout, None) => {
@@ -178,7 +178,7 @@ pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'
 }
 
 /// Says that the hop which failed to reach the target means another machine by it, if that is so.
-pub(super) fn near_target(error: &ChainError) -> Option<String> {
+pub(super) fn note_on_near_target(error: &ChainError) -> Option<String> {
     let stage = &error.stage;
     let near = NearTarget::of(stage.stop.host())?;
     let is_asked = stage.step == Step::Extend && stage.next.is_none() && !stage.is_login;
@@ -221,8 +221,8 @@ pub(super) const ASKED_TO_WAIT: &str = "Mooltiroute asks no member before its ti
                                         send them more slowly, or add members.";
 
 pub(super) fn slow_to_connect(error: &ChainError) -> String {
-    let needs_file = hop_advice::needs_file(&error.stage);
-    format!("{} Or raise `timeouts.connect`{needs_file}.", is_it_up(error))
+    let in_file = hop_advice::in_a_configuration(&error.stage);
+    format!("{} Or raise `timeouts.connect`{in_file}.", is_it_up(error))
 }
 
 pub(super) fn is_it_up(error: &ChainError) -> Cow<'static, str> {

@@ -86,7 +86,7 @@ pub(crate) fn advice(error: &ChainError) -> String {
 impl From<&ChainError> for FailureVerdict {
     fn from(error: &ChainError) -> Self {
         let verdict = Self::of(error);
-        let advice = match (texts::near_target(error), &error.cause) {
+        let advice = match (texts::note_on_near_target(error), &error.cause) {
             // A hop that answered knew the target. One that says nothing may have another fault, of which its own advice
             // tells.
             (Some(note), Cause::Hop(HopError::Refused(_))) => {

@@ -40,7 +40,7 @@ impl Reloads {
         let current = self.shared().live().current();
         let Some(watch) = &self.watch else { return false };
         let mut lacking = watch.lacking().await;
-        if matches!(call, Call::Order | Call::Signal) || self.asked.is_any() {
+        if call.is_of_operator() || self.asked.is_any() {
             lacking.gone.clear();
         }
         // A file that is there now may have been missing a moment ago, when the files were read.

@@ -50,7 +50,7 @@ pub(super) struct Authenticator {
 
 /// The way a CONNECT ended.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum ConnectEnd {
     Connected,
     /// The proxy closes the connection, and a new one goes on with what was learned.
     Closes,
@@ -189,7 +189,7 @@ impl Authenticator {
         next: &Authority,
         fields: &[Field],
         (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
-    ) -> Result<Outcome, HopError> {
+    ) -> Result<ConnectEnd, HopError> {
         // Digest hashes the request target, and Negotiate and NTLM hash the proxy's certificate if there is TLS. So
         // their answers are made for this one request on this one connection, and are never kept for another.
         let uri = next.to_string();
@@ -202,7 +202,7 @@ impl Authenticator {
             // first message.
             RoundsEnd::Answered(answer, attempt) if answer.is_success() => {
                 self.succeeded(&attempt);
-                Ok(Outcome::Connected)
+                Ok(ConnectEnd::Connected)
             }
             // Other refusals say nothing about the credentials, so no verdict is recorded, and the next connection may
             // try them.
@@ -214,7 +214,9 @@ impl Authenticator {
                 refusal.login = self.login_of(&attempt);
                 Err(refusal.into())
             }
-            RoundsEnd::Closes | RoundsEnd::Ready(..) | RoundsEnd::Unanswered => Ok(Outcome::Closes),
+            RoundsEnd::Closes | RoundsEnd::Ready(..) | RoundsEnd::Unanswered => {
+                Ok(ConnectEnd::Closes)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    client::admin::status::{BudgetStatus, HopTotals, StatusDocument, pools::MemberCounts},
+    client::admin::status::{BudgetStatus, HopTotals, StatusDocument, pools::ListedCounts},
     metrics::{Failure, Totals},
 };
 
@@ -201,7 +201,7 @@ impl Out<'_> {
                 up.encode_family(&labels)?.encode_gauge(&u64::from(member.working))?;
             }
         }
-        type OfMember = fn(&MemberCounts) -> u64;
+        type OfMember = fn(&ListedCounts) -> u64;
         let counters: [(&str, &str, OfMember); 3] = [
             ("pool_member_connections", "Connections that a member of a pool carried", |counts| {
                 counts.reached
