@@ -233,7 +233,7 @@ impl<'a> BuildContext<'a> {
     /// Reads a file that need not be in UTF-8. Its content counts as in [`read`](Self::read).
     ///
     /// # Errors
-    /// It can't be read, is no regular file or is too large.
+    /// It can't be read, is not a regular file or is too large.
     pub fn read_binary(&self, path: &Path) -> io::Result<Vec<u8>> {
         let (path, bytes) = self.read_bytes(path)?;
         self.files.borrow_mut().insert(path, self.hasher.hash_one(&bytes[..]));
@@ -244,7 +244,7 @@ impl<'a> BuildContext<'a> {
     /// [`read`](Self::read).
     ///
     /// # Errors
-    /// It can't be read, is no regular file or is too large.
+    /// It can't be read, is not a regular file or is too large.
     pub fn note(&self, path: &Path) -> io::Result<PathBuf> {
         let (path, bytes) = self.read_bytes(path)?;
         self.files.borrow_mut().insert(path.clone(), self.hasher.hash_one(&bytes[..]));

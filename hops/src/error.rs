@@ -47,7 +47,7 @@ pub enum HopError {
     Tls(#[source] io::Error),
     /// The hop needs a new connection to go on, such as a proxy that closes after its 407.
     ///
-    /// The chain dials once more and goes on with this link in the place of the one that returned the error. So the
+    /// The chain dials once more and goes on with this link in place of the one that returned the error. So the
     /// link carries what was learned on the old connection, such as the challenge to answer. A chain does this at most
     /// twice for a connection, within `timeouts.handshake`.
     #[error("it keeps closing the connection during authentication")]

@@ -153,7 +153,7 @@ fn system_verifier(
     Ok(Arc::clone(context.system_verifier.get_or_init(|| verifier)))
 }
 
-/// Returns whether the peer sent something that is no record of TLS.
+/// Returns whether the peer sent something that is not a record of TLS.
 fn is_not_tls(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))

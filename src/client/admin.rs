@@ -107,7 +107,10 @@ fn asked_page(
     // A page of another site may ask for an address of this machine directly. Browsers then name
     // the site; programs send neither of the two fields.
     if is_cross_origin(head.fields(), scheme, &own) {
-        return Err(Box::new(Reply::refused(403, "No web page may ask this proxy about itself.")));
+        return Err(Box::new(Reply::refused(
+            403,
+            "Web pages may not request the proxy's own pages.",
+        )));
     }
     if !matches!(head.method(), "GET" | "HEAD") {
         return Err(Box::new(Reply::only_reading()));

@@ -132,8 +132,8 @@ pub(crate) async fn open<P: TunnelProtocol>(
         }
         Err(interruption) => return interrupted(client, &account, interruption),
     };
-    // The hops have answered, so this is no round of a loop. A tunnel may last for days, and must
-    // not count as unanswered.
+    // The hops have answered, so this is not a round of a loop. A tunnel may last for days, and must not count as
+    // unanswered.
     drop(round);
     if account.is_killed() {
         return interrupted(client, &account, Interruption::Cut);

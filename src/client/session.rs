@@ -58,13 +58,8 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
         let requests = Box::into_pin(Box::write(room, requests(accepted, admission.shared())));
         let work = async {
             debug!("connection accepted");
-            match requests.await {
-                Some(mut tunnel) => tunnel.run(shutdown).await,
-                // Boxed, so that open tunnels don't keep room for it.
-                None if challenges.concerns(peer) => {
-                    Box::pin(log_unanswered(peer, admission.shared())).await;
-                }
-                None => {}
+            if let Some(mut tunnel) = requests.await {
+                tunnel.run(shutdown).await;
             }
         };
         // One registration for the steps of the shutdown serves everything below, which only asks
@@ -72,6 +67,13 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
         //
         // A session that is cut has ended by itself, or has nothing to tell.
         let _ = shutdown.heeded_by(pin!(work.instrument(span))).await;
+        if challenges.concerns(peer) {
+            let shared = Arc::clone(admission.shared());
+            // The connection is closed, and its place is for the next one: perhaps for this client, with credentials.
+            drop(admission);
+            // Boxed, so that open tunnels don't keep room for it.
+            Box::pin(log_unanswered(peer, shared)).await;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The order of the steps is what makes it safe. The edit is made in memory and checked before it is written: by the
 //! running proxy if there is one, since its variables and flags decide, or else by this process. It must change the
 //! switch of this hop and nothing else. Then the file is replaced in one step, and the proxy is asked for its verdict.
-//! If it rejects the new file all the same, the old one comes back.
+//! If it rejects the new file anyway, the old one comes back.
 //!
 //! Other programs may save the same file at any time, and other `hop` commands may run. The latter take turns from the
 //! reading to the replacing. A save of another program is never overwritten, neither by the edit nor by its undoing.

@@ -226,7 +226,7 @@ fn taken_by(address: SocketAddr, running: &ProxyIdentity, is_take_over: bool) ->
     // A process that takes over has asked for the sockets of the proxy before that one.
     match is_take_over {
         true => format!(
-            "can't listen on {address}: another process was quicker to take over from the proxy there, and runs now: {running}. \
+            "can't listen on {address}: another process took over from the proxy there first, and runs now: {running}. \
              Run this command again to replace that one"
         ),
         false => format!(

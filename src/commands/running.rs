@@ -239,7 +239,7 @@ fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy
 /// Returns the addresses that `text` of `--address` names.
 ///
 /// # Errors
-/// It is no address, or its name can't be looked up.
+/// It is not an address, or its name can't be looked up.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     // People copy the URL of the proxy.
     let bare = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));

@@ -186,7 +186,7 @@ impl NamedHop {
     }
 }
 
-/// A setting of a hop that is no secret.
+/// A setting of a hop that is not a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownSetting {
     /// The key.

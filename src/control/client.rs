@@ -286,7 +286,7 @@ impl WantedProxy {
                 .iter()
                 .any(|listener| addresses.iter().any(|address| leads_to(*address, *listener))),
             Self::Process(pid) => proxy.pid == *pid,
-            // Hops of a command line are no configuration that another command could read.
+            // Hops of a command line are not a configuration that another command could read.
             Self::Config(None) => has_config(proxy, None) && !proxy.has_hops_of_command_line,
             Self::Config(path) | Self::Usual(path) => has_config(proxy, path.as_deref()),
             Self::ReaderOf { config, .. } => has_config(proxy, Some(config)),

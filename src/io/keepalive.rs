@@ -28,7 +28,7 @@ pub(crate) fn probe<'a>(socket: impl Into<SockRef<'a>>, peer: IpAddr) -> io::Res
     socket.into().set_tcp_keepalive(&probes)
 }
 
-/// Counts the connections, so that each is probed at another time than the one before.
+/// Counts the connections, so that each is probed at another time than the previous one.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 /// Firewalls forget connections after a few minutes.
 const IDLE_BEFORE_PROBES: Duration = Duration::from_secs(40);

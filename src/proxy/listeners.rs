@@ -92,7 +92,7 @@ pub enum ListenError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// The system's error. The words say it already, so it is no source.
+        /// The system's error. The words say it already, so it is not a source.
         cause: io::Error,
     },
     /// An address that the supervisor listens on for this proxy, and that is not wanted.

@@ -18,7 +18,6 @@ use crate::{
         advice::{UNFIT_ADVICE, state_advice},
         shared::Shared,
     },
-    upstream::chain::Chain,
     usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce},
 };
 
@@ -168,8 +167,7 @@ impl KeeperWork {
             if budget.cuts
                 && let Some(shared) = self.shared.upgrade()
             {
-                let passes = |chain: &Chain| chain.hops().iter().any(|one| *one.name == *hop);
-                let cut = shared.connections().kill(|row| passes(&row.chain)).len();
+                let cut = shared.connections().kill(|row| row.passes(&hop)).len();
                 warn!(%hop, cut, "connections were cut: the budget is used up");
             }
         }

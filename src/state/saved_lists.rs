@@ -91,8 +91,8 @@ impl SavedLists {
         Ok(Some(SavedDocument { bytes, charset, validators, loaded }))
     }
 
-    /// Keeps a list under `name`, in place of the one before, and removes lists that no start has wanted for long. Blocks
-    /// the thread.
+    /// Keeps a list under `name`, in place of the previous one, and removes lists that no start has wanted for long.
+    /// Blocks the thread.
     ///
     /// # Errors
     /// The directory or the file can't be written. The file is as it was then.

@@ -177,7 +177,7 @@ impl UsageFile {
     /// Reads the file. Returns `None` if there is none.
     ///
     /// # Errors
-    /// It can't be read, or is no record of this version.
+    /// It can't be read, or is not a record of this version.
     pub(crate) fn read(&self) -> io::Result<Option<UsageRecord>> {
         let mut text = String::new();
         match regular_file::open(&self.0) {

@@ -1,8 +1,8 @@
 //! `server.auth`: who may use the proxy.
 
 use crate::support::{
-    BASIC, Double, Event, PASSWORD, Proxy, Step, USERNAME, exchange, outcome, pause, two_hops,
-    within,
+    BASIC, Double, Event, HttpOrigin, PASSWORD, Proxy, Step, USERNAME, exchange, outcome, pause,
+    two_hops, within,
 };
 
 #[tokio::test]
@@ -63,6 +63,31 @@ async fn a_client_that_never_sends_credentials_is_logged_and_counted() {
     })
     .await;
     assert_eq!(denied(&proxy).len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_was_asked_for_credentials_leaves_its_place_to_the_next() {
+    let origin = HttpOrigin::plain().await;
+    let yaml = format!(
+        "server: {{ auth: {{ username: {USERNAME}, password: {PASSWORD} }} }}\nlimits: {{ connections: 1 }}\n\
+         chains: {{ default: [] }}\n"
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let line = format!("GET {}", origin.url("/bytes/2"));
+    // The line about the refused client comes two seconds after its end, which may be before the next request on a machine
+    // that stands still for so long. Then it is tried again.
+    for _ in 0..5 {
+        let before = denied(&proxy).len();
+        assert!(ask(&proxy, "CONNECT one.test:443", None).await.starts_with("HTTP/1.1 407 "));
+        // The place is free a moment after the client has seen the end of its connection.
+        while !ask(&proxy, &line, Some(BASIC)).await.starts_with("HTTP/1.1 200 ") {
+            pause().await;
+        }
+        if denied(&proxy).len() == before {
+            return;
+        }
+    }
+    panic!("the place is kept until the line is written");
 }
 
 #[tokio::test]

@@ -267,7 +267,7 @@ fn without_traffic_nothing_is_asked() {
         let (office, echo) = (office().await, EchoOrigin::start().await);
         let proxy = Proxy::start(&yaml(&office, RESOLVES)).await;
         assert_eq!(way(&proxy, &echo).await, Via::Office);
-        // A refused request is no failed dial, so nothing is asked again for half a minute.
+        // A refused request is not a failed dial, so nothing is asked again for half a minute.
         let asked = namespace.queries();
         time::sleep(Duration::from_secs(3)).await;
         assert_eq!(namespace.queries(), asked);

@@ -226,7 +226,7 @@ async fn a_flag_that_wins_over_the_switch_is_named() {
         assert!(!out.contains("no effect"), "{out}");
     }
     let out = switched(&["exit", "on"]);
-    assert!(out.contains("was started with `--disable exit`, which goes before the file"), "{out}");
+    assert!(out.contains("was started with `--disable exit`, which overrides the file"), "{out}");
     let none = run(["hop", "corporate", "off", "-c", "/nonexistent"]);
     assert_eq!(none.status.code(), Some(1));
 }

@@ -144,7 +144,7 @@ async fn notes_on_sessions_name_the_url() {
     let advice = ask(&webshare, "", "the client names no session", "advice").await;
     for words in [
         "has `sessions=by-client` in its URL",
-        "write `sessions=by-client-required` behind the `?` of the URL of `--hop`",
+        "write `sessions=by-client-required` after the `?` of the URL of `--hop`",
     ] {
         assert!(advice.contains(words), "{words}: {advice}");
     }

@@ -83,7 +83,7 @@ fn is_telling(line: &str, said: &str) -> bool {
         && line != "error"
 }
 
-/// Returns the texts of a page between tags that begin another line. Scripts and styles are no text.
+/// Returns the texts of a page between tags that begin another line. Scripts and styles are not text.
 fn lines_of_html(page: &str) -> Vec<String> {
     let (mut lines, mut line) = (Vec::new(), String::new());
     let mut rest = page;

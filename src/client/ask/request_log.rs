@@ -118,7 +118,7 @@ impl Asker<'_> {
         let (setting, required) = match of_hop.and_then(|named| named.url.as_ref()) {
             Some(of_hop) => (
                 "`sessions=by-client` in its URL",
-                format!("`sessions=by-client-required` behind the `?` of {of_hop}"),
+                format!("`sessions=by-client-required` after the `?` of {of_hop}"),
             ),
             None => ("`sessions: by-client`", "`sessions: by-client-required`".to_owned()),
         };
@@ -199,7 +199,7 @@ fn url_with_session(generation: &Generation, shared: &Shared) -> String {
     format!("`{}`", proxy_url(shared.proxy_address(), Some(credentials)))
 }
 
-/// Returns advice on a username in a provider's form: its account belongs into a hop. `hop` names that hop in the sentence.
+/// Returns advice on a username in a provider's form: its account belongs in a hop. `hop` names that hop in the sentence.
 pub(crate) fn username_of_provider(hop: &str) -> String {
     format!(
         "{USERNAME_OF_PROVIDER} {hop} `kind: webshare` or `kind: rotating`; with `sessions: by-client` there, clients choose by \

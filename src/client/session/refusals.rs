@@ -1,12 +1,6 @@
 //! Refuses clients and requests that are not served.
 
-use std::{
-    future::{Future as _, poll_fn},
-    net::SocketAddr,
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use mooltiroute_hops::Authority;
 use tokio::time::sleep;
@@ -82,14 +76,11 @@ fn challenged(peer: SocketAddr, target: &Authority, shared: &Shared) {
 ///
 /// Without this line nothing would say which proxy has refused the client: it shows only the status 407, which the next
 /// proxy sends as well.
-pub(super) async fn log_unanswered(peer: SocketAddr, shared: &Shared) {
-    let mut wait = pin!(sleep(ANSWER_TIME));
-    let shutdown = shared.shutdown();
+pub(super) async fn log_unanswered(peer: SocketAddr, shared: Arc<Shared>) {
     // A proxy that ends waits for nobody here.
-    poll_fn(|cx| if shutdown.is_draining() { Poll::Ready(()) } else { wait.as_mut().poll(cx) })
-        .await;
+    let _ = shared.shutdown().until_draining(sleep(ANSWER_TIME)).await;
     if let Some(Unanswered { target, requests }) = shared.denials().challenges.end(peer) {
-        log_no_credentials(peer, &target, requests, shared);
+        log_no_credentials(peer, &target, requests, &shared);
     }
 }
 

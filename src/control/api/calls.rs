@@ -101,7 +101,7 @@ impl KillOrder {
 /// names a member, which the connection must have taken.
 fn takes_hop(row: &OpenConnection, name: &str) -> bool {
     let (hops, passage) = (row.chain.hops(), row.passage());
-    // A hop that left itself out is listed all the same, and its name finds the connection.
+    // A hop that left itself out is listed anyway, and its name finds the connection.
     let is_listed = hops.iter().any(|hop| *hop.name == *name);
     if is_listed || passage.chosen_hops().any(|chosen| **chosen == *name) {
         return true;

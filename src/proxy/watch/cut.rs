@@ -208,7 +208,7 @@ fn settings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Reads a file of a size that is worth remembering.
 fn read(path: &Path) -> Option<Vec<u8>> {
-    // A pipe in the place of the file would wait for its other end.
+    // A pipe in place of the file would wait for its other end.
     if !path.is_file() {
         return None;
     }

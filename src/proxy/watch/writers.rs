@@ -7,7 +7,7 @@
 //! whether a file has a writer at all, by a [lease].
 //!
 //! Processes of other users and of other PID namespaces can't be seen here unless this one is privileged. If the kernel
-//! says that a file has a writer, such a writer counts all the same, without a name. The kernel does not tell
+//! says that a file has a writer, such a writer counts anyway, without a name. The kernel does not tell
 //! everybody. Then the events have to do.
 
 use std::{

@@ -244,7 +244,7 @@ impl Chain {
     }
 }
 
-/// The name in the place of a member for a hop that was left out.
+/// The name in place of a member for a hop that was left out.
 const DIRECT: &str = "direct";
 
 /// The maximum number of extra connections that the hops of one journey may ask for.

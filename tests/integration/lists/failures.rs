@@ -62,10 +62,11 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
         (&ok("<!DOCTYPE html><h1>cAnArY</h1>"), "it is a web page or XML"),
         (&ok(""), "it has no proxy in it"),
         (&ok("# nothing\n"), "it has no proxy in it"),
-        (&ok("{\"detail\": \"cAnArY\"}\n"), "is JSON, and not a list"),
+        (&ok("{\"detail\": \"cAnArY\"}\n"), "is JSON, not a list"),
         (&ok("\u{0}\u{1}cAnArY"), "it has no usable line: line 1: it has an invisible character"),
         (&ok(&long), "it has over 4 MiB"),
         (&ok(&"127.0.0.1:80\n".repeat(50_001)), "it has over 50000 proxies"),
+        (BROKEN_CHUNKS, "the chunks of its body are invalid"),
         (cut, "closed the connection without a full answer"),
         ("SSH-2.0-x\r\n\r\n", "this is not HTTP"),
         (
@@ -170,3 +171,5 @@ async fn a_silent_server_delays_no_start_and_a_request_no_longer_than_a_connecti
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(silent.record().now().len(), 1, "requests share one fetch");
 }
+
+const BROKEN_CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";

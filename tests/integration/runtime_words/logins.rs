@@ -1,4 +1,4 @@
-//! The words about the login of a hop: rejected, held back, or refused all the same.
+//! The words about the login of a hop: rejected, held back, or refused anyway.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 

@@ -85,7 +85,7 @@ async fn an_untrusted_realm_and_another_principal_have_their_advice() {
     let foreign = ", kerberos: { spn: HTTP/host@OTHER.TEST }";
     let proxy = company.proxy(&company.yaml(foreign, "[corporate]"), "cache").await;
     let told = exchange(proxy.address(), REQUEST).await;
-    assert!(told.contains("Correct the realm behind the `@` in `spn`"), "{told}");
+    assert!(told.contains("Correct the realm after the `@` in `spn`"), "{told}");
     assert!(!told.contains("full name in `address`"), "{told}");
     let other = format!(", kerberos: {{ spn: {SERVICE}, principal: other@CORP.TEST }}");
     let proxy = company.proxy(&company.yaml(&other, "[corporate]"), "cache").await;
@@ -161,7 +161,7 @@ async fn a_keytab_without_the_keys_of_its_principal_is_named() {
     let rules = SquidRules::Kerberos { config, keytab, service: SERVICE };
     let Some(squid) = Squid::start(rules).await else { return };
     let company = Company { kdc, squid };
-    // The keytab of the proxy has no keys of alice, and a YAML file is no keytab at all.
+    // The keytab of the proxy has no keys of alice, and a YAML file is not a keytab at all.
     let other = company.kdc.path("krb5.conf");
     for (file, principal, words) in [
         (company.kdc.path("http.keytab"), "alice@CORP.TEST", "has keys of `alice@CORP.TEST`"),

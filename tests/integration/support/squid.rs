@@ -373,7 +373,7 @@ fn helper(name: &str) -> PathBuf {
     files.into_iter().find(|file| file.is_file()).expect("squid comes with its helpers")
 }
 
-/// `None` for what is no request, such as the connection that waited for squid to listen.
+/// `None` for what is not a request, such as the connection that waited for squid to listen.
 fn parse(line: &str) -> Option<Passed> {
     let mut words = line.split(' ');
     let started: f64 = words.next()?.parse().ok()?;

@@ -238,7 +238,7 @@ impl Authenticator {
 
     /// Records that the proxy accepted the credentials, if there are any in `attempt`.
     fn succeeded(&self, attempt: &Attempt) {
-        // From now on a new nonce of the proxy is no rejection, also without `stale=true`.
+        // From now on a new nonce of the proxy is not a rejection, also without `stale=true`.
         if let (Attempt::Digest(sent), Some((_, session))) = (attempt, self.digest()) {
             session.accepted(sent);
         }

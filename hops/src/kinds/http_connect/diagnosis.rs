@@ -160,7 +160,7 @@ fn clock_difference(date: &str, now: SystemTime) -> Option<Duration> {
 fn no_key(keytab: &str, principal: &str) -> String {
     let realm = match principal.split_once('@') {
         None => {
-            " The principal has no realm; write it behind an `@`, in capitals, as in `alice@CORP.EXAMPLE`."
+            " The principal has no realm; write it after an `@`, in capitals, as in `alice@CORP.EXAMPLE`."
         }
         Some((_, realm)) if realm.chars().any(char::is_lowercase) => {
             " Realms are in capitals, and this one is not."
@@ -243,7 +243,8 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     Diagnosis {
         reason: Reason::ForeignRealm,
         summary: "realm of the service name not trusted",
-        advice: "Correct the realm behind the `@` in `spn` below `kerberos` of this hop, or remove it: it is wrong, or the \
+        advice: "Correct the realm after the `@` in `spn` below `kerberos` of this hop, or remove it: it is wrong, or \
+        the \
             domain of this user does not trust it.",
     },
     Diagnosis {
@@ -291,7 +292,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     Diagnosis {
         reason: Reason::Other,
         summary: "Kerberos failed",
-        advice: "If the library's words don't say why, check krb5.conf, and that `kinit` works. \
+        advice: "If the library's message does not say why, check krb5.conf, and that `kinit` works. \
             `KRB5_TRACE=/dev/stderr` makes MIT Kerberos say more.",
     },
 ];

@@ -79,8 +79,8 @@ pub(super) fn rejection(
         ),
         // The username itself is a secret here, so its place is named.
         Some(domain) => format!(
-            "The username has no domain, and the proxy names `{domain}`: try `username: '{domain}\\NAME'`. If that is no \
-             help: {correct}"
+            "The username has no domain, and the proxy names `{domain}`: try `username: '{domain}\\NAME'`. If that \
+             does not help: {correct}"
         ),
         None => correct,
     };

@@ -199,7 +199,7 @@ impl Way {
 
     /// Records that the hop failed, with all of its own members, and takes another way.
     fn next_way(mut self) -> Eventual<'static, Option<Chosen>> {
-        // A connection that sent nothing, to keep an account from being locked, was no try.
+        // A connection that sent nothing, to keep an account from being locked, was not a try.
         if let Some(member) = self.member()
             && !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent)
         {

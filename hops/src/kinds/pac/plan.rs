@@ -191,7 +191,7 @@ impl Rules {
     }
 }
 
-const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused all the same; \
+const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused anyway; \
                              `enabled: { when: … }` switches this hop off outside of the company's network";
 
 #[cfg(test)]

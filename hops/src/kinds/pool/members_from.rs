@@ -46,7 +46,7 @@ pub(super) struct MembersFrom {
     via: Option<String>,
     /// A PEM file with the only authorities to trust for an `https://` server, instead of the system's.
     ca: Option<PathBuf>,
-    /// The protocol of lines that are no URL.
+    /// The protocol of lines that are not URLs.
     #[serde(default)]
     scheme: ListScheme,
 }

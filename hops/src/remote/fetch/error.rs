@@ -47,6 +47,8 @@ pub(in crate::remote) enum FetchError {
     Redirects,
     #[error("it has over {} MiB", BYTES_MAX >> 20)]
     TooLarge,
+    #[error("the chunks of its body are invalid")]
+    BrokenBody,
     #[error("the server takes longer than {} s", .0.as_secs())]
     Silent(Duration),
 }
@@ -84,7 +86,7 @@ impl FetchError {
             }
             Self::Status { status, .. } => LoadCause::of_status(*status),
             Self::Elsewhere(_) | Self::Nowhere | Self::Redirects => LoadCause::OtherAnswer,
-            Self::TooLarge => LoadCause::Content,
+            Self::TooLarge | Self::BrokenBody => LoadCause::Content,
             // The words of the error name the hop that did not let the request through.
             Self::NotOpened(_)
             | Self::Failed(_)

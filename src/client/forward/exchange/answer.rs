@@ -58,7 +58,10 @@ where
                 }
                 // An origin may answer before it has read the request. The rest still goes to it:
                 // it may store a file that is complete only with its last byte.
-                Answer::Done { .. } if self.upload == Upload::Sending => return Poll::Pending,
+                Answer::Done { .. } if self.upload == Upload::Sending => {
+                    self.note_end_of_upstream(cx);
+                    return Poll::Pending;
+                }
                 Answer::Done { keeps_upstream, is_last } => {
                     let (keeps_upstream, is_last) = (*keeps_upstream, *is_last);
                     return Poll::Ready(self.whole(keeps_upstream, is_last));
@@ -131,6 +134,18 @@ where
         }
     }
 
+    /// Notes whether the upstream has ended behind its answer. It may go on reading all the same, so the rest of the request
+    /// is still sent to it. But a client that never sends that rest would keep both connections.
+    fn note_end_of_upstream(&mut self, cx: &mut Context<'_>) {
+        if self.upstream_has_ended {
+            return;
+        }
+        let seen = &mut *self.upstream_seen;
+        // Bytes behind the answer belong to no request. They count as an end, since nothing good can follow.
+        self.upstream_has_ended = !seen.is_empty()
+            || read_ahead::poll_read(cx, self.upstream, seen, HEAD_READ_BYTES).is_ready();
+    }
+
     fn pass_interim(&mut self, interim: &ResponseHead) {
         let request = self.outbound.plan.head;
         // HTTP/1.0 has no interim answers (RFC 9110 §15.2).
@@ -142,7 +157,7 @@ where
     /// Begins to pass on the answer whose head has come, or ends the exchange if that can't be passed on.
     fn begin(&mut self, head: ResponseHead, is_after_doubtful: bool) -> Option<Ending> {
         self.status = head.status();
-        // Any head is an answer, also one that is not passed on: the request is no round of a loop.
+        // Any head is an answer, also one that is not passed on: the request is not a round of a loop.
         self.outbound.plan.is_answered(head.status());
         let challenge = self.logon.as_deref().filter(|_| head.status() == 407);
         if let Some((refused, can_go_on)) = self.outbound.refused(&head, challenge) {
@@ -151,7 +166,7 @@ where
             }
             return Some(refused);
         }
-        // Before the hop is proved, since a refusal is no connection that it carried.
+        // Before the hop is proved, since a refusal is not a connection that it carried.
         self.outbound.note_answer(&head);
         self.outbound.plan.is_proved();
         if let Some(logon) = &self.logon {

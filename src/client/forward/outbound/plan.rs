@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
 
     /// Notes that the head of the answer has come, with its `status`.
     pub(crate) fn is_answered(&self, status: u16) {
-        // An answer below 400 is no refusal, as zero is none.
+        // An answer below 400 is not a refusal, as zero is none.
         if status >= 400 {
             self.probation().status = status;
         }
@@ -229,7 +229,7 @@ impl<'a> Plan<'a> {
                 }
             },
             Hearing::ClosedUnheard => (unheard(HopError::Closed.into()), may_repeat, Failed),
-            // A target that is slow is no fault of a hop that answers others meanwhile.
+            // A target that is slow is not a fault of a hop that answers others meanwhile.
             Hearing::Silent if !unproved.is_silent() => return false,
             Hearing::Abandoned { silent, .. } if !unproved.has_failed_after(silent) => {
                 return false;

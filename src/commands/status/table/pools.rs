@@ -246,7 +246,7 @@ mod tests {
         let (some, none, file) = (told(1, false), told(0, false), told(0, true));
         assert!(some.contains("left out, tried again in 4 s"), "{some}");
         assert!(some.contains("office.corporate is left out: "), "{some}");
-        assert!(none.contains("failed, tried all the same"), "{none}");
+        assert!(none.contains("failed, tried anyway"), "{none}");
         assert!(none.contains("no member of office works, so each request tries it"), "{none}");
         assert!(file.contains("failed, tried last for 4 s"), "{file}");
         assert!(file.contains("tried last: after the others that the PAC file names"), "{file}");

@@ -109,7 +109,7 @@ impl Scanner<'_> {
         if one == '\n' {
             (self.at, self.indent) = ((self.at.0 + 1, 1), 0);
         } else {
-            // Only blanks at the beginning of the line count, each right behind the one before.
+            // Only blanks at the beginning of the line count, each right after the previous one.
             if one == ' ' && self.at.1 == self.indent + 1 {
                 self.indent += 1;
             }

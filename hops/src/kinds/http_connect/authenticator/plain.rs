@@ -187,7 +187,7 @@ impl Authenticator {
         if let (Some((_, session)), Ok(challenge)) =
             (self.digest(), DigestChallenge::strongest(challenges))
         {
-            // The challenge is no verdict about credentials, because none were sent.
+            // The challenge is not a verdict about credentials, because none were sent.
             let _: DigestVerdict = session.challenged(challenge, None);
         }
         self.methods.iter().any(|method| offered.contains(&method.scheme()))

@@ -182,7 +182,8 @@ impl Out<'_> {
 
     /// Writes the counts of the members of pools. The labels of a long list are bounded: the rest has the label `other`.
     pub(super) fn pools(&mut self, status: &StatusDocument) -> fmt::Result {
-        let help = "Members of a pool that connections use (working) and that they leave out after a failure (left_out)";
+        let help =
+            "Members of a pool that are in use (working), or left out after a failure (left_out)";
         let mut members = self.family("pool_members", help, MetricType::Gauge)?;
         for (hop, pool) in &status.pools {
             // Counts of the whole pool, also of members that have no labels of their own.
@@ -192,8 +193,7 @@ impl Out<'_> {
                 members.encode_family(&labels)?.encode_gauge(&(count as u64))?;
             }
         }
-        let help =
-            "1 while connections use a member of a pool, 0 while they leave it out after a failure";
+        let help = "1 while a member of a pool is in use, 0 while it is left out after a failure";
         let mut up = self.family("pool_member_up", help, MetricType::Gauge)?;
         for (hop, pool) in &status.pools {
             for member in &pool.shown {
