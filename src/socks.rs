@@ -98,7 +98,7 @@ pub enum SocksError {
     /// The address has an unknown type.
     #[error("its target has an unknown type of address")]
     AddressType,
-    /// The name is no host name.
+    /// The name is not a host name.
     #[error("its target is not a host: {0}")]
     Host(InvalidAuthority),
     /// The name has bytes that no name has.

@@ -54,7 +54,7 @@ impl HeadReader {
     /// Until then, every call must pass the same bytes again, with new ones behind them.
     ///
     /// # Errors
-    /// If the bytes are no request that can be read in one way only. The error comes as soon as that is certain; the
+    /// If the bytes are not a request that can be read in one way only. The error comes as soon as that is certain; the
     /// connection must close after the answer.
     pub fn request(&mut self, seen: &mut BytesMut) -> Result<Option<RequestHead>, BadRequest> {
         // Empty lines come off first, so that all offsets count from the start of the request line.
@@ -85,7 +85,7 @@ impl HeadReader {
     /// that one is parsed.
     ///
     /// # Errors
-    /// If the bytes are no response, or one that could be read in more than one way. The error comes as soon as that
+    /// If the bytes are not a response, or one that could be read in more than one way. The error comes as soon as that
     /// is certain; the connection must close.
     pub fn response(
         &mut self,
@@ -149,8 +149,8 @@ impl HeadReader {
     /// Skips the empty lines that some clients send after a body (RFC 9112 §2.2).
     fn skip_empty_lines(&mut self, seen: &mut BytesMut) -> Result<(), BadRequest> {
         while seen.starts_with(b"\r\n") {
-            // Old clients send one empty line after a body. A peer that sends many is no client,
-            // and could keep the reader busy without a request.
+            // Old clients send one empty line after a body. A peer that sends many is not a client, and could keep the
+            // reader busy without a request.
             if self.empty_lines == EMPTY_LINES_MAX {
                 return Err(BadRequest::EmptyLines);
             }

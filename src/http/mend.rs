@@ -10,7 +10,7 @@
 //! | white space before the colon | removed (RFC 9112 §5.1) |
 //! | a folded line | joined with one space (§5.2) |
 //! | white space before the first field | the line is dropped (§2.2) |
-//! | a line without a colon, or with a name that is no token | dropped, as browsers do |
+//! | a line without a colon, or with a name that is not a token | dropped, as browsers do |
 //! | a control character in a value | replaced with a space, as RFC 9110 §5.5 says of the dangerous ones |
 //! | a bare CR in a value or in a reason phrase | replaced with a space (RFC 9112 §2.2), and the connection ends with this response |
 //! | a bare CR elsewhere, in a trailer, or in or before a field that concerns the connection | refused: some readers end a line there |
@@ -142,8 +142,8 @@ fn write_field(line: &[u8], out: &mut Vec<u8>) -> Result<MendedLine, BadResponse
     // White space before the colon is removed, as RFC 9112 §5.1 asks of a proxy.
     let colon = line.iter().position(|byte| *byte == b':');
     let name = colon.map_or(&b""[..], |colon| trim_blank(&line[..colon]));
-    // Browsers ignore a line that is no field. It may be dropped unless another reader could take
-    // it for one that says how long the body is.
+    // Browsers ignore a line that is not a field. It may be dropped unless another reader could take it for one that
+    // says how long the body is.
     if name.is_empty() || !name.iter().copied().all(is_token_byte) {
         return if may_mean_framing(line) { Err(UNCLEAR) } else { Ok(MendedLine::Dropped) };
     }
@@ -197,7 +197,7 @@ fn is_framing_name(name: &[u8]) -> bool {
     matches!(role_of(name), Role::ContentLength | Role::TransferEncoding)
 }
 
-/// Whether a line that is no field has the name of a framing field in it, however it is broken up.
+/// Whether a line that is not a field has the name of a framing field in it, however it is broken up.
 fn may_mean_framing(line: &[u8]) -> bool {
     // Only letters are compared, so that no separator, white space or control character inside the
     // name can hide it.

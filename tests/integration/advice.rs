@@ -197,7 +197,7 @@ async fn a_reason_phrase_says_what_is_wrong_with_a_username_and_never_repeats_it
             ("session-alice,country=us", "username takes only session-NAME and country-CC"),
             ("session-alice,city-paris", "username takes only session-NAME and country-CC"),
             ("session-alice, country-us", "username takes only session-NAME and country-CC"),
-            ("session-al ice", "a session's name has A-Z, a-z, 0-9, - _ . only"),
+            ("session-al ice", "a session name takes only A-Z a-z 0-9 - _ ."),
             ("session-alice,session-bob", "one session and one country at most"),
             ("user-data-session-alice", "username takes only session-NAME and country-CC"),
         ] {

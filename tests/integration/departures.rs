@@ -130,10 +130,14 @@ async fn the_wait_of_a_client_ends_when_it_leaves_and_not_when_that_is_noticed()
         let noticed = begun.elapsed();
         assert_eq!(line.field("end"), "client left");
         // The proxy serves the client for a moment more, which is no part of its wait.
-        let (shown, moment) = (line.number("duration_seconds"), Duration::from_millis(1_300));
+        let (shown, noticed) = (line.number("duration_seconds"), noticed.as_secs_f64());
+        let (lasted, moment) = (lasted.as_secs_f64(), 1.3);
         // A client of SOCKS leaves an answer unread, so that its end is a reset, which is noticed at once.
-        assert!(noticed > lasted + moment || request == SOCKS, "{noticed:?} {lasted:?}");
-        assert!((0.3..lasted.as_secs_f64() + 0.7).contains(&shown), "{shown}: {lasted:?}");
+        let is_reset = request == SOCKS;
+        assert!(noticed > lasted + moment || is_reset, "{noticed} {lasted}");
+        // A slow machine lengthens both, and not what is between them.
+        assert!(noticed > shown + moment || is_reset, "{noticed}: {shown}");
+        assert!((0.3..noticed).contains(&shown), "{shown}: {noticed}");
         let reason = line.field("reason");
         let waited = reason.strip_prefix("waited ").and_then(|rest| rest.split_once(" ms for "));
         let waited: f64 = waited.expect(&reason).0.parse().unwrap();

@@ -231,7 +231,7 @@ fn status_line(head: &[u8]) -> &[u8] {
     lines(head).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// Reads the fields. A folded line goes on with the one before, and a line that is no field is left out.
+/// Reads the fields. A folded line continues the previous one, and a line that is not a field is left out.
 fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
     let mut fields: Vec<(Box<[u8]>, Vec<u8>)> = Vec::new();
     let mut can_go_on = false;

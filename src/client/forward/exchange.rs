@@ -54,6 +54,8 @@ pub(crate) struct Exchange<'a, C, U> {
     upload: Upload,
     request: Pump,
     to_upstream: Outbox,
+    /// The length of the request's head, as it is sent.
+    head_bytes: u64,
     answer: Answer,
     to_client: Outbox,
     /// Whether the upstream has said anything yet.
@@ -70,6 +72,8 @@ pub(crate) struct Exchange<'a, C, U> {
     is_unread: bool,
     /// When the client that is not read is looked at next.
     look_due: Option<Instant>,
+    /// Whether the upstream has ended its direction behind the answer, while the request is still under way.
+    upstream_has_ended: bool,
     /// When the client left, if that was noticed only by a quiet time after it.
     left: Option<Instant>,
     /// Bytes of a request that the upstream no longer takes.
@@ -147,7 +151,9 @@ where
         let mut to_upstream = Outbox::default();
         // The head only waits in the outbox here. If the beginning of the body has come with it,
         // both leave in one write.
-        outbound.write_head(to_upstream.collected());
+        let head = to_upstream.collected();
+        outbound.write_head(head);
+        let head_bytes = head.len() as u64;
         Self {
             outbound,
             client,
@@ -159,6 +165,7 @@ where
             upload: Upload::Sending,
             request: Pump::new(BodyReader::of_request(length), length),
             to_upstream,
+            head_bytes,
             answer: Answer::Head {
                 reader: HeadReader::new(outbound.head_limits()),
                 interim_count: 0,
@@ -172,6 +179,7 @@ where
             client_has_ended: false,
             is_unread: false,
             look_due: None,
+            upstream_has_ended: false,
             left: None,
             discarded: 0,
             quiet: None,

@@ -106,8 +106,8 @@ impl Chain {
         };
         match work.wait().await {
             Ok(fields) => Ok(Some(fields)),
-            // A connection that was kept may have ended since the last request. That is no failure
-            // of the hop, so a new connection is tried, and shows whether the hop fails.
+            // A connection that was kept may have ended since the last request. That is not a failure of the hop, so a
+            // new connection is tried, and shows whether the hop fails.
             Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
             // Another member may take the request.
             Err(HopError::HeldBack(_)) if last.record.is_some() => Ok(None),

@@ -59,7 +59,10 @@ where
                 }
                 // An origin may answer before it has read the request. The rest still goes to it:
                 // it may store a file that is complete only with its last byte.
-                Answer::Done { .. } if self.upload == Upload::Sending => return Poll::Pending,
+                Answer::Done { .. } if self.upload == Upload::Sending => {
+                    self.note_end_of_upstream(cx);
+                    return Poll::Pending;
+                }
                 Answer::Done { keeps_upstream, is_last } => {
                     let (keeps_upstream, is_last) = (*keeps_upstream, *is_last);
                     return Poll::Ready(self.whole(keeps_upstream, is_last));
@@ -92,7 +95,7 @@ where
                         self.pass_interim(&interim);
                         continue;
                     }
-                    let why = "it sends interim answers without end";
+                    let why = "it keeps sending interim answers";
                     Some(outbound.bad_answer(ProxyError::HttpProtocol, why))
                 }
                 Ok(Some(head)) => {
@@ -119,9 +122,9 @@ where
                         self.hearing = Hearing::ClosedUnheard;
                     }
                     let why = match read {
-                        Ok(_) => "the connection was closed before a whole answer came".into(),
+                        Ok(_) => "the connection was closed before the answer was complete".into(),
                         Err(error) => {
-                            format!("the connection broke before a whole answer came: {error}")
+                            format!("the connection broke before the answer was complete: {error}")
                         }
                     };
                     return Poll::Ready(Some(
@@ -130,6 +133,18 @@ where
                 }
             }
         }
+    }
+
+    /// Notes whether the upstream has ended behind its answer. It may go on reading all the same, so the rest of the request
+    /// is still sent to it. But a client that never sends that rest would keep both connections.
+    fn note_end_of_upstream(&mut self, cx: &mut Context<'_>) {
+        if self.upstream_has_ended {
+            return;
+        }
+        let seen = &mut *self.upstream_seen;
+        // Bytes behind the answer belong to no request. They count as an end, since nothing good can follow.
+        self.upstream_has_ended = !seen.is_empty()
+            || read_ahead::poll_read(cx, self.upstream, seen, HEAD_READ_BYTES).is_ready();
     }
 
     fn pass_interim(&mut self, interim: &ResponseHead) {
@@ -143,7 +158,7 @@ where
     /// Begins to pass on the answer whose head has come, or ends the exchange if that can't be passed on.
     fn begin(&mut self, head: ResponseHead, is_after_doubtful: bool) -> Option<Ending> {
         self.status = head.status();
-        // Any head is an answer, also one that is not passed on: the request is no round of a loop.
+        // Any head is an answer, also one that is not passed on: the request is not a round of a loop.
         self.outbound.plan.is_answered(head.status());
         if let Some(hop) = &self.outbound.end.hop {
             hop.answered(self.outbound.plan.chain);
@@ -155,7 +170,7 @@ where
             }
             return Some(refused);
         }
-        // Before the hop is proved, since a refusal is no connection that it carried.
+        // Before the hop is proved, since a refusal is not a connection that it carried.
         self.outbound.note_answer(&head);
         self.outbound.plan.is_proved();
         if let Some(logon) = &self.logon {

@@ -41,7 +41,7 @@ where
         }
         let why = format!("the body of the request is broken: {bad}");
         let text = format!("Mooltiroute can't pass on this request: {why}.");
-        Ending::Refused(Box::new(Reply::refused(400, &text)), why)
+        Ending::Refused(Box::new(Reply::refused(400, text)), why)
     }
 
     pub(super) fn broke_off(&self, stuck: &Stuck) -> Ending {

@@ -23,7 +23,7 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Sends the request, and then watches the client. Never ready just because the upstream broke: the answer may be
-    /// there all the same, and say why.
+    /// there anyway, and say why.
     pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         if self.upload == Upload::Sending {
             let client = (&mut *self.client, &mut *self.client_seen);
