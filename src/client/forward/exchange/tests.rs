@@ -315,7 +315,7 @@ async fn an_answer_is_not_late_while_the_client_takes_nothing_of_an_interim_one(
 async fn ten_thousand_interim_answers_pass_and_no_more() {
     let generation = generation("response: 5m");
     for (count, expected) in
-        [(10_000, "whole true true"), (10_001, "it sends interim answers without end")]
+        [(10_000, "whole true true"), (10_001, "it keeps sending interim answers")]
     {
         let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(count);
         let last = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
