@@ -118,7 +118,7 @@ enum MemberState {
     HeldBack(u64),
     TriedLast(f64),
     LeftOut(f64),
-    TriedAllTheSame,
+    TriedAnyway,
     TriedNext,
 }
 
@@ -140,7 +140,7 @@ impl MemberState {
         // zero.
         match place {
             PoolFacts { is_by_pac_file: true, .. } if seconds > 0.0 => Self::TriedLast(seconds),
-            PoolFacts { has_none: true, .. } => Self::TriedAllTheSame,
+            PoolFacts { has_none: true, .. } => Self::TriedAnyway,
             _ if seconds > 0.0 => Self::LeftOut(seconds),
             _ => Self::TriedNext,
         }
@@ -160,7 +160,7 @@ impl fmt::Display for MemberState {
             }
             Self::TriedLast(seconds) => write!(f, "failed, tried last for {seconds:.0} s"),
             Self::LeftOut(seconds) => write!(f, "left out, tried again in {seconds:.0} s"),
-            Self::TriedAllTheSame => write!(f, "failed, tried all the same"),
+            Self::TriedAnyway => write!(f, "failed, tried anyway"),
             Self::TriedNext => write!(f, "left out, tried again next"),
         }
     }
