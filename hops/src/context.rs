@@ -277,7 +277,7 @@ impl<'a> BuildContext<'a> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(BYTES_EXPECTED));
         File::open(&path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is over 4 MiB"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 4 MiB"));
         }
         if let Some(encryption) = Encryption::of(&bytes) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, EncryptedFile(encryption)));

@@ -1,6 +1,6 @@
 //! A connection that was just accepted, up to the first bytes of its protocol.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use mooltiroute_hops::Tunnel;
 use tokio::{net::TcpStream, runtime::Handle, time::Instant};
@@ -10,6 +10,7 @@ use crate::{
     client::{connection::Client, detect::Detected, reply::Reply, socks},
     http::{PROXY_PROTOCOL, proxy_protocol},
     io::lazy_timer::Alarm,
+    state::entrance::Entrance,
     system::shutdown::Shutdown,
     tls::{TlsServer, failed_handshake},
 };
@@ -21,8 +22,8 @@ pub(crate) struct Accepted {
     pub socket: TcpStream,
     /// The address of the client.
     pub peer: SocketAddr,
-    /// The TLS of the listener, if clients speak it there.
-    pub tls: Option<Arc<TlsServer>>,
+    /// How it came in.
+    pub entrance: Entrance,
 }
 
 impl Accepted {
@@ -47,8 +48,9 @@ impl Accepted {
         alarm: &mut Alarm<'_>,
         shutdown: &Shutdown,
     ) -> Option<Client> {
-        let Self { socket, peer, tls } = self;
-        let mut client = Client::new(Tunnel::socket(socket), peer);
+        let Self { socket, peer, entrance } = self;
+        let tls = entrance.tls().cloned();
+        let mut client = Client { entrance, ..Client::new(Tunnel::socket(socket), peer) };
         // Read before TLS begins: a client that speaks plain HTTP or SOCKS to this port gets an
         // answer that it can read, and not an alert.
         client.first_bytes(wait, alarm, shutdown).await.ok()?;
@@ -80,9 +82,9 @@ impl Accepted {
 /// Performs the TLS handshake with a client. If that fails, the client has been sent an alert, and gets the time to
 /// read it.
 async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
-    let peer = client.peer;
+    let (peer, entrance) = (client.peer, client.entrance.clone());
     match tls.accept(client.into()).await {
-        Ok(tunnel) => Some(Client { is_tls: true, ..Client::new(tunnel, peer) }),
+        Ok(tunnel) => Some(Client { is_tls: true, entrance, ..Client::new(tunnel, peer) }),
         Err((error, tunnel)) => {
             warn!(client = %peer, reason = %failed_handshake::in_words(&error), "TLS handshake failed");
             Client::new(tunnel, peer).close().await;

@@ -248,7 +248,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
         let admission = Admission::new(Arc::clone(shared));
-        let accepted = Accepted { socket, peer, tls: None };
+        let accepted =
+            Accepted { socket, peer, entrance: crate::state::entrance::Entrance::default() };
         (client, tokio::spawn(session::run(accepted, admission)))
     }
 

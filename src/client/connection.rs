@@ -13,6 +13,7 @@ use crate::{
     client::reply::Reply,
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
     io::{lazy_timer::Alarm, read_ahead},
+    state::entrance::Entrance,
     system::shutdown::Shutdown,
 };
 
@@ -27,6 +28,8 @@ pub struct Client {
     pub seen: BytesMut,
     /// Whether the client speaks TLS to the proxy.
     pub is_tls: bool,
+    /// How the client came in.
+    pub(crate) entrance: Entrance,
 }
 
 /// The outcome of waiting for the head of a request.
@@ -47,7 +50,7 @@ pub enum Arrival {
 impl Client {
     /// Returns a client from which nothing has been read.
     pub fn new(stream: Tunnel, peer: SocketAddr) -> Self {
-        Self { stream, peer, seen: BytesMut::new(), is_tls: false }
+        Self { stream, peer, seen: BytesMut::new(), is_tls: false, entrance: Entrance::default() }
     }
 
     /// Returns the address of this proxy that the client has connected to.

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 use tracing::{Instrument as _, debug, debug_span, warn};
 
 pub(crate) use self::refusals::turn_away;
-use self::refusals::{log_unanswered, log_unauthorized, refuse, refuse_protocol};
+use self::refusals::{log_unanswered, log_unauthorized, refuse, refuse_protocol, shut_out};
 use crate::{
     client::{
         accepted::Accepted,
@@ -253,6 +253,10 @@ fn admit(
     generation: &Generation,
     shared: &Shared,
 ) -> Result<Admitted, Box<Reply>> {
+    // A reload may have left the protocol out, or changed what the listener asks for.
+    if let Some(reply) = shut_out(client, generation) {
+        return Err(Box::new(reply));
+    }
     let Some(admitted) = auth::admit(head, generation.auth.as_ref()) else {
         let is_page = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
         let has_tried = head.fields().values("Proxy-Authorization").next().is_some();

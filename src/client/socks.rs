@@ -41,17 +41,17 @@ pub(crate) async fn serve(
     // One generation judges the greeting and the credentials, so that a reload between two messages
     // can't mix two sets of rules. Hops that take preferences read them from the username, so a
     // client is then asked for one even without `server.auth`.
-    let generation = shared.live().current();
-    let policy = match (&generation.auth, generation.takes_preferences()) {
+    let judge = shared.live().current();
+    let policy = match (&judge.auth, judge.takes_preferences()) {
         (Some(_), _) => LoginPolicy::Required,
         (None, true) => LoginPolicy::Preferred,
         (None, false) => LoginPolicy::Optional,
     };
     let mut server = SocksServer::new(version, policy);
     // One deadline for all messages: a client that sends a byte now and then gains no time by it.
-    let due = Instant::now() + generation.timeouts.header;
+    let due = Instant::now() + judge.timeouts.header;
     let heard = {
-        let hearing = hear(&mut client, &mut server, &generation);
+        let hearing = hear(&mut client, &mut server, &judge);
         tokio::select! {
             biased;
             heard = hearing => heard,
@@ -76,6 +76,12 @@ pub(crate) async fn serve(
                     return None;
                 }
             };
+            if let Some((code, reason)) = shut_out(&client, version, &judge, &generation) {
+                let protocol_name = protocol.protocol();
+                warn!(client = %client.peer, protocol = %protocol_name, code, reason, "request denied");
+                client.close_after(&protocol.server.refusal(ReplyCode(code))).await;
+                return None;
+            }
             connect::open(client, target, admitted, (shared, &generation), protocol).await
         }
         Err(Unserved::Ended) => None,
@@ -115,6 +121,23 @@ pub(crate) async fn serve(
         }
     }
 }
+
+/// Returns the reply code and the reason if `generation`, which is to serve the request, would not have let the client in
+/// that `judge` has let in.
+fn shut_out(
+    client: &Client,
+    version: SocksVersion,
+    judge: &Generation,
+    generation: &Generation,
+) -> Option<(u8, &'static str)> {
+    let protocol = Detected::Socks(version).protocol();
+    let shut_out = client.entrance.reason_to_shut_out(client.peer, protocol, generation);
+    let has_other_auth = generation.auth.is_some() && generation.auth != judge.auth;
+    let reason = shut_out.or_else(|| has_other_auth.then_some(OTHER_AUTH))?;
+    Some((2, reason))
+}
+
+const OTHER_AUTH: &str = "`server.auth` changed while the client was let in; connect again";
 
 /// Returns the message that turns away a client before its first message is read.
 pub(crate) fn turned_away(version: SocksVersion) -> Vec<u8> {

@@ -100,7 +100,7 @@ pub enum Protocol {
 }
 
 /// Basic credentials that fit into a field.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// The username, which has no colon.
     pub username: Secret,

@@ -13,8 +13,11 @@ use crate::{
     client::{accepted::Accepted, session},
     io::keepalive,
     network::NetworkKeeper,
-    proxy::listeners::{Begun, TlsInForce},
-    state::shared::{Admission, Shared},
+    proxy::listeners::Begun,
+    state::{
+        entrance::{Entrance, ListenerTerms},
+        shared::{Admission, Shared},
+    },
     system::{
         early_timer::EarlyTimer,
         workers::{Crew, Workers},
@@ -43,7 +46,7 @@ impl Server {
 
     /// Starts to accept on a listener, until it is closed or the proxy drains.
     pub(crate) fn begin(&self, begun: Begun) {
-        let tls = begun.tls.load().is_some().then_some(true);
+        let tls = begun.terms.tls().is_some().then_some(true);
         info!(address = %begun.address, tls, "listening");
         // All workers accept from one queue, so the clients of a worker that can't take part go to the others.
         for (worker, runtime) in self.crew.others() {
@@ -155,10 +158,10 @@ enum Voice {
 
 /// Accepts on one listener until it is closed or the proxy drains.
 async fn accept(server: Server, begun: Begun, worker: usize, voice: Voice) {
-    let Begun { listener, address, tls, closed } = begun;
+    let Begun { listener, address, terms, closed } = begun;
     let pause = Pause { voice, ..Pause::default() };
     let timer = EarlyTimer::default();
-    let mut door = Door { server, worker, listener, address, tls, pause, timer, fit: None };
+    let mut door = Door { server, worker, listener, address, terms, pause, timer, fit: None };
     let shutdown = door.server.shared.shutdown().clone();
     {
         // Made once, since each of these takes a lock when it is made and when it is dropped.
@@ -189,7 +192,7 @@ struct Door {
     worker: usize,
     listener: Arc<TcpListener>,
     address: SocketAddr,
-    tls: TlsInForce,
+    terms: Arc<ListenerTerms>,
     pause: Pause,
     /// Set while clients come.
     timer: EarlyTimer,
@@ -250,7 +253,7 @@ impl Door {
                 if self.timer.set() {
                     self.fit = None;
                 }
-                let accepted = Accepted { socket, peer, tls: self.tls.load_full() };
+                let accepted = Accepted { socket, peer, entrance: Entrance::by(&self.terms) };
                 self.server.welcome(accepted, self.worker);
             }
             Err(error) => self.pause.after(&error, self.address).await,

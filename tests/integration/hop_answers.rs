@@ -193,7 +193,7 @@ async fn a_corporate_proxy_that_breaks_off_its_answer_is_named() {
         let words: &[&str] = &["hop `corporate`, asked for `provider.test:80`", "look at its log"];
         let told = Told { status: 502, field, words };
         check(&hop, "[corporate, webshare]", &[CONNECT, GET], &told).await;
-        let words: &[&str] = &["the answer of hop `corporate`", "before a whole answer came"];
+        let words: &[&str] = &["the answer of hop `corporate`", "before the answer was complete"];
         check(&hop, "[corporate]", &[GET], &Told { words, ..told }).await;
     }
 }

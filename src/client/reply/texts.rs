@@ -208,7 +208,7 @@ pub(super) fn response_summary(error: ProxyError) -> &'static str {
     match error {
         ProxyError::HttpResponseTimeout => "no answer in time",
         ProxyError::ConnectionTerminated => "closed before an answer",
-        ProxyError::ConnectionWriteTimeout => "takes nothing of the request",
+        ProxyError::ConnectionWriteTimeout => "stopped reading the request",
         ProxyError::HttpResponseHeaderSectionSize => "answer head too large",
         ProxyError::HttpResponseTransferCoding => "unknown transfer coding",
         ProxyError::HttpUpgradeFailed => "upgrade failed",

@@ -21,6 +21,7 @@ use crate::{
     state::{
         challenges::{ANSWER_TIME, Unanswered},
         denials::{ClientLine, RefusalReason},
+        generation::Generation,
         shared::{Admission, Shared},
     },
 };
@@ -138,6 +139,13 @@ pub(super) async fn refuse_protocol(client: Client, detected: Detected) {
         Detected::Socks(version) => client.close_after(&socks::turned_away(version)).await,
         Detected::Http => client.close_with(&Reply::refused(403, NO_HTTP), false).await,
     }
+}
+
+/// Returns the refusal of a client that came in before a reload, and could not come in any more.
+pub(super) fn shut_out(client: &Client, generation: &Generation) -> Option<Reply> {
+    let reason = client.entrance.reason_to_shut_out(client.peer, Protocol::Http, generation)?;
+    warn!(client = %client.peer, status = 403, reason, "request denied");
+    Some(Reply::refused(403, format!("Mooltiroute can't serve this: {reason}.")))
 }
 
 pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {

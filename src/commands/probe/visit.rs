@@ -184,7 +184,7 @@ impl Visit<'_, '_> {
             }
         };
         let (head, exit) = answer.ok_or_else(|| {
-            let why = "the connection was closed before a whole answer came";
+            let why = "the connection was closed before the answer was complete";
             Reply::bad_response(&target.to_string(), None, ProxyError::ConnectionTerminated, why)
         })?;
         let status = head.status();

@@ -85,6 +85,8 @@ impl Reloads {
         self.shared().set_went_direct(direct);
         let lists = changed_lists(&last, &next);
         let generation = next.number();
+        // Before the swap: the new generation may let clients in without credentials because its listeners ask for more.
+        self.listeners.change_terms(&prepared);
         // From here on requests take the new generation. The outcomes are in force only after that, because a
         // request that waits for them takes the generation that is current then.
         self.shared().live().replace(next);

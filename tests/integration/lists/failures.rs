@@ -64,7 +64,7 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
         (&ok("# nothing\n"), "it has no proxy in it"),
         (&ok("{\"detail\": \"cAnArY\"}\n"), "is JSON, not a list"),
         (&ok("\u{0}\u{1}cAnArY"), "it has no usable line: line 1: it has an invisible character"),
-        (&ok(&long), "it has over 4 MiB"),
+        (&ok(&long), "it is larger than 4 MiB"),
         (&ok(&"127.0.0.1:80\n".repeat(50_001)), "it has over 50000 proxies"),
         (BROKEN_CHUNKS, "the chunks of its body are invalid"),
         (cut, "closed the connection without a full answer"),

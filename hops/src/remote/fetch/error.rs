@@ -45,7 +45,7 @@ pub(in crate::remote) enum FetchError {
     Nowhere,
     #[error("the server keeps redirecting")]
     Redirects,
-    #[error("it has over {} MiB", BYTES_MAX >> 20)]
+    #[error("it is larger than {} MiB", BYTES_MAX >> 20)]
     TooLarge,
     #[error("the chunks of its body are invalid")]
     BrokenBody,

@@ -94,7 +94,7 @@ where
                         self.pass_interim(&interim);
                         continue;
                     }
-                    let why = "it sends interim answers without end";
+                    let why = "it keeps sending interim answers";
                     Some(outbound.bad_answer(ProxyError::HttpProtocol, why))
                 }
                 Ok(Some(head)) => {
@@ -121,9 +121,9 @@ where
                         self.hearing = Hearing::ClosedUnheard;
                     }
                     let why = match read {
-                        Ok(_) => "the connection was closed before a whole answer came".into(),
+                        Ok(_) => "the connection was closed before the answer was complete".into(),
                         Err(error) => {
-                            format!("the connection broke before a whole answer came: {error}")
+                            format!("the connection broke before the answer was complete: {error}")
                         }
                     };
                     return Poll::Ready(Some(

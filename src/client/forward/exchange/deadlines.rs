@@ -116,7 +116,7 @@ where
                 let why = match self.head_begun {
                     None => format!("no answer within {timeout} (`timeouts.response`)"),
                     Some(_) => format!(
-                        "no whole head of its answer within {timeout} (`timeouts.response`)"
+                        "no complete head of its answer within {timeout} (`timeouts.response`)"
                     ),
                 };
                 Some(self.outbound.bad_answer(ProxyError::HttpResponseTimeout, why))
@@ -124,12 +124,12 @@ where
             // A part of an interim answer is with the client, so no other answer can take its
             // place.
             (Wait::Upstream, Answer::Head { .. }) if self.has_begun() => {
-                Some(self.truncated("the upstream takes nothing of the request"))
+                Some(self.truncated("the upstream reads nothing more of the request"))
             }
             (Wait::Upstream, Answer::Head { .. }) => {
                 let stall = duration::in_words(stall);
                 let why =
-                    format!("it has taken nothing of the request for {stall} (`timeouts.stall`)");
+                    format!("it has read nothing of the request for {stall} (`timeouts.stall`)");
                 Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
             }
             // The answer has begun and is worth having anyway. The rest of the request is read and dropped from now on.

@@ -286,7 +286,7 @@ async fn a_head_that_dribbles_is_late_while_the_request_is_under_way() {
     .await;
     assert_eq!(
         (ending.as_str(), begun.elapsed().as_secs()),
-        ("no whole head of its answer within 10 s (`timeouts.response`)", 10)
+        ("no complete head of its answer within 10 s (`timeouts.response`)", 10)
     );
 }
 
@@ -346,7 +346,7 @@ async fn a_receiver_that_takes_nothing_is_given_up_and_one_that_takes_a_little_i
         }
     })
     .await;
-    assert_eq!(ending, "it has taken nothing of the request for 10 s (`timeouts.stall`)");
+    assert_eq!(ending, "it has read nothing of the request for 10 s (`timeouts.stall`)");
     let seconds = begun.elapsed().as_secs();
     assert!((270..=290).contains(&seconds), "{seconds}");
     let begun = Instant::now();
