@@ -4,25 +4,12 @@
 //! is reached has none left for upstream connections and answers everything with an error. So accepting stops while
 //! descriptors for both are not free, and further clients wait in the queue of the listener.
 
-use std::io;
-
 /// Raises this process's limit as far as allowed, and logs it if `connections` clients would not fit.
 pub(crate) fn raise(connections: usize) {
     #[cfg(unix)]
     unix::raise(connections);
     #[cfg(not(unix))]
     let _ = connections;
-}
-
-/// Whether `error` says that this process, or the whole system, has no descriptor left.
-pub(crate) fn are_exhausted(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    return unix::are_exhausted(error);
-    #[cfg(not(unix))]
-    {
-        let _ = error;
-        false
-    }
 }
 
 /// Whether a descriptor that serves speed alone, such as that of a pipe, leaves enough of them for sockets.
@@ -67,12 +54,9 @@ const SPARE: u64 = 4;
 
 #[cfg(unix)]
 mod unix {
-    use std::{fs, io};
+    use std::fs;
 
-    use rustix::{
-        io::Errno,
-        process::{Resource, Rlimit, getrlimit, setrlimit},
-    };
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use tracing::{info, warn};
 
     use super::PER_CLIENT;
@@ -125,11 +109,6 @@ mod unix {
         fs::read_dir(directory).map_or(OTHERS, |entries| (entries.count() as u64).saturating_sub(1))
     }
 
-    pub(super) fn are_exhausted(error: &io::Error) -> bool {
-        let is = |known: Errno| error.raw_os_error() == Some(known.raw_os_error());
-        is(Errno::MFILE) || is(Errno::NFILE)
-    }
-
     /// Listeners, the runtime, the log, name look-ups: more than they usually need.
     const OTHERS: u64 = 64;
     /// More clients than the programs of one user have.
@@ -148,12 +127,5 @@ mod tests {
         assert_eq!(fit(limit - 21, 0), 10);
         assert_eq!(fit(limit - 21, 11), 5);
         assert_eq!((fit(limit, 0), fit(limit * 2, 7)), (1, 1));
-    }
-
-    #[test]
-    fn only_missing_descriptors_count_as_exhausted() {
-        let error = io::Error::from_raw_os_error;
-        assert!(are_exhausted(&error(24)) && are_exhausted(&error(23)));
-        assert!(!are_exhausted(&error(11)) && !are_exhausted(&io::Error::other("24")));
     }
 }

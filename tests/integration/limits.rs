@@ -300,6 +300,54 @@ async fn with_64_descriptors_a_crowd_is_served_in_turns() {
     assert_eq!(failed, 0);
 }
 
+#[tokio::test]
+async fn a_lack_of_descriptors_says_nothing_about_the_members_of_a_pool() {
+    let echo = EchoOrigin::start().await;
+    let hop = Proxy::start("chains: { default: [] }\n").await;
+    let other = Proxy::start("chains: { default: [] }\n").await;
+    let ports = [hop.address().port(), other.address().port()];
+    // By address, and by a name that has to be looked up, for which files are read.
+    for host in ["127.0.0.1", "localhost"] {
+        let [one, two] =
+            ports.map(|port| format!("{{ kind: http-connect, address: \"{host}:{port}\" }}"));
+        let proxy = Proxy::start(&format!(
+            "hops:\n  one: {one}\n  two: {two}\n  pool: {{ kind: pool, pick: round-robin, members: [one, two] }}\n\
+             chains: {{ default: [pool] }}\n"
+        ))
+        .await;
+        connect(proxy.address(), echo.address()).await.tunnel();
+        let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+        let process = Pid::from_raw(pid as i32);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = |current: u64| {
+            let limit = Rlimit { current: Some(current), maximum };
+            prlimit(process, Resource::Nofile, limit).unwrap();
+        };
+        // Fewer and fewer, until a client fits and its upstream connection does not.
+        let (mut descriptors, mut failed) = (resources(pid).0 as u64 + 5, 0);
+        while failed < 3 {
+            limit(descriptors);
+            let answer = connect(proxy.address(), echo.address()).await;
+            match answer.head.split(' ').nth(1) {
+                Some("200") => descriptors -= 1,
+                Some("503") => {
+                    assert!(answer.head.contains("too many open files here"), "{}", answer.head);
+                    failed += 1;
+                }
+                _ => panic!("{}", answer.head),
+            }
+        }
+        limit(4096);
+        for _ in 0..4 {
+            connect(proxy.address(), echo.address()).await.tunnel();
+        }
+        let left = proxy.events().iter().any(|event| event.message() == "pool member left");
+        assert!(!left, "{host}");
+        let hops = &status(proxy.address()).await["hops"];
+        assert!(!hops.to_string().contains("open files"), "{hops}");
+    }
+}
+
 /// How many clients the process has accepted: half of its established TCP connections, of which each has two.
 fn clients_accepted_by(pid: u64) -> usize {
     let folder = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();

@@ -47,6 +47,10 @@ pub(super) const PAGE_NOT_MADE: &str =
 pub(super) const ONLY_READING: &str = "This can only be read: ask with GET or HEAD.";
 pub(super) const NO_DESCRIPTORS: &str =
     "This process may open no more files at the moment. Raise its limit (`ulimit -n`).";
+pub(super) const NO_MEMORY: &str = "The system has no memory for another connection at the moment. Free some, or raise the \
+                                    limit of the container or service.";
+pub(super) const NO_PORTS: &str = "All local ports for connections to that address are in use. Wait until some of them end, \
+                                   or widen the system's range (on Linux: `net.ipv4.ip_local_port_range`).";
 
 // Failures of the way to a stop.
 pub(super) const NO_NETWORK: &str = "This machine has no way there: is the network up?";
