@@ -23,6 +23,12 @@ pub enum BadRequest {
     /// The first line is not a request line.
     #[error("the first line is not `method target HTTP/1.1`")]
     RequestLine,
+    /// The URL or the path in the request line has a byte that no URL has.
+    #[error(
+        "the URL in the first line has {named}; the client has to percent-encode it, as `%{byte:02X}`",
+        named = named(*.0), byte = .0
+    )]
+    TargetByte(u8),
     /// The request line has no version.
     #[error("the request line has no version; HTTP/0.9 is not served")]
     NoVersion,
@@ -110,6 +116,15 @@ impl BadRequest {
             // Everything else breaks the grammar, or could be read in two ways.
             _ => 400,
         }
+    }
+}
+
+/// Names a byte that no URL has.
+fn named(byte: u8) -> String {
+    match byte {
+        b' ' => "a space".to_owned(),
+        0x80.. => format!("the byte 0x{byte:02X}, which is not UTF-8"),
+        _ => format!("the control character 0x{byte:02X}"),
     }
 }
 

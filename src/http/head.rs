@@ -120,9 +120,10 @@ impl HeadReader {
         // Bytes past the limit are not looked at, so a head that ends there counts as incomplete,
         // and `wait` refuses it.
         let within_limit = &seen[..seen.len().min(self.limits.bytes)];
-        let Some(MendedHead { head, received_bytes }) = response::mend_head(within_limit)? else {
+        let Some(mended) = response::mend_head(within_limit)? else {
             return self.wait(seen).map_err(BadResponse::from);
         };
+        let MendedHead { head, received_bytes, is_doubtful } = mended;
         let parsed = match parse_response(&head, self.limits.fields) {
             Ok(Status::Complete(parsed)) => parsed,
             Err(httparse::Error::TooManyHeaders) => return Err(self.too_many_fields()),
@@ -137,7 +138,8 @@ impl HeadReader {
         // buffer of its own, and the received one is skipped by its own length.
         seen.advance(received_bytes);
         let head = Bytes::from(head);
-        ResponseHead::new(method, head, parsed.status, parsed.version, parsed.lines).map(Some)
+        let head = ResponseHead::new(method, head, parsed.status, parsed.version, parsed.lines)?;
+        Ok(Some(if is_doubtful { head.with_doubtful_length() } else { head }))
     }
 
     fn too_many_fields(&self) -> BadResponse {

@@ -11,7 +11,7 @@ use mooltiroute_hops::{Authority, Host, thread_pool};
 use thiserror::Error;
 use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet, time};
 
-use crate::io::keepalive;
+use crate::{io::keepalive, system::own_lack::OwnLack};
 
 /// Why no socket could be connected.
 #[derive(Debug, Error)]
@@ -25,6 +25,9 @@ pub enum DialError {
     /// No address accepted the connection. This is the error of the first one.
     #[error("can't connect")]
     Connect(#[source] io::Error),
+    /// This machine lacks something for the connection, such as a descriptor, which is not about the stop.
+    #[error("this machine can't open a connection")]
+    OwnLack(OwnLack, #[source] io::Error),
     /// The address is one that this proxy listens on.
     #[error("that is this proxy itself")]
     Loop,
@@ -80,7 +83,10 @@ impl Dialer {
         };
         let found =
             thread_pool::run(look_up).await.map_err(io::Error::other).and_then(|found| found);
-        let addresses = interleave(found.map_err(DialError::Lookup)?);
+        let addresses = interleave(found.map_err(|error| match OwnLack::of_look_up(&error) {
+            Some(lack) => DialError::OwnLack(lack, error),
+            None => DialError::Lookup(error),
+        })?);
         if addresses.is_empty() { Err(DialError::NoAddress) } else { Ok(addresses) }
     }
 
@@ -120,8 +126,14 @@ impl Dialer {
                 Ok(Some(Ok(Ok(socket)))) => return Ok(socket),
                 Ok(Some(Ok(Err(error)))) => {
                     // That an address leads back here explains more than the error of another
-                    // family, such as that this machine has no IPv6.
-                    if first_error.is_none() || matches!(error, DialError::Loop) {
+                    // family, such as that this machine has no IPv6. If an attempt could not even
+                    // be made, the others do not show whether the stop is there.
+                    let explains_more = match (&first_error, &error) {
+                        (None, _) | (_, DialError::Loop) => true,
+                        (Some(DialError::Loop), _) => false,
+                        (Some(_), error) => matches!(error, DialError::OwnLack(..)),
+                    };
+                    if explains_more {
                         first_error = Some(error);
                     }
                     addresses.pop_front()
@@ -139,7 +151,13 @@ impl Dialer {
         if self.is_own(address) {
             return Err(DialError::Loop);
         }
-        let socket = TcpStream::connect(address).await.map_err(DialError::Connect)?;
+        let socket =
+            TcpStream::connect(address).await.map_err(|error| {
+                match OwnLack::of_connect(&error, address) {
+                    Some(lack) => DialError::OwnLack(lack, error),
+                    None => DialError::Connect(error),
+                }
+            })?;
         // `0.0.0.0` and `[::]` lead to this machine, to the address that the socket tells.
         let is_own = address.ip().to_canonical().is_unspecified()
             && socket.peer_addr().is_ok_and(|peer| self.is_own(peer));

@@ -38,7 +38,7 @@ fn server(address: impl std::fmt::Display, tls: &str) -> String {
 
 /// Performs the TLS handshake with the proxy as a client that trusts `certificates`, and has a certificate of its own
 /// or not.
-async fn connect_tls(
+pub(crate) async fn connect_tls(
     proxy: SocketAddr,
     certificates: &Certificates,
     own: Option<&[std::path::PathBuf; 2]>,

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Logon, Tunnel};
+use mooltiroute_hops::{Logon, Stream, Tunnel};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -70,6 +70,10 @@ pub(crate) struct Exchange<'a, C, U> {
     client_has_ended: bool,
     /// Whether the upstream has ended its direction behind the answer, while the request is still under way.
     upstream_has_ended: bool,
+    /// Whether nothing reads from the client for now, so that no read tells of a reset.
+    is_unread: bool,
+    /// When the client that is not read is looked at next.
+    look_due: Option<Instant>,
     /// When the client left, if that was noticed only by a quiet time after it.
     left: Option<Instant>,
     /// Bytes of a request that the upstream no longer takes.
@@ -113,7 +117,7 @@ pub(crate) enum Hearing {
 
 impl<'a, C> Exchange<'a, C, Tunnel>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
 {
     /// Prepares to send the request of `plan` over `upstream`. `client_seen` was read ahead of `client`.
     pub(crate) fn new(
@@ -133,7 +137,7 @@ where
 
 impl<'a, C, U> Exchange<'a, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Prepares to send a request between any two streams.
@@ -174,6 +178,8 @@ where
             head_begun: None,
             client_has_ended: false,
             upstream_has_ended: false,
+            is_unread: false,
+            look_due: None,
             left: None,
             discarded: 0,
             quiet: None,

@@ -100,6 +100,11 @@ pub(super) fn hung_up(stage: &Stage) -> String {
         }
         (None, _) => String::new(),
     };
+    if stage.has_answered {
+        return format!(
+            "It hung up instead of answering, and has answered before.{unreached} Try again; if it persists, look at its log."
+        );
+    }
     format!(
         "It hung up instead of answering.{protocol}{unreached} If it never answers, check {}, and look at its log.",
         place(stage)
@@ -117,6 +122,12 @@ pub(super) fn cut_plain_request(stage: &Stage) -> String {
         }
         port => format!(" If `{stop}` speaks TLS at port {port}, write `https://` in the URL."),
     };
+    if stage.has_answered {
+        return format!(
+            "It hung up instead of answering, and has answered before: it may have passed on a failure of `{stop}`.{https} Try \
+             again; if it persists, look at its log."
+        );
+    }
     let protocol = perhaps_other_protocol(stage);
     format!(
         "It hung up instead of answering.{protocol} Or it may have passed on a failure of `{stop}`.{https} If it never answers, check {}, \

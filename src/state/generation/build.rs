@@ -172,7 +172,8 @@ impl ChainParts<'_> {
         let rotate_after = of_chain.clone().filter_map(|hop| hop.rotate_after).min();
         let chain_hop = |hop: &NamedHop| {
             let (name, url) = (Arc::clone(&hop.name), hop.url.clone());
-            Some(ChainHop { name, hop: Arc::clone(hop.hop.as_ref()?), url })
+            let (hop, has_answered) = (Arc::clone(hop.hop.as_ref()?), Arc::default());
+            Some(ChainHop { name, hop, url, has_answered })
         };
         let hops: Vec<_> = of_chain.filter_map(chain_hop).collect();
         let is_kept = |old: &&Arc<Chain>| {

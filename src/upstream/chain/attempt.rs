@@ -203,6 +203,13 @@ impl Chain {
         let extend = pin!(hop.link.extend(tunnel, next));
         let timeout = journey.within_deadline(self.timeouts.handshake);
         let extended = self.step(at, Step::Extend, next, (timeout, trace), extend).await;
+        let is_answered = match &extended {
+            Ok(_) => true,
+            Err(failed) => matches!(failed.error.cause, Cause::Hop(HopError::Refused(_))),
+        };
+        if is_answered && hop.selection().is_none() {
+            self.hop_answered(hop.position);
+        }
         let extended = extended.map_err(|failed| failed.asked_at(asked))?;
         // The histogram is of tunnels that the hop agreed to, so a refusal is not in it.
         self.meter.agreed(hop.position, asked.elapsed());
@@ -300,7 +307,12 @@ impl Chain {
         let through = hop.map(ChosenHop::through).unwrap_or_default();
         let asked = hop.filter(|_| step == Step::Extend);
         let is_secure = asked.is_some_and(|hop| hop.link.tls().is_some());
-        Stage { protocol, settings, is_secure, next, next_place, through, place, ..stage }
+        let has_answered = hop.is_some_and(|hop| match hop.selection() {
+            Some(selection) => selection.record().is_some_and(|record| record.has_answered()),
+            None => self.has_hop_answered(hop.position),
+        });
+        let is_at = Stage { protocol, settings, is_secure, has_answered, ..stage };
+        Stage { next, next_place, through, place, ..is_at }
     }
 
     /// Returns the name of the hop behind `hop`, if `stop` is its address or that of a member. Returns the place of that

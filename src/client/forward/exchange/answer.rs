@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use mooltiroute_hops::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -30,7 +31,7 @@ pub(super) enum Answer {
 
 impl<C, U> Exchange<'_, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Passes on the answer, interim ones first.
@@ -159,6 +160,9 @@ where
         self.status = head.status();
         // Any head is an answer, also one that is not passed on: the request is not a round of a loop.
         self.outbound.plan.is_answered(head.status());
+        if let Some(hop) = &self.outbound.end.hop {
+            hop.answered(self.outbound.plan.chain);
+        }
         let challenge = self.logon.as_deref().filter(|_| head.status() == 407);
         if let Some((refused, can_go_on)) = self.outbound.refused(&head, challenge) {
             if can_go_on {
@@ -221,5 +225,6 @@ where
 
 /// Most heads fit in one read of this size.
 const HEAD_READ_BYTES: usize = 8 * 1024;
-/// How many interim answers may precede one answer. A server that reports progress stays far below it.
-const INTERIM_MAX: usize = 100;
+/// How many interim answers may precede one answer. A server that sends a 102 each second for an hour stays below it, and the
+/// wait as a whole is bounded by `timeouts.response`.
+const INTERIM_MAX: usize = 10_000;

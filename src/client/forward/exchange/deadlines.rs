@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use mooltiroute_hops::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Duration, Instant},
@@ -25,16 +26,23 @@ pub(super) enum Wait {
     Client,
     /// That anything moves, for a client that may be gone.
     Movement,
+    /// The next look at a client that is not read.
+    Look,
 }
 
 impl<C, U> Exchange<'_, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Waits until the earliest deadline. Returns the wait that timed out.
     pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
         self.note_quiet();
+        self.look_due = match self.look_due {
+            _ if !self.is_unread => None,
+            None => Some(Instant::now() + LOOK_EVERY),
+            due => due,
+        };
         let stall = self.outbound.stall_timeout();
         let stalled = |outbox: &Outbox| Some(outbox.blocked_since()? + stall?);
         // One alarm serves all waits: it is set to the earliest deadline, and the `Wait` beside
@@ -44,6 +52,7 @@ where
             (stalled(&self.to_upstream), Wait::Upstream),
             (stalled(&self.to_client), Wait::Client),
             (self.quiet_due(), Wait::Movement),
+            (self.look_due, Wait::Look),
         ];
         let due = due.into_iter().filter_map(|(due, wait)| Some((due?, wait)));
         let Some((due, wait)) = due.min_by_key(|(due, _)| *due) else { return Poll::Pending };
@@ -146,9 +155,25 @@ where
                 self.left = self.quiet.map(|(since, _)| since);
                 Some(self.client_left())
             }
+            (Wait::Look, _) => {
+                self.look_due = None;
+                self.client_is_reset().then_some(Ending::ClientBroke)
+            }
         }
+    }
+
+    /// Whether the client has reset its connection, whatever waits to be read on it. False on a system that tells this
+    /// only to a reader.
+    fn client_is_reset(&self) -> bool {
+        // The error is taken, so that no other call reports it. The exchange ends, and with it the connection.
+        self.client
+            .socket()
+            .is_some_and(|socket| matches!(socket.take_error(), Ok(Some(_)) | Err(_)))
     }
 }
 
 /// How long nothing may move for a client that may be gone: origins are to know within two seconds.
 pub(super) const QUIET: Duration = Duration::from_millis(1_500);
+/// How often a client that is not read is looked at. A reset is an event of its socket, but the exchange has lent that to the
+/// parts that write to it, and few clients send so much ahead.
+const LOOK_EVERY: Duration = Duration::from_secs(1);

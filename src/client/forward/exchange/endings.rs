@@ -1,5 +1,6 @@
 //! Decides how an exchange ends, which depends on how much of the answer the client has.
 
+use mooltiroute_hops::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Answer, Exchange, Upload};
@@ -16,7 +17,7 @@ use crate::{
 
 impl<C, U> Exchange<'_, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     pub(super) fn whole(&self, keeps_upstream: bool, is_last: bool) -> Ending {

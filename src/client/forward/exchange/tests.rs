@@ -312,6 +312,28 @@ async fn an_answer_is_not_late_while_the_client_takes_nothing_of_an_interim_one(
 }
 
 #[tokio::test(start_paused = true)]
+async fn ten_thousand_interim_answers_pass_and_no_more() {
+    let generation = generation("response: 5m");
+    for (count, expected) in
+        [(10_000, "whole true true"), (10_001, "it keeps sending interim answers")]
+    {
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(count);
+        let last = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let (ending, _, told) = run(&generation, GET, 4096, async |mut client, mut upstream| {
+            read_head(&mut upstream).await;
+            let sent = format!("{interim}{last}");
+            let (_, told) =
+                tokio::join!(upstream.write_all(sent.as_bytes()), read_to_end(&mut client));
+            String::from_utf8(told).unwrap()
+        })
+        .await;
+        assert_eq!(ending, expected);
+        assert_eq!(told.matches("102 Processing").count(), 10_000);
+        assert_eq!(told.ends_with(last), count == 10_000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_timeout_means_none() {
     let generation = generation("response: 0s, stall: 0s");
     let hour = Duration::from_secs(3600);
