@@ -75,7 +75,7 @@ pub(crate) struct Begun {
     pub listener: Arc<TcpListener>,
     /// The address it is bound to.
     pub address: SocketAddr,
-    /// The requirements for clients that are accepted from now on.
+    /// The terms for clients that are accepted from now on.
     pub terms: Arc<ListenerTerms>,
     /// Cancelled when the listener is to close.
     pub closed: CancellationToken,

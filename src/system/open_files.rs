@@ -41,7 +41,7 @@ impl Drop for PipeDescriptors {
 /// The descriptors that are not for clients and their upstream connections.
 #[derive(Debug)]
 pub(crate) struct Reserved {
-    /// The number of files that were open before there were clients.
+    /// The number of descriptors that were open before there were clients.
     measured: u64,
     /// How many of these are sockets to accept on.
     measured_doors: AtomicU64,
