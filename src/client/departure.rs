@@ -221,9 +221,9 @@ mod tests {
             let early_left = timeout(GRACE / 10, leaves(&mut client)).await;
             assert!(early_left.is_err(), "{early_left:?}");
             Tunnel::socket(far).reset_on_close();
-            let begun = Instant::now();
+            // Only an end waits for a moment.
             let left = leaves(&mut client).await;
-            assert!(left.is_some() && begun.elapsed() < GRACE, "{}", early.len());
+            assert!(left.is_some_and(|left| left.elapsed() < GRACE / 2), "{}", early.len());
         }
     }
 

@@ -68,12 +68,12 @@ pub(crate) struct Exchange<'a, C, U> {
     head_begun: Option<Instant>,
     /// Whether the client has ended its direction behind the request.
     client_has_ended: bool,
-    /// Whether the upstream has ended its direction behind the answer, while the request is still under way.
-    upstream_has_ended: bool,
     /// Whether nothing reads from the client for now, so that no read tells of a reset.
     is_unread: bool,
     /// When the client that is not read is looked at next.
     look_due: Option<Instant>,
+    /// Whether the upstream has ended its direction behind the answer, while the request is still under way.
+    upstream_has_ended: bool,
     /// When the client left, if that was noticed only by a quiet time after it.
     left: Option<Instant>,
     /// Bytes of a request that the upstream no longer takes.
@@ -177,9 +177,9 @@ where
             over: None,
             head_begun: None,
             client_has_ended: false,
-            upstream_has_ended: false,
             is_unread: false,
             look_due: None,
+            upstream_has_ended: false,
             left: None,
             discarded: 0,
             quiet: None,
