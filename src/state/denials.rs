@@ -98,6 +98,12 @@ pub(crate) enum RefusalReason {
     UnknownScheme,
     /// The target of CONNECT has no port, or is none.
     ConnectTarget,
+    /// The client asks by SOCKS for another command than CONNECT.
+    SocksCommand,
+    /// The client offers by SOCKS no method of authentication that is served.
+    SocksMethod,
+    /// The target of a request by SOCKS is none.
+    SocksTarget,
     /// The request is malformed in another way.
     Malformed,
 }

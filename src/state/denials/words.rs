@@ -66,6 +66,9 @@ impl RefusalReason {
             Self::NeedsConnect => "an `https://` URL without CONNECT",
             Self::UnknownScheme => "a URL with an unknown scheme",
             Self::ConnectTarget => "CONNECT without a host and a port",
+            Self::SocksCommand => "another command than CONNECT",
+            Self::SocksMethod => "no method of authentication that is served",
+            Self::SocksTarget => "a target that is no host with a port",
             Self::Malformed => "a malformed request",
         }
         .into()
