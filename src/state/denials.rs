@@ -86,6 +86,8 @@ pub(crate) enum RefusalReason {
     Unsettled,
     /// The client speaks TLS to a listener without it.
     Tls,
+    /// The client speaks TLS inside TLS.
+    TlsTwice,
     /// The client speaks SOCKS to a listener with TLS.
     Socks,
     /// The client speaks HTTP/2.

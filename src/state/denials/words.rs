@@ -60,6 +60,7 @@ impl RefusalReason {
             Self::NotAdmitted => "too many equal requests are unanswered",
             Self::Unsettled => "the network has changed",
             Self::Tls => "TLS to a listener without it",
+            Self::TlsTwice => "TLS inside TLS",
             Self::Socks => "SOCKS to a listener with TLS",
             Self::Http2 => "HTTP/2",
             Self::ProxyProtocol => "the PROXY protocol",
