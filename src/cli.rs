@@ -86,17 +86,17 @@ pub enum Command {
     Top(Top),
     /// End connections of the running proxy
     Kill(Kill),
-    /// Have the running proxy reload its configuration, and wait for the verdict
+    /// Reload the running proxy's configuration, and wait for the result
     Reload(Reload),
     /// Switch a hop on or off by editing its file
     Hop(Hop),
-    /// Print the lines that point a shell at the proxy
+    /// Print the shell commands that set the proxy variables
     Env(Env),
-    /// Run a command whose requests go through the proxy
+    /// Run a command with the proxy variables set
     Exec(Exec),
     /// Start the proxy at each login, or remove that service; needs no administrator rights
     Service(Service),
-    /// Show the bytes that hops, chains, routes, sessions and targets have used
+    /// Show the bytes used by hop, chain, route, session or target
     Usage(Usage),
 }
 

@@ -27,14 +27,14 @@ pub mod top;
 pub mod usage;
 mod wrap;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::process::ExitCode;
 
 use mooltiroute_hops::{InvalidPreferences, Preferences, Registry};
 
 use crate::{
     cli::{Cli, Command},
     client::ask::{is_of_provider, username_of_provider},
-    config::{Environment, ServerConfig, reachable},
+    config::{Environment, ProxyAddress, ServerConfig, reachable},
 };
 
 use self::{
@@ -112,11 +112,11 @@ fn note_on_session(preferences: &Preferences) -> Option<String> {
     ))
 }
 
-/// Returns an address at which clients reach the proxy, and whether they speak TLS to it.
-fn example_address(server: &ServerConfig) -> Option<(SocketAddr, bool)> {
+/// Returns an address at which clients reach the proxy.
+fn example_address(server: &ServerConfig) -> Option<ProxyAddress> {
     let listener = server.listen.first()?;
     let address = listener.address.sockets().next()?;
-    Some((reachable(address), listener.tls.is_some()))
+    Some(ProxyAddress { socket: reachable(address), is_tls: listener.tls.is_some() })
 }
 
 /// The result of a command that looks at a configuration.

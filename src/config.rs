@@ -24,7 +24,7 @@ mod yaml;
 
 pub(crate) use self::{
     budget::BudgetPeriod,
-    listen::{bare_port, has_too_large_port, reachable},
+    listen::{ProxyAddress, bare_port, has_too_large_port, reachable},
     report::first_problems::sort_by_place,
 };
 pub use self::{

@@ -1,6 +1,6 @@
 //! The control socket: HTTP/1.1 and JSON for the owner of the process, to see what is open and to change it.
 //!
-//! Everything that changes something goes through this socket. It is a file (or, on Windows, a pipe) and no port, so a
+//! Everything that changes something goes through this socket. It is a file (a pipe on Windows), not a port, so a
 //! web page in a browser and a client over TCP have no way to name it; and each client must run as the same user as the
 //! proxy. The proxy's own port stays read-only.
 //!

@@ -9,8 +9,8 @@
 //! - [`client`]: everything that faces a client: connections, requests, tunnels, the proxy's own endpoints, error replies.
 //! - [`state`]: the configuration in force (a generation), and the state that outlives generations.
 //! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
-//! - [`io`]: relays bytes between sockets.
-//! - [`metrics`]: the counters, and the page that shows them.
+//! - [`io`]: relays bytes between sockets, reads ahead, and keeps the timers and keepalive probes of connections.
+//! - [`metrics`]: the counters. The page that shows them is in [`client`].
 //! - [`usage`]: the bytes on the wire, by hop, and what is used of budgets.
 //! - [`log`]: writes the log's lines.
 //! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
@@ -19,7 +19,9 @@
 //! - [`tls`]: TLS with clients.
 //! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
 //! - [`duration`]: durations in words.
+//! - [`timestamp`]: times of day in words.
 //! - [`shorten`]: long texts, cut with a mark.
+//! - [`slab`]: a list that uses freed places again.
 //! - [`error`]: errors as one line for people.
 //! - [`proxy_error`]: the error types of RFC 9209.
 //! - [`system`]: signals, the supervisor, memory and limits of the operating system.

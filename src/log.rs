@@ -91,7 +91,7 @@ pub(crate) fn begin(
     if let Some(text) = foreign {
         warn!(
             RUST_LOG = text,
-            "no level for Mooltiroute is in this variable, so `log.level` counts; write one, such as `debug`"
+            "RUST_LOG has no level for Mooltiroute, so `log.level` counts; write one, such as `debug`"
         );
     }
     let direct = DirectLog { queue, format: Arc::default() };

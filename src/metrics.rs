@@ -70,9 +70,9 @@ pub(crate) struct HopCounts {
 /// Reloads by outcome.
 #[derive(Debug, Default)]
 pub(crate) struct ReloadCounts {
-    /// A new generation came in force.
+    /// A new generation took effect.
     pub applied: AtomicU64,
-    /// Nothing had changed that has a meaning.
+    /// The files had changed, but not their meaning.
     pub unchanged: AtomicU64,
     /// Something was wrong, and the old generation stayed in force.
     pub rejected: AtomicU64,
@@ -198,7 +198,7 @@ impl HopCounts {
         self.counts.opened.fetch_add(1, Relaxed);
     }
 
-    /// Counts a tunnel that is open no longer.
+    /// Counts a tunnel that has closed.
     fn closed(&self) {
         self.counts.closed.fetch_add(1, Relaxed);
     }

@@ -141,8 +141,8 @@ impl Network {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Puts in force the outcomes that a configuration was built with. `is_followed` says whether hops have to hear of
-    /// changes that no condition depends on.
+    /// Activates the outcomes of conditions that a configuration was built with. `is_followed` says whether hops have
+    /// to hear of changes that no condition depends on.
     pub(crate) fn put_in_force(
         &self,
         outcomes: impl IntoIterator<Item = (Arc<NetworkCondition>, bool)>,
@@ -185,15 +185,15 @@ impl Dependence {
     }
 
     /// Waits until all conditions are decided and their outcomes are in force. If some stay undecided for longer than
-    /// `patience`, what their `unknown` says is put in force. Asks again what was asked long ago, without waiting for
+    /// `patience`, what their `unknown` says takes effect. Asks again what was asked long ago, without waiting for
     /// the answer.
     ///
     /// # Errors
-    /// An outcome could not be put in force, since the reload was rejected or takes too long.
+    /// An outcome could not take effect, since the reload was rejected or takes too long.
     pub(crate) async fn settle(&self, patience: std::time::Duration) -> Result<(), Unsettled> {
         let Self { network, conditions } = self;
         // Both kinds of waiting have a limit: facts are given up after `patience`, and a reload that was rejected
-        // would never put the outcome in force.
+        // would never apply the outcome.
         let mut reload_due = None;
         loop {
             // Registered before the facts are read: a change between the two would otherwise be missed.

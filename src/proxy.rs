@@ -113,7 +113,7 @@ impl Loaded {
         self
     }
 
-    /// Accepts on those of the sockets that the configuration names. A proxy that is about to end has handed them over.
+    /// Accepts on those of the sockets that the configuration names. A proxy that is shutting down has handed them over.
     #[must_use]
     pub(crate) fn with_taken(mut self, taken: Vec<TcpListener>) -> Self {
         self.taken = taken;
@@ -150,7 +150,7 @@ impl Loaded {
         reload::announce(&config);
         // A proxy that can't see edits still serves, and reloads by signal or on request.
         let watch = watch.and_then(|watch| {
-            watch.inspect_err(|error| warn!(%error, "edits can't be seen; reload by signal")).ok()
+            watch.inspect_err(|error| warn!(%error, "edits can't be seen; run `mooltiroute reload` after each")).ok()
         });
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {
             warn!(%error, "the system reports no edits of these files; they are checked every few seconds");

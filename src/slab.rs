@@ -1,4 +1,4 @@
-//! Things that come and go, each at a place of its own.
+//! A slab: a list whose freed places are used again.
 
 /// A list in which freed places are used again, so adding and removing take constant time.
 #[derive(Debug)]

@@ -100,7 +100,7 @@ pub enum SocksError {
     /// The address has an unknown type.
     #[error("the target has an unknown type of address")]
     AddressType,
-    /// The name is no host name.
+    /// The name is not a host name.
     #[error("the target is not a host: {0}")]
     Host(InvalidAuthority),
     /// The name has bytes that no name has.

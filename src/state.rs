@@ -4,6 +4,7 @@ pub(crate) mod advice;
 pub(crate) mod challenges;
 pub(crate) mod connections;
 pub(crate) mod denials;
+pub(crate) mod entrance;
 pub(crate) mod generation;
 pub(crate) mod hop_services;
 pub(crate) mod saved_lists;

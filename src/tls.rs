@@ -30,7 +30,8 @@ pub(crate) use self::{
 #[derive(Clone)]
 pub struct TlsServer {
     acceptor: TlsAcceptor,
-    checks_clients: bool,
+    /// The authorities of clients, as their PEM text. If there are any, every client must have a certificate.
+    client_ca: Option<Box<str>>,
     /// The certificates that it presents.
     chain: Vec<CertificateDer<'static>>,
     out_of_date: Vec<TlsProblem>,
@@ -84,7 +85,9 @@ impl TlsServer {
             }
             Ok(certified) => {
                 let made = Self::with(certified, clients, provider);
-                made.map(|server| Self { out_of_date, ..server }).map_err(|problem| vec![problem])
+                let client_ca = pem.client_ca.map(Box::from);
+                made.map(|server| Self { client_ca, out_of_date, ..server })
+                    .map_err(|problem| vec![problem])
             }
             Err(problem) => {
                 // The server's certificate in another place breaks the order too, and one advice is enough.
@@ -120,7 +123,7 @@ impl TlsServer {
             config.session_storage = Arc::new(NoServerSessionStorage {});
         }
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Self { acceptor, checks_clients, chain, out_of_date: Vec::new() })
+        Ok(Self { acceptor, client_ca: None, chain, out_of_date: Vec::new() })
     }
 
     /// Returns the certificates that are not valid now. Each is a [`TlsProblem::OutOfDate`].
@@ -138,10 +141,15 @@ impl TlsServer {
 
     /// Returns whether clients must have a certificate.
     pub fn checks_clients(&self) -> bool {
-        self.checks_clients
+        self.client_ca.is_some()
     }
 
-    /// Makes TLS with the client at the other end of `tunnel`. There is no timeout in here.
+    /// Returns whether a client that `other` let in meets all that this server asks of clients.
+    pub(crate) fn asks_no_more_of_clients_than(&self, other: &Self) -> bool {
+        self.client_ca.is_none() || self.client_ca == other.client_ca
+    }
+
+    /// Performs the TLS handshake with the client at the other end of `tunnel`. There is no timeout in here.
     ///
     /// # Errors
     /// The reason why there is no TLS, and the tunnel, on which the alert that says so was sent if there is one.

@@ -150,7 +150,7 @@ impl UsageLedger {
         *begun = since.map_or(*begun, |since| since.min(*begun));
     }
 
-    /// Puts these budgets in force, by hop. A budget that stays the same keeps its use.
+    /// Sets these budgets, by hop. A budget that stays the same keeps its use.
     pub(crate) fn set_budgets<'a>(
         &self,
         budgets: impl IntoIterator<Item = (&'a Arc<str>, &'a Budget)>,

@@ -89,7 +89,7 @@ fn validator() -> Validator {
     jsonschema::validator_for(&schema(&kinds::builtin())).unwrap()
 }
 
-/// Returns the problems that an editor shows for a file, or `None` if it is no YAML.
+/// Returns the problems that an editor shows for a file, or `None` if it is not YAML.
 fn read(path: &Path) -> Option<Value> {
     let text = fs::read_to_string(path).ok()?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -233,7 +233,7 @@ impl<'a> BuildContext<'a> {
     /// Reads a file that need not be in UTF-8. Its content counts as in [`read`](Self::read).
     ///
     /// # Errors
-    /// It can't be read, is no regular file or is too large.
+    /// It can't be read, is not a regular file or is too large.
     pub fn read_binary(&self, path: &Path) -> io::Result<Vec<u8>> {
         let (path, bytes) = self.read_bytes(path)?;
         self.files.borrow_mut().insert(path, self.hasher.hash_one(&bytes[..]));
@@ -244,7 +244,7 @@ impl<'a> BuildContext<'a> {
     /// [`read`](Self::read).
     ///
     /// # Errors
-    /// It can't be read, is no regular file or is too large.
+    /// It can't be read, is not a regular file or is too large.
     pub fn note(&self, path: &Path) -> io::Result<PathBuf> {
         let (path, bytes) = self.read_bytes(path)?;
         self.files.borrow_mut().insert(path.clone(), self.hasher.hash_one(&bytes[..]));
@@ -277,7 +277,7 @@ impl<'a> BuildContext<'a> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(BYTES_EXPECTED));
         File::open(&path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is over 4 MiB"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 4 MiB"));
         }
         if let Some(encryption) = Encryption::of(&bytes) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, EncryptedFile(encryption)));
@@ -329,7 +329,7 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
 fn not_utf_8(bytes: &[u8]) -> String {
     let valid = str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
     let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
-    format!("a character in its line {line} is not UTF-8; save it as UTF-8")
+    format!("line {line} is not valid UTF-8; save the file as UTF-8")
 }
 
 /// The default of `timeouts.handshake`.

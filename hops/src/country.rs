@@ -12,7 +12,7 @@ use crate::Listed;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Country([u8; 2]);
 
-/// The text is no code of a country.
+/// The text is not a code of a country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a country is written as its code of two letters, such as `us`")]
 pub struct InvalidCountry;

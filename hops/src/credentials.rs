@@ -47,7 +47,7 @@ pub(crate) fn control_character(credential: &Secret) -> Option<&'static str> {
 /// A file that seems to hold the `username` too gives a warning.
 ///
 /// # Errors
-/// Both are there, or the file is no password.
+/// Both are there, or the file is not a password.
 pub fn password(
     written: Option<Secret>,
     file: Option<&Path>,
@@ -77,7 +77,7 @@ pub(crate) fn either(
         Err(error) => return Err(InvalidSetting::unreadable_file(file_key, &error)),
     };
     let text = content.expose();
-    // Editors and `echo` end a file with a line end, which is no part of the password. Only one is removed, and
+    // Editors and `echo` end a file with a line end, which is not part of the password. Only one is removed, and
     // blanks are kept, since a password may end with one.
     let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let password = line.unwrap_or(text);

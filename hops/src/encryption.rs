@@ -84,7 +84,7 @@ impl fmt::Display for Encryption {
             Self::Pgp => "OpenPGP",
             Self::Age => "age",
         };
-        write!(f, "is encrypted by {tool}, and Mooltiroute does not decrypt")
+        write!(f, "is encrypted by {tool}, and Mooltiroute can't decrypt it")
     }
 }
 

@@ -47,10 +47,10 @@ pub enum HopError {
     Tls(#[source] io::Error),
     /// The hop needs a new connection to go on, such as a proxy that closes after its 407.
     ///
-    /// The chain dials once more and goes on with this link in the place of the one that returned the error. So the
+    /// The chain dials once more and goes on with this link in place of the one that returned the error. So the
     /// link carries what was learned on the old connection, such as the challenge to answer. A chain does this at most
     /// twice for a connection, within `timeouts.handshake`.
-    #[error("it asks for one new connection after another")]
+    #[error("it keeps closing the connection during authentication")]
     Again(Arc<dyn Link>),
     /// All links among which the hop chooses asked to be left alone for a while, so none was asked.
     #[error("{0}")]

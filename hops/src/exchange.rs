@@ -104,8 +104,19 @@ pub struct Exchange<'t> {
 pub struct Body {
     /// At most as many bytes of it as were asked for.
     pub bytes: Vec<u8>,
-    /// Whether that is the whole body.
-    pub is_whole: bool,
+    /// How far that is.
+    pub end: BodyEnd,
+}
+
+/// How the reading of a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// At its end.
+    Whole,
+    /// At the limit of bytes.
+    TooLong,
+    /// At framing that is invalid, such as a chunk without a size.
+    Broken,
 }
 
 impl<'t> Exchange<'t> {
@@ -191,7 +202,7 @@ impl<'t> Exchange<'t> {
                 }
                 interim_count += 1;
                 if interim_count > INTERIM_MAX {
-                    return Err(HopError::Malformed("it sends one interim answer after another"));
+                    return Err(HopError::Malformed("it keeps sending interim answers"));
                 }
                 scanner = HeadScanner::default();
             }
@@ -226,7 +237,7 @@ impl<'t> Exchange<'t> {
     /// # Errors
     /// The connection failed before the end of the body.
     pub async fn finish(&mut self, answer: &Answer) -> Result<bool, HopError> {
-        Ok(answer.is_persistent() && self.body(answer).await?.is_whole)
+        Ok(answer.is_persistent() && self.body(answer).await?.end == BodyEnd::Whole)
     }
 
     /// Turns `answer`, the last one, into a refusal, with a line of its page that repeats none of `secrets`.
@@ -269,26 +280,28 @@ impl<'t> Exchange<'t> {
         let (mut seen, mut bytes) = (BytesMut::new(), Vec::new());
         // Framing counts too, so that a body of tiny chunks comes to an end.
         let mut read_bytes = 0;
-        let is_whole = loop {
+        let mut end = loop {
             match decoder.decode(&mut seen, &mut bytes) {
-                Progress::End => break true,
-                Progress::Broken => break false,
-                Progress::NeedMore if read_bytes > bytes_max => break false,
+                Progress::End => break BodyEnd::Whole,
+                Progress::Broken => break BodyEnd::Broken,
+                Progress::NeedMore if read_bytes > bytes_max => break BodyEnd::TooLong,
                 Progress::NeedMore => {}
             }
             match self.tunnel.read_buf(&mut seen).await? {
                 // A body whose end is the close of the connection is whole now. Any other body that ends here was
                 // cut.
-                0 if decoder.ends_at_close() => break true,
+                0 if decoder.ends_at_close() => break BodyEnd::Whole,
                 0 => return Err(HopError::Closed),
                 count => read_bytes += count,
             }
         };
         self.tunnel.unread(Bytes::from(seen));
         // The last read may go beyond the limit by its own size.
-        let is_whole = is_whole && bytes.len() <= bytes_max;
+        if end == BodyEnd::Whole && bytes.len() > bytes_max {
+            end = BodyEnd::TooLong;
+        }
         bytes.truncate(bytes_max);
-        Ok(Body { bytes, is_whole })
+        Ok(Body { bytes, end })
     }
 }
 
@@ -402,7 +415,7 @@ mod tests {
         );
         check(
             &"HTTP/1.1 100 Continue\r\n\r\n".repeat(102),
-            Err("its answer is not understood: it sends one interim answer after another"),
+            Err("its answer is not understood: it keeps sending interim answers"),
         );
     }
 

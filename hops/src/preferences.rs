@@ -115,7 +115,7 @@ impl Sessions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 #[non_exhaustive]
 pub enum InvalidPreferences {
-    /// It has a part that is no preference.
+    /// It has a part that is not a preference.
     #[error("a preference is written `session-NAME` or `country-CC`, with a comma between two")]
     Unknown,
     /// The session's name is empty, too long, or has other characters.
@@ -124,7 +124,7 @@ pub enum InvalidPreferences {
          country"
     )]
     Session,
-    /// The country is no code of two letters.
+    /// The country is not a code of two letters.
     #[error(
         "a country is written as its code of two letters, as in `country-us`, with a comma before a session"
     )]

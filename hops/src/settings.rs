@@ -44,7 +44,7 @@ impl Settings {
                 Err(invalid) => invalid,
             };
             let rest = rest.get_or_insert_with(|| self.clone());
-            // A key that is missing because it was left out is no second problem.
+            // A key that is missing because it was left out is not a second problem.
             let is_new = match &invalid.fault {
                 // serde reports the key as missing only because the reader skips parts that were left out.
                 Fault::MissingKey(key) => {

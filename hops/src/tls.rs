@@ -47,7 +47,7 @@ pub(crate) struct MadeClient {
     pub(crate) warning: Option<InvalidSetting>,
 }
 
-/// Makes TLS with one hop.
+/// A TLS client for one hop.
 #[derive(Clone)]
 pub struct TlsClient {
     connector: TlsConnector,
@@ -121,7 +121,7 @@ impl TlsClient {
         Some(Self { connector: self.connector.clone(), server_name })
     }
 
-    /// Makes TLS over `tunnel`.
+    /// Performs the TLS handshake over `tunnel`.
     ///
     /// # Errors
     /// [`HopError::Certificate`] with the reason, or [`HopError::Tls`] with what rustls says.
@@ -153,7 +153,7 @@ fn system_verifier(
     Ok(Arc::clone(context.system_verifier.get_or_init(|| verifier)))
 }
 
-/// Returns whether the peer sent something that is no record of TLS.
+/// Returns whether the peer sent something that is not a record of TLS.
 fn is_not_tls(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, net::IpAddr};
 
-/// Returns whether a text has the form of an IPv4 address, even if a part of it is too large. Such a text is no name.
+/// Returns whether a text has the form of an IPv4 address, even if a part of it is too large. Such a text is not a name.
 pub(crate) fn looks_like_ipv4(text: &str) -> bool {
     let is_part = |part: &str| {
         (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
@@ -22,7 +22,7 @@ pub(crate) fn number(text: &str) -> i32 {
     ipv4(text).unwrap_or_default().cast_signed()
 }
 
-/// Returns whether `address` is in the network of `network` and `mask`. A text that is no address is in none.
+/// Returns whether `address` is in the network of `network` and `mask`. A text that is not an address is in none.
 pub(crate) fn is_in_net(address: &str, network: &str, mask: &str) -> bool {
     match (ipv4(address), ipv4(network), ipv4(mask)) {
         (Some(address), Some(network), Some(mask)) => address & mask == network & mask,

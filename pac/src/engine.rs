@@ -43,7 +43,7 @@ impl Engine {
     /// Loads `text` within [`LOAD_MAX`] of processor time.
     ///
     /// # Errors
-    /// The text is no script, its top level fails, or it has no function.
+    /// The text is not a script, its top level fails, or it has no function.
     pub fn load(text: Arc<str>) -> Result<Self, PacError> {
         let loaded = Some(Loaded::new(&text)?);
         Ok(Self { text, loaded })

@@ -11,7 +11,7 @@ pub enum PacError {
     /// The text begins like a page for people.
     #[error("it is HTML, and not a PAC file")]
     Html,
-    /// The text is no JavaScript.
+    /// The text is not JavaScript.
     #[error("it is no valid JavaScript: {message}{}", At(.place))]
     Syntax {
         /// The engine's words.
@@ -36,7 +36,7 @@ pub enum PacError {
     /// A call or the load needed more memory than a script may have, or a deeper stack.
     #[error("it needs too much memory, or its functions call each other too deep")]
     Exhausted,
-    /// The function returned something that is no text, such as nothing.
+    /// The function returned something that is not a text, such as nothing.
     #[error("its function returned {0} in place of a text")]
     NotText(&'static str),
     /// The function returned a text that no list of proxies could be.

@@ -281,8 +281,10 @@ fn with_value(help: &str, value: Option<&str>) -> String {
             };
             let credentials = if value.contains('@') { "USERNAME:PASSWORD@" } else { "" };
             let url = format!("{scheme}://{credentials}{address}");
-            let help = help.replace(URL_EXAMPLE, &url);
-            listen.map_or_else(|| help.clone(), |address| help.replace(LISTEN_EXAMPLE, &address))
+            // In this order, since an address never has the example of a URL in it.
+            let help = listen
+                .map_or_else(|| help.to_owned(), |address| help.replace(LISTEN_EXAMPLE, &address));
+            help.replace(URL_EXAMPLE, &url)
         }
         (None, None) => help.to_owned(),
     }
@@ -342,7 +344,7 @@ mod tests {
         check("mooltiroute stop", "tip: end the proxy with Ctrl+C");
         check("mooltiroute stop", "`systemctl --user stop mooltiroute`, without `--user` if");
         check("mooltiroute logs", "`journalctl --user -u mooltiroute`, without `--user` if");
-        check("mooltiroute kinit", "a program of Kerberos");
+        check("mooltiroute kinit", "a Kerberos program");
         check("mooltiroute run -d", "tip: the proxy runs in the foreground");
         check("mooltiroute run --workers 4", "`server: { workers: 4 }`");
         check("mooltiroute run --pac http://pac.corp/proxy.pac", "kind: pac, url: \"URL\"");

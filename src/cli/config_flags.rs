@@ -19,7 +19,7 @@ pub struct Run {
     /// Listen on this address instead of `server.listen`; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Vec<ListenAddress>,
-    /// Replace the proxy that listens there, without refusing a client: take its sockets, then let it drain
+    /// Take over the sockets of the proxy that listens there, and let it drain; no client is refused
     #[arg(long)]
     pub take_over: bool,
     /// The hops to switch on or off.
@@ -196,29 +196,37 @@ impl Run {
 
     /// Adds the flags that were given before the word `run`.
     pub(super) fn inherit(&mut self, earlier: Self) {
-        // Hops are passed in the order of the command line. Of single values the later one wins, as in most
-        // programs.
-        self.config.hops.splice(0..0, earlier.config.hops);
-        self.listen.extend(earlier.listen);
-        self.log_level = self.log_level.or(earlier.log_level);
-        self.log_format = self.log_format.or(earlier.log_format);
-        self.switches.no_corporate |= earlier.switches.no_corporate;
-        self.switches.disable.extend(earlier.switches.disable);
-        self.switches.enable.extend(earlier.switches.enable);
+        // Taken apart by name, here and below, so that the compiler asks about a new flag.
+        let Self { config, listen, take_over, switches, log_level, log_format } = earlier;
+        // The caller has moved the path, as it does for every command.
+        let ConfigOrHops { place: ConfigPath { path: _ }, hops } = config;
+        let Switches { no_corporate, disable, enable } = switches;
+        // What may be repeated is kept in the order of the command line. Of single values the later one wins, as in
+        // most programs.
+        self.config.hops.splice(0..0, hops);
+        self.listen.splice(0..0, listen);
+        self.take_over |= take_over;
+        self.log_level = self.log_level.or(log_level);
+        self.log_format = self.log_format.or(log_format);
+        self.switches.no_corporate |= no_corporate;
+        self.switches.disable.splice(0..0, disable);
+        self.switches.enable.splice(0..0, enable);
     }
 
     /// Returns the first flag, besides `-c`, that was given, and the commands that accept it.
     pub(super) fn given(&self) -> Option<(&'static str, &'static str)> {
-        // Taken apart by name, so that the compiler asks about a new switch.
-        let Switches { no_corporate, disable, enable } = &self.switches;
+        let Self { config, listen, take_over, switches, log_level, log_format } = self;
+        let ConfigOrHops { place: ConfigPath { path: _ }, hops } = config;
+        let Switches { no_corporate, disable, enable } = switches;
         let flags = [
-            ("--hop", READERS, !self.config.hops.is_empty()),
-            ("--listen", "`run`", !self.listen.is_empty()),
+            ("--hop", READERS, !hops.is_empty()),
+            ("--listen", "`run`", !listen.is_empty()),
+            ("--take-over", "`run`", *take_over),
             ("--no-corporate", READERS, *no_corporate),
             ("--disable", READERS, !disable.is_empty()),
             ("--enable", READERS, !enable.is_empty()),
-            ("--log-level", "`run`", self.log_level.is_some()),
-            ("--log-format", "`run`", self.log_format.is_some()),
+            ("--log-level", "`run`", log_level.is_some()),
+            ("--log-format", "`run`", log_format.is_some()),
         ];
         flags
             .into_iter()
@@ -270,4 +278,72 @@ fn levels() -> impl TypedValueParser<Value = Level> {
 fn formats() -> impl TypedValueParser<Value = config::LogFormat> {
     PossibleValuesParser::new(config::LogFormat::ALL.map(config::LogFormat::name))
         .try_map(|name| name.parse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+
+    #[test]
+    fn a_flag_before_the_word_run_has_the_effect_of_one_after_it() {
+        let plain = command(&["run"]).unwrap();
+        for flag in flags_of_run() {
+            let words: Vec<&str> = flag.iter().map(String::as_str).collect();
+            let before = command(&[&words, &["run"][..]].concat()).unwrap();
+            assert_eq!(before, command(&[&["run"], &words[..]].concat()).unwrap(), "{flag:?}");
+            assert_eq!(before, command(&words).unwrap(), "{flag:?} without a command");
+            assert_ne!(before, plain, "{flag:?} changes nothing");
+        }
+    }
+
+    #[test]
+    fn a_flag_of_run_before_another_command_is_an_error_that_names_it() {
+        for flag in flags_of_run().filter(|flag| flag[0] != "--config") {
+            for other in ["check", "status", "schema"] {
+                let words: Vec<&str> = flag.iter().map(String::as_str).chain([other]).collect();
+                let error = command(&words).unwrap_err().to_string();
+                let expected = format!("`{}` is written after its command", flag[0]);
+                assert!(error.contains(&expected), "{words:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn flags_before_and_after_the_word_run_are_used_in_their_order() {
+        for flag in ["--listen", "--hop", "--disable", "--enable"] {
+            let (first, second) = ("127.0.0.1:1", "127.0.0.1:2");
+            let around = command(&[flag, first, "run", flag, second]).unwrap();
+            let after = command(&["run", flag, first, flag, second]).unwrap();
+            assert_eq!(around, after, "{flag}");
+        }
+        let later = command(&["--log-level", "error", "run", "--log-level", "debug"]).unwrap();
+        assert_eq!(later, command(&["run", "--log-level", "debug"]).unwrap());
+    }
+
+    /// Returns every flag of `run` that clap knows, each with a value that it accepts.
+    fn flags_of_run() -> impl Iterator<Item = Vec<String>> {
+        let declared = Run::augment_args(clap::Command::new("run"));
+        let flags: Vec<Vec<String>> = declared
+            .get_arguments()
+            .map(|flag| {
+                let name = format!("--{}", flag.get_long().unwrap());
+                let values = flag.get_possible_values();
+                // Any text is accepted as a path, a hop and a name, so an address fits them all.
+                let value = values.first().map_or("127.0.0.1:3128", |value| value.get_name());
+                let value = flag.get_action().takes_values().then(|| value.to_owned());
+                [name].into_iter().chain(value).collect()
+            })
+            .collect();
+        assert!(flags.contains(&vec!["--take-over".to_owned()]), "{flags:?}");
+        flags.into_iter()
+    }
+
+    /// Returns what the program does with these words after its name.
+    fn command(words: &[&str]) -> Result<String, clap::Error> {
+        let cli = Cli::try_parse_from([&["mooltiroute"], words].concat())?;
+        let command: Command = cli.into_command()?;
+        Ok(format!("{command:?}"))
+    }
 }

@@ -64,7 +64,7 @@ pub struct Usage {
     pub format: Format,
 }
 
-/// The sorts of things whose bytes are counted.
+/// The kinds of things whose bytes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum UsageBy {
     /// Hops.
@@ -177,7 +177,7 @@ pub enum HopState {
     On,
     /// Chains leave it out.
     Off,
-    /// The condition that was written in the file decides.
+    /// The condition that is written in the file decides again.
     Auto,
 }
 
@@ -193,10 +193,10 @@ pub struct Env {
     /// The proxy.
     #[command(flatten)]
     pub proxy: ProxyChoice,
-    /// The shell that reads the lines [default: the one that $SHELL names]
+    /// The shell to print for [default: from $SHELL]
     #[arg(long, value_name = "SHELL")]
     pub shell: Option<Shell>,
-    /// Print the lines that remove the variables again
+    /// Print the shell commands that unset the variables
     #[arg(long)]
     pub unset: bool,
     /// Put the credentials of `server.auth` into the URLs

@@ -1,6 +1,6 @@
 //! A connection that was just accepted, up to the first bytes of its protocol.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use mooltiroute_hops::Tunnel;
 use tokio::{net::TcpStream, runtime::Handle, time::Instant};
@@ -10,6 +10,7 @@ use crate::{
     client::{connection::Client, detect::Detected, reply::Reply, socks},
     http::{PROXY_PROTOCOL, proxy_protocol},
     io::lazy_timer::Alarm,
+    state::entrance::Entrance,
     system::shutdown::Shutdown,
     tls::{TlsServer, failed_handshake},
 };
@@ -21,8 +22,8 @@ pub(crate) struct Accepted {
     pub socket: TcpStream,
     /// The address of the client.
     pub peer: SocketAddr,
-    /// The TLS of the listener, if clients speak it there.
-    pub tls: Option<Arc<TlsServer>>,
+    /// How it came in.
+    pub entrance: Entrance,
 }
 
 impl Accepted {
@@ -36,7 +37,7 @@ impl Accepted {
         Ok(Self { socket: TcpStream::from_std(socket)?, ..self })
     }
 
-    /// Waits for the first bytes of the client's protocol, and makes TLS with it before that if the listener has TLS.
+    /// Performs the TLS handshake if the listener has TLS, and then waits for the first bytes of the client's protocol.
     ///
     /// The first byte, the rest of the handshake, and the first byte inside TLS may each take `wait`. Returns `None` if
     /// they do not arrive in time. A client that does not speak TLS to a TLS listener gets an error in its own
@@ -47,8 +48,9 @@ impl Accepted {
         alarm: &mut Alarm<'_>,
         shutdown: &Shutdown,
     ) -> Option<Client> {
-        let Self { socket, peer, tls } = self;
-        let mut client = Client::new(Tunnel::socket(socket), peer);
+        let Self { socket, peer, entrance } = self;
+        let tls = entrance.tls().cloned();
+        let mut client = Client { entrance, ..Client::new(Tunnel::socket(socket), peer) };
         // Read before TLS begins: a client that speaks plain HTTP or SOCKS to this port gets an
         // answer that it can read, and not an alert.
         client.first_bytes(wait, alarm, shutdown).await.ok()?;
@@ -64,11 +66,11 @@ impl Accepted {
             biased;
             client = handshake(client, &tls) => client?,
             () = alarm.until(due) => {
-                warn!(client = %peer, reason = "it did not come to its end in time", "TLS handshake failed");
+                warn!(client = %peer, reason = "timed out", "TLS handshake failed");
                 return None;
             }
         };
-        // A client that has made TLS and then says nothing has to be sent the end of TLS, too.
+        // A client that is silent after the TLS handshake has to be sent the end of TLS, too.
         if client.first_bytes(wait, alarm, shutdown).await.is_err() {
             client.end().await;
             return None;
@@ -77,11 +79,12 @@ impl Accepted {
     }
 }
 
-/// Makes TLS with a client. If that fails, the client has been sent an alert, and gets the time to read it.
+/// Performs the TLS handshake with a client. If that fails, the client has been sent an alert, and gets the time to
+/// read it.
 async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
-    let peer = client.peer;
+    let (peer, entrance) = (client.peer, client.entrance.clone());
     match tls.accept(client.into()).await {
-        Ok(tunnel) => Some(Client { is_tls: true, ..Client::new(tunnel, peer) }),
+        Ok(tunnel) => Some(Client { is_tls: true, entrance, ..Client::new(tunnel, peer) }),
         Err((error, tunnel)) => {
             warn!(client = %peer, reason = %failed_handshake::in_words(&error), "TLS handshake failed");
             Client::new(tunnel, peer).close().await;
@@ -94,26 +97,25 @@ async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
 async fn refuse_plain(client: Client) {
     if proxy_protocol::begins(&client.seen) {
         let reason = PROXY_PROTOCOL;
-        warn!(client = %client.peer, reason, "the client does not speak TLS, as this listener does");
-        let reply = Reply::refused(400, &format!("Mooltiroute can't serve this: {reason}."));
+        warn!(client = %client.peer, reason, "the client does not speak TLS, which this listener requires");
+        let reply = Reply::refused(400, format!("Mooltiroute can't serve this: {reason}."));
         return client.close_with(&reply, false).await;
     }
     let detected = Detected::of(&client.seen);
-    warn!(client = %client.peer, protocol = %detected.protocol(), "the client does not speak TLS, as this listener does");
+    warn!(client = %client.peer, protocol = %detected.protocol(), "the client does not speak TLS, which this listener requires");
     match detected {
         Detected::Socks(version) => client.close_after(&socks::turned_away(version)).await,
         Detected::Http => client.close_with(&Reply::refused(400, NO_TLS), false).await,
     }
 }
 
-/// Returns whether the first byte of a client is that of a TLS record with a handshake, or of a hello of SSL 2, which
-/// gets an alert too.
+/// Returns whether the first byte begins a TLS handshake record, or a hello of SSL 2, which gets an alert too.
 fn is_tls(seen: &[u8]) -> bool {
     seen.first().is_some_and(|first| *first == HANDSHAKE || *first >= SSL2_HEADER)
 }
 
-const NO_TLS: &str = "This port of Mooltiroute is an HTTPS proxy, and the client speaks plain HTTP to it. Write the URL of \
-     the proxy with `https://`, as in `curl --proxy https://HOST:PORT`.";
+const NO_TLS: &str = "This port of Mooltiroute is an HTTPS proxy, but the client speaks plain HTTP to it. Write the \
+URL of the proxy with `https://`, as in `curl --proxy https://HOST:PORT`.";
 /// `ContentType` (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 /// The high bit of a record's length of two bytes (RFC 5246 appendix E.2).

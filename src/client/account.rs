@@ -1,4 +1,5 @@
-//! The account of each tunnel and each request: listed and counted while it lasts, one line in the log when it has ended.
+//! Accounting for one tunnel or request: its row in the table of open connections, its counters, and its line in the
+//! access log.
 
 mod access_line;
 
@@ -11,10 +12,7 @@ use mooltiroute_hops::Tunnel;
 
 use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
-    client::{
-        ask::Asker,
-        reply::{Reply, with_addresses},
-    },
+    client::{ask::Asker, reply::Reply},
     config::Timeouts,
     state::{
         connections::{OpenConnection, Registration},
@@ -66,8 +64,8 @@ impl Account {
         usage::owned_by(tunnel, &self.owner);
     }
 
-    /// Notes the way that an open connection took. Logs it once for each hop that would have given the client an exit of
-    /// its own, had the client named a session, and for each pool that would have chosen by the session.
+    /// Records the way that an open connection took. Logs a hint, once for each hop, if a client without a session got
+    /// no exit of its own from a hop or a pool that gives one to each session.
     pub(crate) fn took_way(&self, passage: Passage, shared: &Shared) {
         let row = self.row();
         if let Some(hop) = &passage.without_session {
@@ -153,7 +151,7 @@ impl Account {
 
     /// Logs and counts a failure before the target answered. `reply` is the client's answer. Failures are logged even if
     /// access is not.
-    pub(crate) fn failed(&self, reply: &Reply, error: &str) {
+    pub(crate) fn failed(&self, reply: &Reply, error: &str, shared: &Shared) {
         // A failure for which the client or this proxy is responsible counts for no chain and no
         // hop.
         if let Some(blame) = reply.blame().filter(|blame| !blame.is_own_lack) {
@@ -172,15 +170,13 @@ impl Account {
                 dependence.hop_failed();
             }
         }
-        self.registration.failed(reply.status(), reply.text());
+        // The log says which address clients have to use, as the answer does.
+        let address = shared.proxy_address();
+        self.registration.failed(reply.status(), &reply.text_at(address));
         let blame = reply.blame();
         let hop = blame.and_then(|blame| blame.hop.as_deref());
-        // The whole paragraph has the advice already.
-        let is_told = error == reply.text();
-        let advice = blame.and_then(|blame| blame.advice.as_deref()).filter(|_| !is_told);
-        // The log says which address clients have to use, as the answer does.
-        let address = self.row().generation.example_address();
-        let advice = advice.map(|advice| with_addresses(advice, address));
+        let advice = blame.and_then(|blame| blame.advice.as_ref());
+        let advice = advice.map(|advice| advice.for_client_at(address));
         let advice = advice.as_deref();
         let failed = Failed { hop, stage: blame.map(|blame| blame.stage), error, advice };
         AccessLine::new(self.row(), reply.status()).failed(failed, self.registration.log());
@@ -252,7 +248,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
         let admission = Admission::new(Arc::clone(shared));
-        let accepted = Accepted { socket, peer, tls: None };
+        let accepted =
+            Accepted { socket, peer, entrance: crate::state::entrance::Entrance::default() };
         (client, tokio::spawn(session::run(accepted, admission)))
     }
 

@@ -22,7 +22,7 @@ use crate::{
     client::{
         admin::{metrics_format::MetricsFormat, status::StatusDocument},
         connection::{Client, is_head},
-        reply::Reply,
+        reply::{Reply, ReplyText},
     },
     http::{Fields, RequestHead, Target, Version},
     state::shared::Shared,
@@ -91,7 +91,7 @@ fn asked_page(
         let has_no_host = head.version() == Version::Http11 && head.host().is_none();
         return Err(Box::new(match has_no_host {
             true => Reply::refused(400, "The request has no `Host` field."),
-            false => Reply::refused(404, NOT_FOUND),
+            false => Reply::refused(404, not_found()),
         }));
     }
     let mut own = shared.live().current().listening.clone();
@@ -107,7 +107,10 @@ fn asked_page(
     // A page of another site may ask for an address of this machine directly. Browsers then name
     // the site; programs send neither of the two fields.
     if is_cross_origin(head.fields(), scheme, &own) {
-        return Err(Box::new(Reply::refused(403, "No web page may ask this proxy about itself.")));
+        return Err(Box::new(Reply::refused(
+            403,
+            "Web pages may not request the proxy's own pages.",
+        )));
     }
     if !matches!(head.method(), "GET" | "HEAD") {
         return Err(Box::new(Reply::only_reading()));
@@ -196,8 +199,7 @@ fn is_cross_origin(fields: &Fields, scheme: &str, own: &[SocketAddr]) -> bool {
 impl Page {
     fn message(&self, is_head: bool) -> Vec<u8> {
         let Self { content_type, body } = self;
-        // No cache may keep a page that shows a moment, and no browser may take it for a script or
-        // a document of another type.
+        // A snapshot must not be cached, and no browser may take it for a script or a document of another type.
         let mut message = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
              X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
@@ -210,6 +212,16 @@ impl Page {
     }
 }
 
+fn not_found() -> ReplyText {
+    ReplyText::from(
+        "This is Mooltiroute, a proxy, not a web server. Configure it as the proxy of a client, as in `curl -x ",
+    )
+    .proxy_url()
+    .words(
+        " http://example.com/`. Its own pages are /healthz, /status, /metrics and /proxy.pac.",
+    )
+}
+
 /// Limits the threads that make pages, however many clients ask. The others wait without a thread.
 static PAGES: Semaphore = Semaphore::const_new(2);
 const HEALTH: &[u8] = b"/healthz";
@@ -218,8 +230,6 @@ const METRICS: &[u8] = b"/metrics";
 const PROXY_PAC: &[u8] = b"/proxy.pac";
 /// The paths of the pages.
 const PATHS: [&[u8]; 4] = [HEALTH, STATUS, METRICS, PROXY_PAC];
-const NOT_FOUND: &str = "This is Mooltiroute, a proxy, and not a web server. Configure it as the proxy of a client, as in \
-     `curl -x http://localhost:8888 http://example.com/`. Its own pages are /healthz, /status, /metrics and /proxy.pac.";
 const FOREIGN_HOST: &str = "The pages of the proxy itself are served only under `localhost` or an address that it listens \
      on, and the `Host` field of this request names neither.";
 

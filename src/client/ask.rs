@@ -1,7 +1,7 @@
 //! A request of a client in terms that do not depend on its protocol, and the one step that begins to serve it.
 
-mod asker;
 mod denial;
+mod request_log;
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
@@ -9,8 +9,8 @@ use mooltiroute_hops::{Authority, Preferences};
 use tracing::{debug, warn};
 
 pub(crate) use self::{
-    asker::{Asker, is_of_provider, username_of_provider},
     denial::Denial,
+    request_log::{Asker, is_of_provider, username_of_provider},
 };
 use crate::{
     client::{
@@ -38,7 +38,7 @@ pub(crate) struct Ask<'a> {
     pub method: &'a str,
     /// The target of the request.
     pub target: &'a Authority,
-    /// The proof that the client was admitted, and its username as far as that states preferences.
+    /// The proof that the client was admitted, with the preferences that its username states.
     pub admitted: &'a Admitted,
 }
 
@@ -103,7 +103,7 @@ impl Ask<'_> {
             .ok_or_else(|| Denial::NoRoute(self.target.clone()))
     }
 
-    /// Returns what the client prefers of the exit, on this way.
+    /// Returns the client's preferences for the exit, as far as the chain of `way` takes any.
     ///
     /// # Errors
     /// [`Denial::Preferences`] if the client states something that is not understood here, and [`Denial::NoSay`] if no hop
@@ -190,7 +190,8 @@ const URL_WITH_SESSIONS: &str = "`webshare://USERNAME:PASSWORD@HOST:PORT?session
 pub(crate) fn no_say(chain: &str, is_of_urls: bool) -> String {
     if is_of_urls {
         return format!(
-            "clients can't choose their session or country here: no URL of `--hop` lets them, as in {URL_WITH_SESSIONS}"
+            "clients can't choose their session or country here: no `--hop` URL lets them. One that does: \
+             {URL_WITH_SESSIONS}"
         );
     }
     format!(

@@ -124,7 +124,7 @@ fn split(credentials: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&credentials[..colon], &credentials[colon + 1..]))
 }
 
-/// Returns `None` if `text` is empty. Bytes that are not UTF-8 become a text that is no valid preference either.
+/// Returns `None` if `text` is empty. Bytes that are not UTF-8 become a text that is not a valid preference either.
 fn preferences(text: &[u8]) -> Option<Box<str>> {
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }

@@ -92,7 +92,7 @@ pub(crate) async fn open<P: TunnelProtocol>(
             Ok(Ok(round)) => round,
             Ok(Err(error)) => {
                 let reply = Reply::not_admitted(error, &target);
-                account.failed(&reply, reply.text());
+                account.failed(&reply, &reply.text_at(shared.proxy_address()), shared);
                 let denial = Denial::NotAdmitted(error, target);
                 let message = answers.denied(denial, &client);
                 client.close_after(&message).await;
@@ -125,15 +125,15 @@ pub(crate) async fn open<P: TunnelProtocol>(
             }
             let reply = Reply::unreachable(&error);
             account.row().set_passage(error.passage());
-            account.failed(&reply, &with_causes(&error));
+            account.failed(&reply, &with_causes(&error), shared);
             let message = answers.failed(&reply, &error, &target, &client);
             client.close_after(&message).await;
             return None;
         }
         Err(interruption) => return interrupted(client, &account, interruption),
     };
-    // The hops have answered, so this is no round of a loop. A tunnel may last for days, and must
-    // not count as unanswered.
+    // The hops have answered, so this is not a round of a loop. A tunnel may last for days, and must not count as
+    // unanswered.
     drop(round);
     if account.is_killed() {
         return interrupted(client, &account, Interruption::Cut);

@@ -13,6 +13,7 @@ use crate::{
     client::reply::Reply,
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
     io::{lazy_timer::Alarm, read_ahead},
+    state::entrance::Entrance,
     system::shutdown::Shutdown,
 };
 
@@ -27,6 +28,8 @@ pub struct Client {
     pub seen: BytesMut,
     /// Whether the client speaks TLS to the proxy.
     pub is_tls: bool,
+    /// How the client came in.
+    pub(crate) entrance: Entrance,
 }
 
 /// The outcome of waiting for the head of a request.
@@ -47,7 +50,7 @@ pub enum Arrival {
 impl Client {
     /// Returns a client from which nothing has been read.
     pub fn new(stream: Tunnel, peer: SocketAddr) -> Self {
-        Self { stream, peer, seen: BytesMut::new(), is_tls: false }
+        Self { stream, peer, seen: BytesMut::new(), is_tls: false, entrance: Entrance::default() }
     }
 
     /// Returns the address of this proxy that the client has connected to.
@@ -139,7 +142,7 @@ impl Client {
     /// would have to take it for an attack.
     pub async fn end(mut self) {
         if self.is_tls {
-            // A client that takes nothing is not waited for: the connection closes all the same.
+            // A client that takes nothing is not waited for: the connection closes anyway.
             let _ = timeout(FAREWELL_MAX, self.stream.shutdown()).await;
         }
     }
@@ -153,17 +156,29 @@ impl Client {
     /// Sends `message`, through every layer.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// The connection is broken, or the client takes nothing of it for [`STALL_MAX`].
     pub async fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.stream.write_all(message).await?;
-        self.stream.flush().await
+        self.write(message).await?;
+        timeout(STALL_MAX, self.stream.flush()).await?
     }
 
     /// Sends `message` as the last one of the connection.
     pub async fn close_after(mut self, message: &[u8]) {
-        if self.stream.write_all(message).await.is_ok() {
+        if self.write(message).await.is_ok() {
             self.close().await;
         }
+    }
+
+    /// Writes `message` for as long as the client takes something of it. A client that takes nothing would otherwise keep
+    /// its place among `limits.connections`.
+    async fn write(&mut self, mut message: &[u8]) -> io::Result<()> {
+        while !message.is_empty() {
+            match timeout(STALL_MAX, self.stream.write(message)).await?? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => message = &message[count..],
+            }
+        }
+        Ok(())
     }
 
     /// Ends the connection once the client has read what it was sent (RFC 9112 §9.6).
@@ -173,7 +188,8 @@ impl Client {
     /// limits of bytes and of time.
     pub async fn close(mut self) {
         self.seen = BytesMut::new();
-        if self.stream.shutdown().await.is_ok() {
+        // TLS may have some of the answer still to send.
+        if let Ok(Ok(())) = timeout(STALL_MAX, self.stream.shutdown()).await {
             // Past the limit the answer may be lost, but the client has had time to read it.
             let _ = timeout(LINGER_MAX, discard(&mut self.stream)).await;
         }
@@ -219,6 +235,9 @@ const READ_BYTES: usize = 4096;
 const DISCARD_BYTES: usize = 32 * 1024;
 /// How long a client may pause, after its answer, in what it still sends.
 const LINGER_PAUSE: Duration = Duration::from_secs(2);
+/// How long a client may take nothing of an answer that the proxy wrote itself. Answers of upstreams have
+/// `timeouts.stall`.
+const STALL_MAX: Duration = Duration::from_secs(30);
 /// How long the last message of TLS may wait for room.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// How long a client may go on sending.
@@ -267,6 +286,45 @@ mod tests {
         let mut sender = Sender { bytes, pause, timer, sent: 0 };
         let _ = timeout(LINGER_MAX, discard(&mut sender)).await;
         (begun.elapsed(), sender.sent)
+    }
+
+    /// Runs `send` for a client whose end takes a byte now and then, with this pause before each. Returns how long that took
+    /// and how many bytes came.
+    async fn written(take: Option<Duration>, send: impl AsyncFnOnce(Client)) -> (Duration, usize) {
+        let (near, mut far) = tokio::io::duplex(16);
+        let client = Client::new(Tunnel::layered(near), ([127, 0, 0, 1], 1).into());
+        let begun = Instant::now();
+        let reads = async {
+            let mut count = 0;
+            while let Some(pause) = take {
+                tokio::time::sleep(pause).await;
+                match far.read_u8().await {
+                    Ok(_) => count += 1,
+                    Err(_) => break,
+                }
+            }
+            (count, far)
+        };
+        let sends = async {
+            send(client).await;
+            begun.elapsed()
+        };
+        let (lasted, (count, _far)) = tokio::join!(sends, reads);
+        (lasted, count)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_written_for_as_long_as_the_client_takes_something_of_it() {
+        let message = [b'x'; 100];
+        let close = async |client: Client| client.close_after(&message).await;
+        let send = async |mut client: Client| {
+            let sent = client.send(&message).await;
+            assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        };
+        assert_eq!(written(None, close).await, (STALL_MAX, 0));
+        assert_eq!(written(None, send).await, (STALL_MAX, 0));
+        let (lasted, count) = written(Some(STALL_MAX / 2), close).await;
+        assert_eq!((lasted > 40 * STALL_MAX, count), (true, 100), "{lasted:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,13 +1,17 @@
 //! Notices a client that leaves while its connection is being opened.
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    time::{Instant, Sleep, sleep},
+};
 
 use crate::{client::connection::Client, io::read_ahead, state::connections::OpenConnection};
 
@@ -26,36 +30,58 @@ pub(crate) enum Interruption {
 /// something ahead may wait for the answer to that, so its end is left to the tunnel. One that has sent nothing has nothing
 /// to wait for, except from a target that speaks first, so that it is taken to be gone after a moment. A reset leaves no
 /// doubt.
+///
+/// A client that sends much ahead is not read without bound, but only a read tells of a reset behind the bytes that wait.
+/// So [past the limit](ReadAhead::Over) its socket is watched for errors instead.
 struct Departure<'a> {
     client: &'a mut Client,
     /// The moment in which a connection that is about to open still serves a client that ended its direction, and when that
     /// client ended it.
     grace: Option<(Pin<Box<Sleep>>, Instant)>,
-    has_ended: bool,
+}
+
+/// The outcome of reading what a client sends ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadAhead {
+    /// The client left at this moment.
+    Left(Instant),
+    /// No more is read: the limit is reached, or the client has ended its direction behind early bytes. From now on, only
+    /// a [reset](reset_of) shows that it leaves.
+    Over,
 }
 
 impl Departure<'_> {
-    /// Becomes ready if the client has left, with the moment in which it did. What it sends is kept for the tunnel.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+    /// Reads what the client sends, which is kept for the tunnel.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ReadAhead> {
         loop {
             if let Some((grace, ended)) = &mut self.grace {
-                return grace.as_mut().poll(cx).map(|()| *ended);
+                return grace.as_mut().poll(cx).map(|()| ReadAhead::Left(*ended));
             }
             let Client { stream, seen, .. } = &mut *self.client;
-            // A client that sends much ahead is not read any further, so that its end is seen later.
-            if self.has_ended || seen.len() >= READ_AHEAD_BYTES {
-                return Poll::Pending;
+            if seen.len() >= READ_AHEAD_MAX {
+                return Poll::Ready(ReadAhead::Over);
             }
-            match ready!(read_ahead::poll_read(cx, stream, seen, READ_AHEAD_BYTES)) {
+            match ready!(read_ahead::poll_read(cx, stream, seen, READ_BYTES)) {
                 Ok(0) if seen.is_empty() => {
                     self.grace = Some((Box::pin(sleep(GRACE)), Instant::now()));
                 }
-                Ok(0) => self.has_ended = true,
+                Ok(0) => return Poll::Ready(ReadAhead::Over),
                 Ok(_) => {}
-                Err(_) => return Poll::Ready(Instant::now()),
+                Err(_) => return Poll::Ready(ReadAhead::Left(Instant::now())),
             }
         }
     }
+}
+
+/// Waits until the connection of `socket` is reset, whatever waits to be read on it. Never ready without a socket, or on a
+/// system that tells only a reader.
+async fn reset_of(socket: Option<&TcpStream>) -> Instant {
+    if let Some(socket) = socket
+        && socket.ready(Interest::ERROR).await.is_ok_and(|ready| ready.is_error())
+    {
+        return Instant::now();
+    }
+    pending().await
 }
 
 /// Waits for `work`, which opens the connection of `row` for `client`. Breaks it off if the client leaves, or if the task
@@ -68,39 +94,75 @@ pub(crate) async fn unless_left<F: Future>(
     is_cut: impl Fn() -> bool,
     mut work: Pin<&mut F>,
 ) -> Result<F::Output, Interruption> {
-    let mut departure = Departure { client, grace: None, has_ended: false };
+    // Returns how the wait ended, or `None` if only a reset of the client can end it from now on.
+    let mut departure = Departure { client, grace: None };
+    let ended = poll_fn(|cx| {
+        let left = match ready!(poll_wait(cx, work.as_mut(), &is_cut, |cx| departure.poll(cx))) {
+            Ok(ReadAhead::Over) => return Poll::Ready(None),
+            Ok(ReadAhead::Left(left)) => left,
+            Err(ended) => return Poll::Ready(Some(ended)),
+        };
+        Poll::Ready(Some(last_look(cx, row, left, work.as_mut())))
+    })
+    .await;
+    if let Some(ended) = ended {
+        return ended;
+    }
+    // On the heap, since hardly any client gets here.
+    let mut reset = Box::pin(reset_of(client.stream.bottom()));
     poll_fn(|cx| {
-        // Most work is done at its first or second poll, and then nobody looks whether the client is still there.
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(Ok(done));
-        }
-        if is_cut() {
-            return Poll::Ready(Err(Interruption::Cut));
-        }
-        row.client_has_left(ready!(departure.poll(cx)));
-        match work.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending => Poll::Ready(Err(Interruption::ClientLeft)),
-        }
+        let left = match ready!(poll_wait(cx, work.as_mut(), &is_cut, |cx| reset.as_mut().poll(cx)))
+        {
+            Ok(left) => left,
+            Err(ended) => return Poll::Ready(ended),
+        };
+        Poll::Ready(last_look(cx, row, left, work.as_mut()))
     })
     .await
 }
 
+/// Polls `work`, then `is_cut`, and last `departure`. `Err` is the end of the wait, by one of the first two.
+fn poll_wait<F: Future, T>(
+    cx: &mut Context<'_>,
+    work: Pin<&mut F>,
+    is_cut: impl Fn() -> bool,
+    departure: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<Result<T, Result<F::Output, Interruption>>> {
+    // Most work is done at its first or second poll, and then nobody looks whether the client is still there.
+    if let Poll::Ready(done) = work.poll(cx) {
+        return Poll::Ready(Err(Ok(done)));
+    }
+    if is_cut() {
+        return Poll::Ready(Err(Err(Interruption::Cut)));
+    }
+    departure(cx).map(Ok)
+}
+
+/// Notes in `row` that the client left at `left`, and polls `work` for the last time.
+fn last_look<F: Future>(
+    cx: &mut Context<'_>,
+    row: &OpenConnection,
+    left: Instant,
+    work: Pin<&mut F>,
+) -> Result<F::Output, Interruption> {
+    row.client_has_left(left);
+    match work.poll(cx) {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => Err(Interruption::ClientLeft),
+    }
+}
+
 /// How much is read of a client before its connection is open.
-const READ_AHEAD_BYTES: usize = 4 * 1024;
+pub(crate) const READ_AHEAD_MAX: usize = 64 * 1024;
+/// How much is read at once, so that a client that sends little ahead takes little memory.
+const READ_BYTES: usize = 4 * 1024;
 /// How long a client that has ended its direction, and sent nothing, is still served.
 const GRACE: Duration = Duration::from_millis(1_500);
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use mooltiroute_hops::Tunnel;
-    use tokio::{
-        io::AsyncWriteExt as _,
-        net::{TcpListener, TcpStream},
-        time::timeout,
-    };
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::timeout};
 
     use super::*;
 
@@ -114,8 +176,15 @@ mod tests {
 
     /// Returns when the client left, if it does.
     async fn leaves(client: &mut Client) -> Option<Instant> {
-        let mut departure = Departure { client, grace: None, has_ended: false };
-        timeout(2 * GRACE, poll_fn(|cx| departure.poll(cx))).await.ok()
+        let left = async {
+            let mut departure = Departure { client, grace: None };
+            let read = poll_fn(|cx| departure.poll(cx)).await;
+            match read {
+                ReadAhead::Left(left) => left,
+                ReadAhead::Over => reset_of(client.stream.bottom()).await,
+            }
+        };
+        timeout(2 * GRACE, left).await.ok()
     }
 
     #[tokio::test]
@@ -124,8 +193,9 @@ mod tests {
         drop(far);
         let begun = Instant::now();
         let left = leaves(&mut client).await.unwrap();
-        // The moment is no part of the time that the client waited.
-        assert!(begun.elapsed() >= GRACE && left - begun < GRACE / 2, "{:?}", left - begun);
+        assert!(begun.elapsed() >= GRACE, "{:?}", begun.elapsed());
+        // The moment is not part of the time that the client waited, so it is over by now.
+        assert!(left.elapsed() > GRACE / 2, "{:?}", left.elapsed());
     }
 
     #[tokio::test]
@@ -142,25 +212,46 @@ mod tests {
     #[tokio::test]
     #[cfg_attr(windows, ignore = "Wine ends a connection before it can be reset")]
     async fn a_reset_is_a_departure_whatever_came_before() {
-        for early in [&b""[..], b"early"] {
+        // The socket takes all of it, so that its peer can reset without waiting.
+        let much = vec![b'x'; 2 * READ_AHEAD_MAX];
+        for early in [&b""[..], b"early", &much[..READ_AHEAD_MAX / 2], &much] {
             let (mut client, mut far) = client().await;
             far.write_all(early).await.unwrap();
+            // Most of the bytes are read before the reset comes.
+            let early_left = timeout(GRACE / 10, leaves(&mut client)).await;
+            assert!(early_left.is_err(), "{early_left:?}");
             Tunnel::socket(far).reset_on_close();
             let begun = Instant::now();
-            assert!(leaves(&mut client).await.is_some() && begun.elapsed() < GRACE, "{early:?}");
+            let left = leaves(&mut client).await;
+            assert!(left.is_some() && begun.elapsed() < GRACE, "{}", early.len());
         }
+    }
+
+    #[tokio::test]
+    #[cfg_attr(windows, ignore = "only a read shows a reset there")]
+    async fn a_reset_behind_an_end_is_a_departure() {
+        let (mut client, mut far) = client().await;
+        far.write_all(b"early").await.unwrap();
+        far.shutdown().await.unwrap();
+        assert!(timeout(GRACE / 10, leaves(&mut client)).await.is_err());
+        Tunnel::socket(far).reset_on_close();
+        assert!(leaves(&mut client).await.is_some());
     }
 
     #[tokio::test]
     async fn a_client_that_sends_much_ahead_is_not_read_without_bound() {
         let (mut client, mut far) = client().await;
-        far.write_all(&[b'x'; 64 * 1024]).await.unwrap();
-        let mut departure = Departure { client: &mut client, grace: None, has_ended: false };
-        for _ in 0..100 {
-            let mut cx = Context::from_waker(Waker::noop());
-            let _ = departure.poll(&mut cx);
-            tokio::task::yield_now().await;
-        }
-        assert!((1..=2 * READ_AHEAD_BYTES).contains(&client.seen.len()), "{}", client.seen.len());
+        let much = vec![b'x'; 4 * READ_AHEAD_MAX];
+        let mut departure = Departure { client: &mut client, grace: None };
+        let over = tokio::select! {
+            over = poll_fn(|cx| departure.poll(cx)) => over,
+            sent = far.write_all(&much) => {
+                sent.unwrap();
+                poll_fn(|cx| departure.poll(cx)).await
+            }
+        };
+        assert_eq!(over, ReadAhead::Over);
+        let read = client.seen.len();
+        assert!((READ_AHEAD_MAX..READ_AHEAD_MAX + READ_BYTES).contains(&read), "{read}");
     }
 }

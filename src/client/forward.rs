@@ -97,7 +97,8 @@ impl Forwarder<'_> {
             Ok(Ok(round)) => plan.in_round(round),
             Ok(Err(error)) => {
                 let reply = Reply::not_admitted(error, target);
-                account.failed(&reply, reply.text());
+                let text = reply.text_at(self.shared.proxy_address());
+                account.failed(&reply, &text, self.shared);
                 return Next::Say(Box::new(reply));
             }
             Err(interruption) => {
@@ -126,7 +127,7 @@ impl Forwarder<'_> {
         // One that switched protocols is logged when its tunnel ends.
         match &ending {
             Ending::Refused(reply, why) | Ending::BadAnswer(reply, why) => {
-                account.failed(reply, why);
+                account.failed(reply, why, self.shared);
             }
             Ending::Switched => {}
             end => {
@@ -165,8 +166,13 @@ impl Forwarder<'_> {
             && plan.fits(upstream)
             && upstream.is_quiet().await
         {
-            match plan.prepare(upstream).await {
-                Ok(true) => {
+            let prepared = {
+                // A hop may want rounds of its authentication first, each of which may take a timeout.
+                let prepare = pin!(plan.prepare(upstream));
+                unless_left(client, account.row(), is_cut, prepare).await
+            };
+            match prepared {
+                Ok(Ok(true)) => {
                     account.takes(&upstream.tunnel);
                     debug!("the connection of the request before is used");
                     account.took_way(upstream.passage().again(), shared);
@@ -183,8 +189,9 @@ impl Forwarder<'_> {
                         return ending;
                     }
                 }
-                Ok(false) => {}
-                Err(error) => return unreachable(&error),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => return not_opened(&error, account, passed),
+                Err(interruption) => return interruption.into(),
             }
         }
         let mut challenges = 0;
@@ -215,18 +222,13 @@ impl Forwarder<'_> {
                     challenges += 1;
                 }
                 Ok(Err(error)) => {
-                    if let Some(reason) = waited(&error) {
-                        account.row().set_passage(error.passage());
-                        passed.reason = Some(reason);
-                        return Interruption::ClientLeft.into();
-                    }
                     if let Some(failed) = failed
                         && error.failed_members.is_none()
+                        && waited(&error).is_none()
                     {
                         return failed;
                     }
-                    account.row().set_passage(error.passage());
-                    return unreachable(&error);
+                    return not_opened(&error, account, passed);
                 }
                 Err(interruption) => return interruption.into(),
             }
@@ -254,7 +256,13 @@ impl Hash for Url<'_> {
     }
 }
 
-fn unreachable(error: &ChainError) -> Ending {
+/// Ends a request that has no connection, since the way failed or the client left meanwhile.
+fn not_opened(error: &ChainError, account: &Account, passed: &mut Progress) -> Ending {
+    account.row().set_passage(error.passage());
+    if let Some(reason) = waited(error) {
+        passed.reason = Some(reason);
+        return Interruption::ClientLeft.into();
+    }
     Ending::Refused(Box::new(Reply::unreachable(error)), with_causes(error))
 }
 

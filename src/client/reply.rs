@@ -1,12 +1,13 @@
 //! Answers to a client that this proxy writes itself.
 //!
-//! [`message`] has the answer and how it is written, [`reason_phrase`] the words of its status line, [`verdict`] decides what an error means to a client, and [`texts`]
+//! [`message`] has the answer and how it is written, [`reason_phrase`] the words of its status line, [`reply_text`] the form of its text, [`verdict`] decides what an error means to a client, and [`texts`]
 //! has the words.
 
 mod hop_advice;
 mod message;
 mod near_target;
 mod reason_phrase;
+mod reply_text;
 mod texts;
 mod verdict;
 
@@ -15,7 +16,7 @@ pub(crate) use self::{
     message::Reply,
     near_target::NearTarget,
     reason_phrase::is_registered,
-    texts::{with_address, with_addresses},
+    reply_text::{ReplyText, place_of_proxy, proxy_url},
     verdict::advice,
 };
 pub(crate) use crate::error::with_causes;

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 use tracing::{Instrument as _, debug, debug_span, warn};
 
 pub(crate) use self::refusals::turn_away;
-use self::refusals::{log_unanswered, log_unauthorized, refuse, refuse_protocol};
+use self::refusals::{log_unanswered, log_unauthorized, refuse, refuse_protocol, shut_out};
 use crate::{
     client::{
         accepted::Accepted,
@@ -58,13 +58,8 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
         let requests = Box::into_pin(Box::write(room, requests(accepted, admission.shared())));
         let work = async {
             debug!("connection accepted");
-            match requests.await {
-                Some(mut tunnel) => tunnel.run(shutdown).await,
-                // Boxed, so that open tunnels don't keep room for it.
-                None if challenges.concerns(peer) => {
-                    Box::pin(log_unanswered(peer, admission.shared())).await;
-                }
-                None => {}
+            if let Some(mut tunnel) = requests.await {
+                tunnel.run(shutdown).await;
             }
         };
         // One registration for the steps of the shutdown serves everything below, which only asks
@@ -72,6 +67,13 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
         //
         // A session that is cut has ended by itself, or has nothing to tell.
         let _ = shutdown.heeded_by(pin!(work.instrument(span))).await;
+        if challenges.concerns(peer) {
+            let shared = Arc::clone(admission.shared());
+            // The connection is closed, and its place is for the next one: perhaps for this client, with credentials.
+            drop(admission);
+            // Boxed, so that open tunnels don't keep room for it.
+            Box::pin(log_unanswered(peer, shared)).await;
+        }
     }
 }
 
@@ -251,6 +253,10 @@ fn admit(
     generation: &Generation,
     shared: &Shared,
 ) -> Result<Admitted, Box<Reply>> {
+    // A reload may have left the protocol out, or changed what the listener asks for.
+    if let Some(reply) = shut_out(client, generation) {
+        return Err(Box::new(reply));
+    }
     let Some(admitted) = auth::admit(head, generation.auth.as_ref()) else {
         let is_page = matches!(head.target(), Target::Origin(_) | Target::Asterisk);
         let has_tried = head.fields().values("Proxy-Authorization").next().is_some();

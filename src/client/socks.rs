@@ -2,7 +2,10 @@
 
 pub(super) mod reply_code;
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use mooltiroute_hops::{Authority, Field, socks::ReplyCode};
 use tokio::time::Instant;
@@ -15,10 +18,10 @@ use crate::{
         connect::{self, TunnelProtocol},
         connection::Client,
         detect::Detected,
-        reply::{Reply, with_address},
+        reply::{Reply, place_of_proxy},
         tunnel::OpenTunnel,
     },
-    config::Protocol,
+    config::{Protocol, ProxyAddress},
     io::{lazy_timer::Alarm, read_ahead},
     network::Unsettled,
     router::Query,
@@ -42,17 +45,17 @@ pub(crate) async fn serve(
     // One generation judges the greeting and the credentials, so that a reload between two messages
     // can't mix two sets of rules. Hops that take preferences read them from the username, so a
     // client is then asked for one even without `server.auth`.
-    let generation = shared.live().current();
-    let policy = match (&generation.auth, generation.takes_preferences()) {
+    let judge = shared.live().current();
+    let policy = match (&judge.auth, judge.takes_preferences()) {
         (Some(_), _) => LoginPolicy::Required,
         (None, true) => LoginPolicy::Preferred,
         (None, false) => LoginPolicy::Optional,
     };
     let mut server = SocksServer::new(version, policy);
     // One deadline for all messages: a client that sends a byte now and then gains no time by it.
-    let due = Instant::now() + generation.timeouts.header;
+    let due = Instant::now() + judge.timeouts.header;
     let heard = {
-        let hearing = hear(&mut client, &mut server, &generation);
+        let hearing = hear(&mut client, &mut server, &judge);
         tokio::select! {
             biased;
             heard = hearing => heard,
@@ -77,6 +80,12 @@ pub(crate) async fn serve(
                     return None;
                 }
             };
+            if let Some((code, reason)) = shut_out(&client, version, &judge, &generation) {
+                let protocol_name = protocol.protocol();
+                warn!(client = %client.peer, protocol = %protocol_name, code, reason, "request denied");
+                client.close_after(&protocol.server.refusal(ReplyCode(code))).await;
+                return None;
+            }
             connect::open(client, target, admitted, (shared, &generation), protocol).await
         }
         Err(Unserved::Ended) => None,
@@ -99,8 +108,15 @@ pub(crate) async fn serve(
             };
             match skipped {
                 Some(skipped) => {
-                    let (reason, reached) = (unserved.to_string(), client.reached());
-                    let reason = &*with_address(&reason, reached.map(|address| (address, false)));
+                    let mut reason = unserved.to_string();
+                    if let Unserved::NoCredentials(SocksVersion::V5) = unserved {
+                        let is_tls = client.is_tls;
+                        let reached = client.reached();
+                        let reached = reached.map(|socket| ProxyAddress { socket, is_tls });
+                        let place = place_of_proxy(reached);
+                        let _ = write!(reason, ", as in `socks5h://USER:PASSWORD@{place}`");
+                    }
+                    let reason = &*reason;
                     warn!(client = %client.peer, %protocol, code, reason, skipped, "request denied");
                 }
                 None => {
@@ -113,6 +129,23 @@ pub(crate) async fn serve(
         }
     }
 }
+
+/// Returns the reply code and the reason if `generation`, which is to serve the request, would not have let the client in
+/// that `judge` has let in.
+fn shut_out(
+    client: &Client,
+    version: SocksVersion,
+    judge: &Generation,
+    generation: &Generation,
+) -> Option<(u8, &'static str)> {
+    let protocol = Detected::Socks(version).protocol();
+    let shut_out = client.entrance.reason_to_shut_out(client.peer, protocol, generation);
+    let has_other_auth = generation.auth.is_some() && generation.auth != judge.auth;
+    let reason = shut_out.or_else(|| has_other_auth.then_some(OTHER_AUTH))?;
+    Some((2, reason))
+}
+
+const OTHER_AUTH: &str = "`server.auth` changed while the client was let in; connect again";
 
 /// Returns the message that turns away a client before its first message is read.
 pub(crate) fn turned_away(version: SocksVersion) -> Vec<u8> {
@@ -197,7 +230,7 @@ impl fmt::Display for Unserved {
             Self::Slow => f.write_str("the rest of its request did not come in time"),
             Self::NoCredentials(SocksVersion::V5) => f.write_str(
                 "the client sent no username and password, and `server.auth` asks for them; write them into its proxy \
-                 URL, as in `socks5h://USER:PASSWORD@localhost:8888`",
+                 URL",
             ),
             Self::NoCredentials(SocksVersion::V4) => f.write_str(
                 "the client speaks SOCKS4, which has no password, and `server.auth` asks for one; let it use SOCKS5 or HTTP",

@@ -144,6 +144,39 @@ fn describe(
     lists: &SavedLists,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    describe_listeners(config, out)?;
+    if !config.hops.is_empty() {
+        writeln!(out, "\nhops")?;
+    }
+    for (hop, schemes) in schemes.of_each(config) {
+        describe_hop(hop, out)?;
+        describe_state(hop, schemes, network, lists, out)?;
+    }
+    writeln!(out, "\nchains")?;
+    for chain in &config.chains {
+        writeln!(out, "  {}: {}", chain.name, describe::path(chain, config))?;
+    }
+    writeln!(out, "\nroutes (the first match applies)")?;
+    for (index, route) in config.routes.iter().enumerate() {
+        writeln!(out, "  {}", describe::route(index, route, config))?;
+    }
+    if !config.replaced.is_empty() {
+        writeln!(out, "\nvalues that a later file replaces")?;
+    }
+    for replaced in &config.replaced {
+        writeln!(out, "  {}", replaced.brief())?;
+    }
+    if !config.warnings.is_empty() {
+        writeln!(out, "\nwarnings")?;
+    }
+    for warning in &config.warnings {
+        writeln!(out, "{warning}")?;
+    }
+    Ok(())
+}
+
+/// Describes the addresses that clients connect to, and what clients need there.
+fn describe_listeners(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nlisteners")?;
     let credentials = describe::credentials(&config.server.credentials);
     for Listener { address, tls } in &config.server.listen {
@@ -165,76 +198,67 @@ fn describe(
             "a client that names a session writes it after its username: `USER+session-NAME`";
         writeln!(out, "  {line}")?;
     }
-    if !config.hops.is_empty() {
-        writeln!(out, "\nhops")?;
-    }
-    for (hop, schemes) in schemes.of_each(config) {
-        write!(out, "  {}: {}", hop.name, hop.kind)?;
-        match &hop.hop {
-            Some(built) => {
-                if let Some(address) = built.describe().address {
-                    write!(out, ", {address}")?;
-                }
-                // `members` below lists the names, so the count would be redundant.
-                if !hop.settings.iter().any(|setting| setting.key == "members") {
-                    write!(out, "{}", describe::member_count(&**built))?;
-                }
+    Ok(())
+}
+
+/// Describes the settings of a hop.
+fn describe_hop(hop: &NamedHop, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "  {}: {}", hop.name, hop.kind)?;
+    match &hop.hop {
+        Some(built) => {
+            if let Some(address) = built.describe().address {
+                write!(out, ", {address}")?;
             }
-            // Only a disabled hop can be valid without having been built.
-            None => write!(out, ", with variables that are not set")?,
-        }
-        for setting in &*hop.settings {
-            write!(out, ", {} {}", setting.key, setting.value)?;
-            if setting.picks_again() {
-                write!(out, " {}", describe::PICKED_FOR)?;
-            } else if setting.picks_by_session() {
-                write!(
-                    out,
-                    " (by the session of a client, from a username such as `session-NAME`, or by the target's host if it names none)"
-                )?;
+            // `members` below lists the names, so the count would be redundant.
+            if !hop.settings.iter().any(|setting| setting.key == "members") {
+                write!(out, "{}", describe::member_count(&**built))?;
             }
         }
-        write!(out, "{}", describe::credentials(&hop.credentials))?;
-        writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
-        if hop.is_enabled && hop.has_all_members_off {
-            writeln!(out, "    {}", describe::MEMBERS_OFF)?;
+        // Only a disabled hop can be valid without having been built.
+        None => write!(out, ", with variables that are not set")?,
+    }
+    for setting in &*hop.settings {
+        write!(out, ", {} {}", setting.key, setting.value)?;
+        if setting.picks_again() {
+            write!(out, " {}", describe::PICKED_FOR)?;
+        } else if setting.picks_by_session() {
+            write!(
+                out,
+                " (by the session of a client, from a username such as `session-NAME`, or by the target's host if it names none)"
+            )?;
         }
-        for words in describe::sessions(hop, None) {
-            writeln!(out, "    {words}")?;
-        }
-        describe::condition(hop, network, "    ", out)?;
-        for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
-            writeln!(out, "    {member}")?;
-        }
-        describe::document(hop, lists, "    ", out)?;
-        for Readiness { scheme, credentials } in schemes {
-            match credentials {
-                Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
-                Err(Unready { reason, .. }) => {
-                    writeln!(out, "    {}: not now, {reason}", scheme.name())?;
-                }
+    }
+    write!(out, "{}", describe::credentials(&hop.credentials))?;
+    writeln!(out, "{}", if hop.is_enabled { "" } else { ", switched off" })?;
+    if hop.is_enabled && hop.has_all_members_off {
+        writeln!(out, "    {}", describe::MEMBERS_OFF)?;
+    }
+    for words in describe::sessions(hop, None) {
+        writeln!(out, "    {words}")?;
+    }
+    Ok(())
+}
+
+/// Describes what is known of a hop now: its condition, members, document and credentials.
+fn describe_state(
+    hop: &NamedHop,
+    schemes: &[Readiness],
+    network: &Network,
+    lists: &SavedLists,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    describe::condition(hop, network, "    ", out)?;
+    for member in hop.hop.iter().flat_map(|built| describe::members(&**built)) {
+        writeln!(out, "    {member}")?;
+    }
+    describe::document(hop, lists, "    ", out)?;
+    for Readiness { scheme, credentials } in schemes {
+        match credentials {
+            Ok(words) => writeln!(out, "    {}: {words}", scheme.name())?,
+            Err(Unready { reason, .. }) => {
+                writeln!(out, "    {}: not now, {reason}", scheme.name())?;
             }
         }
-    }
-    writeln!(out, "\nchains")?;
-    for chain in &config.chains {
-        writeln!(out, "  {}: {}", chain.name, describe::path(chain, config))?;
-    }
-    writeln!(out, "\nroutes (the first match applies)")?;
-    for (index, route) in config.routes.iter().enumerate() {
-        writeln!(out, "  {}", describe::route(index, route, config))?;
-    }
-    if !config.replaced.is_empty() {
-        writeln!(out, "\nvalues that a later file replaces")?;
-    }
-    for replaced in &config.replaced {
-        writeln!(out, "  {}", replaced.brief())?;
-    }
-    if !config.warnings.is_empty() {
-        writeln!(out, "\nwarnings")?;
-    }
-    for warning in &config.warnings {
-        writeln!(out, "{warning}")?;
     }
     Ok(())
 }

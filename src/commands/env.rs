@@ -63,7 +63,7 @@ pub fn run(flags: &cli::Env, registry: Registry, environment: &Environment) -> E
     if let Some(note) = settings.note_on_tls() {
         complain(&note);
     }
-    // The variables may be set before the proxy starts, so this is no failure.
+    // The variables may be set before the proxy starts, so this is not a failure.
     if let Some(address) = settings.unanswered() {
         complain(&format_args!(
             "no proxy listens on {address} yet; start it with `{}`, or requests of programs with these variables fail",

@@ -35,7 +35,7 @@ pub fn run(flags: &cli::Exec, registry: Registry, environment: &Environment) -> 
         Ok(preferences) => preferences,
         Err(why) => return complain(&why),
     };
-    // The command runs all the same: it may need no network, and callers read its exit status.
+    // The command runs anyway: it may need no network, and callers read its exit status.
     if let Some(address) = settings.unanswered() {
         complain(&format_args!(
             "no proxy listens on {address}; start it with `{}`, or the requests of this command fail",

@@ -3,7 +3,7 @@
 //! The order of the steps is what makes it safe. The edit is made in memory and checked before it is written: by the
 //! running proxy if there is one, since its variables and flags decide, or else by this process. It must change the
 //! switch of this hop and nothing else. Then the file is replaced in one step, and the proxy is asked for its verdict.
-//! If it rejects the new file all the same, the old one comes back.
+//! If it rejects the new file anyway, the old one comes back.
 //!
 //! Other programs may save the same file at any time, and other `hop` commands may run. The latter take turns from the
 //! reading to the replacing. A save of another program is never overwritten, neither by the edit nor by its undoing.
@@ -57,103 +57,108 @@ fn set(
     let name = flags.name.as_str();
     // Everything that can fail without an effect comes first: the file, the proxy, what is remembered, the
     // edit, its check.
-    let Switchboard { source, target, running, is_uncertain } =
-        Switchboard::find(name, &flags.proxy, environment)?;
+    let mut board = Switchboard::find(name, &flags.proxy, environment)?;
     let lock = HopLock::wait(environment)?;
-    let target = target.read_again(&source)?;
+    board.target = board.target.read_again(&board.source)?;
     let mut origins = Origins::read(environment)?;
-    let Some((text, origin)) = edited(&target, flags.state, &origins)? else {
+    let Some((text, origin)) = edited(&board.target, flags.state, &origins)? else {
         drop(lock);
-        let file = target.path.display();
-        let said = match flags.state {
-            HopState::Auto => format!("{name} follows its condition already, in {file}"),
-            state => format!("{name} is {state} already in {file}"),
-        };
-        let foreign = match running.is_empty() {
-            true => ForeignProxy::find(&flags.proxy, &source, environment),
-            false => None,
-        };
-        if running.is_empty() && foreign.is_none() {
-            return Ok(said + "; no proxy runs with this configuration");
-        }
-        let is_named = is_uncertain || running.len() > 1;
-        let of_running = running.iter().filter_map(|control| {
-            let place = if is_named { control.identity.to_string() } else { RUNNING.to_owned() };
-            obstacle(&control.get("/v1/status").ok()?, name, flags.state, &place)
-        });
-        let of_foreign = foreign
-            .and_then(|foreign| obstacle(&foreign.status()?, name, flags.state, foreign.place()));
-        let obstacles: String =
-            of_running.chain(of_foreign).map(|obstacle| format!("\n{obstacle}")).collect();
-        return Ok(said + &obstacles);
+        return Ok(nothing_to_edit(flags, &board, environment));
     };
-    let edit = EditedFile { path: target.path.clone(), text };
+    let edit = EditedFile { path: board.target.path.clone(), text };
     // A proxy may have other variables and flags than this process, so its judgement counts.
-    for control in &running {
+    for control in &board.running {
         check(&control.post("/v1/check", &edit)?, name)?;
     }
     // The proxy of another user is out of reach, and reads the edit by itself.
     let mut foreign = None;
-    if running.is_empty() {
-        foreign = ForeignProxy::find(&flags.proxy, &source, environment);
-        let loader = Loader::new(source, Overrides::default(), registry, environment.clone());
-        let checked = check_here(&loader, &edit);
-        if !checked.problems.is_empty()
-            && let Some(user) = running::owner::of_path(&target.path)
-            && checked.problems.iter().all(|problem| problem.text.contains("the right to read it"))
-        {
-            return Err(HopError::ForeignFiles { file: target.path.display().to_string(), user });
-        }
-        check(&checked, name)?;
+    if board.running.is_empty() {
+        foreign = ForeignProxy::find(&flags.proxy, &board.source, environment);
+        let (source, environment) = (board.source.clone(), environment.clone());
+        let loader = Loader::new(source, Overrides::default(), registry, environment);
+        check_here(&loader, &edit, name)?;
     }
     // Before the file is written: if this process ends in between, an entry too many is harmless, but a
     // condition that is written nowhere would be lost.
     if let Some(origin) = origin {
-        origins.set(&target.path, name, Some(origin))?;
+        origins.set(&board.target.path, name, Some(origin))?;
     }
-    write(&target, &edit.text)?;
+    write(&board.target, &edit.text)?;
     // A proxy may wait for a slow writer of another file before it gives its verdict.
     drop(lock);
-    let switched_words = switched(name, flags.state);
-    let said = match (&*running, foreign) {
-        ([], None) => format!(
-            "{switched_words} in {}; no proxy runs with this configuration",
-            target.path.display()
-        ),
-        ([], Some(foreign)) => match foreign.takes_edit() {
-            Ok(words) => format!("{switched_words}; {words}"),
-            Err(rejected) => return Err(undo(&target, &edit, rejected, || ())),
-        },
-        (running, _) => {
-            // Several proxies may share the files, such as the two of an upgrade.
-            let is_named = is_uncertain || running.len() > 1;
-            let report = |control: &Control| {
-                let place =
-                    if is_named { format!(" in {}", control.identity) } else { String::new() };
-                in_force(control, (&target, &edit), flags.state, &place)
-            };
-            let reports = running.iter().map(report).collect::<Result<Vec<_>, _>>()?;
-            // Most of their warnings are the same.
-            let mut lines = Vec::new();
-            for line in reports.iter().flat_map(|report| report.lines()) {
-                if !lines.contains(&line) {
-                    lines.push(line);
-                }
-            }
-            lines.join("\n")
-        }
-    };
+    let said = effect_of(&edit, flags.state, &board, foreign)?;
     // Forgotten last: if the proxy rejects the restored value, the file is put back, and `auto` must work
-    // again later.
-    if flags.state == HopState::Auto {
-        // If the lock can't be had, an entry too many stays, which is harmless.
-        if let Ok(_lock) = HopLock::wait(environment)
-            && is_restored(&edit, name)
-        {
-            origins.set(&target.path, name, None)?;
-        }
+    // again later. If the lock can't be had, an entry too many stays, which is harmless.
+    if flags.state == HopState::Auto
+        && let Ok(_lock) = HopLock::wait(environment)
+        && is_restored(&edit, name)
+    {
+        origins.set(&board.target.path, name, None)?;
     }
     Ok(said)
+}
+
+/// Says that the file needs no edit, and what keeps the switch from having its effect, if anything does.
+fn nothing_to_edit(flags: &cli::Hop, board: &Switchboard, environment: &Environment) -> String {
+    let (name, state, file) = (&flags.name, flags.state, board.target.path.display());
+    let said = match state {
+        HopState::Auto => format!("{name} follows its condition already, in {file}"),
+        state => format!("{name} is {state} already in {file}"),
+    };
+    let foreign = match board.running.is_empty() {
+        true => ForeignProxy::find(&flags.proxy, &board.source, environment),
+        false => None,
+    };
+    if board.running.is_empty() && foreign.is_none() {
+        return said + "; no proxy runs with this configuration";
+    }
+    let of_running = board.running.iter().filter_map(|control| {
+        let is_named = board.has_to_name_proxies();
+        let place = if is_named { control.identity.to_string() } else { RUNNING.to_owned() };
+        obstacle(&control.get("/v1/status").ok()?, name, state, &place)
+    });
+    let of_foreign =
+        foreign.and_then(|foreign| obstacle(&foreign.status()?, name, state, foreign.place()));
+    let obstacles = of_running.chain(of_foreign).map(|obstacle| format!("\n{obstacle}"));
+    said + &obstacles.collect::<String>()
+}
+
+/// Has the proxies of `board`, or the one of another user, take the edit. Returns a sentence about what is in force now.
+///
+/// # Errors
+/// A proxy rejects the file, which has its old text again.
+fn effect_of(
+    edit: &EditedFile,
+    state: HopState,
+    board: &Switchboard,
+    foreign: Option<ForeignProxy<'_>>,
+) -> Result<String, HopError> {
+    let Switchboard { target, running, .. } = board;
+    let words = switched(&target.name, state);
+    if running.is_empty() {
+        let Some(foreign) = foreign else {
+            let file = target.path.display();
+            return Ok(format!("{words} in {file}; no proxy runs with this configuration"));
+        };
+        return match foreign.takes_edit() {
+            Ok(taken) => Ok(format!("{words}; {taken}")),
+            Err(rejected) => Err(undo(target, edit, rejected, || ())),
+        };
+    }
+    let report = |control: &Control| {
+        let is_named = board.has_to_name_proxies();
+        let place = if is_named { format!(" in {}", control.identity) } else { String::new() };
+        in_force(control, (target, edit), state, &place)
+    };
+    let reports = running.iter().map(report).collect::<Result<Vec<_>, _>>()?;
+    // Most of their warnings are the same.
+    let mut lines = Vec::new();
+    for line in reports.iter().flat_map(|report| report.lines()) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    Ok(lines.join("\n"))
 }
 
 /// Returns the new text, and the value to remember. Returns `None` if the file needs no edit.
@@ -187,13 +192,21 @@ fn edited(
 }
 
 /// Checks the edit with the variables of this process.
-fn check_here(loader: &Loader, edit: &EditedFile) -> Checked {
-    match loader.check_edit(edit) {
+fn check_here(loader: &Loader, edit: &EditedFile, name: &str) -> Result<(), HopError> {
+    let checked = match loader.check_edit(edit) {
         Ok(changes) => Checked { changes, ..Checked::default() },
         Err(problems) => Checked::invalid(ToldProblem::all(&problems)),
+    };
+    if !checked.problems.is_empty()
+        && let Some(user) = running::owner::of_path(&edit.path)
+        && checked.problems.iter().all(|problem| problem.text.contains("the right to read it"))
+    {
+        return Err(HopError::ForeignFiles { file: edit.path.display().to_string(), user });
     }
+    check(&checked, name)
 }
 
+/// Accepts an edit that is valid and changes the switch of the hop `name` alone.
 fn check(checked: &Checked, name: &str) -> Result<(), HopError> {
     if !checked.problems.is_empty() {
         let Checked { problems, notes, .. } = checked.clone();

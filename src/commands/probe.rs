@@ -1,6 +1,7 @@
 //! `mooltiroute probe`: makes one request through its chain, and reports each step.
 
 mod errand;
+mod outcome;
 mod report;
 mod steps;
 mod visit;
@@ -10,26 +11,20 @@ use std::{
     io::{self, Write},
     pin::{Pin, pin},
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use mooltiroute_hops::{Registry, tls::TlsClient};
-use serde_json::json;
 use tokio::{runtime::Builder, time::timeout};
 
 pub use self::errand::Errand;
 use self::{
-    report::{
-        NOT_BY_TARGET, describe, doubtful_credentials, failure, kept_lists, refusal_of_a_proxy,
-    },
-    steps::{Steps, milliseconds},
-    visit::Visit,
+    outcome::{ConfigFacts, ProbeOutcome, Remarks},
+    report::{doubtful_credentials, kept_lists},
+    steps::Steps,
+    visit::{ProbeAnswer, Visit},
 };
-use super::{
-    ASK_WITH_A_SESSION, USAGE, Verdict, complain, describe, doubtful_preferences, example_address,
-    explain::NO_EFFECT, preferences_of, running, write_problems,
-};
+use super::{USAGE, Verdict, complain, preferences_of, running, write_problems};
 use crate::{
     cli::{self, Format},
     client::{
@@ -38,7 +33,7 @@ use crate::{
     },
     config::{Config, Environment, Loader, Problems},
     state::{
-        generation::{Generation, Live},
+        generation::{Generation, Live, Way},
         saved_lists::SavedLists,
     },
 };
@@ -96,149 +91,96 @@ pub async fn probe(
     format: Format,
     out: &mut dyn Write,
 ) -> io::Result<Verdict> {
-    let config = match loader.load() {
+    let config = match load_for_network(loader).await {
         Ok(config) => config,
         Err(problems) => return write_problems(loader, &problems, format, out),
     };
-    // A running proxy has asked about the network by the time of a request. Here that happens before the way
-    // is chosen.
-    let config = match ask_conditions(loader, config).await {
-        Ok(config) => config,
-        Err(problems) => return write_problems(loader, &problems, format, out),
-    };
-    let budgeted = config.hops.iter().filter(|hop| hop.budget.is_some());
-    let mut budgeted: Vec<_> = budgeted.map(|hop| Arc::clone(&hop.name)).collect();
-    // The chain refuses addresses that lead back to the proxy that runs on this configuration.
-    let listeners = config.server.listen.iter();
-    let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
-    let address = example_address(&config.server);
-    let switches = describe::switches_by_chain(&config, &loader.network);
-    let warnings = config.warnings.clone();
-    // A running proxy begins with the lists that it has kept, and so does this.
-    let lists = SavedLists::find(loader.source(), loader.environment()).read_only();
-    let live = Live::new(Generation::first(config, listening, &loader.network, lists, advice));
+    let facts = ConfigFacts::of(&config, &loader.network);
+    let live = begin(loader, config);
     let generation = live.current();
     let admitted = errand.admitted();
     let ask = errand.ask(&admitted);
-    let mut lacks_session = false;
     // From here on the steps are those of a client's request, so that the answer is that of the running
     // proxy.
     let way = ask.way(&generation);
     if format == Format::Human {
-        match errand.preferences.is_empty() {
-            true => writeln!(out, "{errand}")?,
-            false => writeln!(out, "{errand} as {}", errand.preferences)?,
-        }
-        if let Ok(way) = &way {
-            let hops: Vec<_> = way.chain.hops().iter().map(|hop| &*hop.name).collect();
-            let hops = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
-            writeln!(out, "route {}, chain {}: {hops}", way.route, way.chain.name())?;
-            // A chain that goes direct since a condition is false looks like one without hops.
-            for switch in switches.get(way.chain.name()).into_iter().flatten() {
-                writeln!(out, "{switch}")?;
-            }
-            writeln!(out)?;
-        }
+        announce(errand, way.as_ref().ok(), &facts, out)?;
     }
     let began = Instant::now();
     // JSON is one document, so its steps are kept until the end.
     let steps = Steps::new(&errand.target, (format == Format::Human).then_some(&mut *out));
-    let reached = match &way {
-        Err(denial) => Err(denial.clone().into()),
-        // As for a client, preferences are refused before anything is connected to.
-        Ok(way) => match ask.preferences(*way, &generation) {
-            Err(denial) => {
-                lacks_session = matches!(denial, Denial::NoSession { .. });
-                Err(denial.into())
-            }
-            Ok(_) => {
-                let (chain, generation) = (way.chain, &generation);
-                let visit = Visit { errand, chain, generation, tls, steps: &steps };
-                let made = visit.make();
-                let made = match format {
-                    Format::Human => telling_waits(&steps, pin!(made)).await,
-                    Format::Json => made.await,
-                };
-                made.map_err(Reply::for_probe)
-            }
-        },
+    // As for a client, preferences are refused before anything is connected to.
+    let allowed = way.clone().and_then(|way| ask.preferences(way, &generation).map(|_| way));
+    let lacks_session = matches!(allowed, Err(Denial::NoSession { .. }));
+    let reached = match allowed {
+        Err(denial) => Err(denial.into()),
+        Ok(Way { chain, .. }) => {
+            let visit = Visit { errand, chain, generation: &generation, tls, steps: &steps };
+            make(&visit, format).await
+        }
     };
     let (steps, took) = (steps.finish()?, began.elapsed());
-    // This process counts nothing, so only the running proxy knows.
-    budgeted.retain(|name| {
-        way.as_ref().is_ok_and(|way| way.chain.hops().iter().any(|hop| hop.name == *name))
-    });
-    let used_up = running::used_up_budgets(loader, &budgeted);
-    let kept_lists =
-        way.as_ref().map_or_else(|_| Vec::new(), |way| kept_lists(&generation, way.chain));
-    let ignored = way.as_ref().ok().filter(|way| ask.has_unused_preferences(**way, &generation));
-    let ignored = ignored.map(|way| no_say(way.chain.name(), way.chain.is_of_urls()));
-    let doubts = reached.as_ref().err().map(|reply| doubtful_credentials(&warnings, reply));
-    let doubts = doubts.unwrap_or_default();
+    let way = way.ok();
+    let ignored = way.filter(|way| ask.has_unused_preferences(*way, &generation));
+    let doubts = reached.as_ref().err().map(|reply| doubtful_credentials(&facts.warnings, reply));
+    let remarks = Remarks {
+        doubts: doubts.unwrap_or_default(),
+        kept_lists: way.map_or_else(Vec::new, |way| kept_lists(&generation, way.chain)),
+        ignored: ignored.map(|way| no_say(way.chain.name(), way.chain.is_of_urls())),
+        // This process counts nothing, so only the running proxy knows.
+        used_up: running::used_up_budgets(loader, &facts.budgeted_on(way.as_ref())),
+    };
+    let probed = ProbeOutcome { errand, way, facts, steps, took, reached, lacks_session, remarks };
     match format {
-        Format::Human => {
-            match &reached {
-                Ok(answer) => {
-                    describe(answer.as_ref(), out)?;
-                    let took = milliseconds(took);
-                    match answer.as_ref().map(|answer| (&answer.perhaps_by, &answer.sign)) {
-                        Some((_, Some(_))) => writeln!(out, "answered in {took}; {NOT_BY_TARGET}")?,
-                        Some((Some(_), None)) => writeln!(out, "answered in {took}")?,
-                        _ => writeln!(out, "reached in {took}")?,
-                    }
-                }
-                Err(reply) => {
-                    // The line of the route is already followed by an empty line.
-                    let gap = if way.is_ok() && steps.is_empty() { "" } else { "\n" };
-                    writeln!(out, "{gap}not reached\n{}", reply.text_at(address))?;
-                    if lacks_session {
-                        writeln!(out, "{ASK_WITH_A_SESSION}")?;
-                    }
-                }
-            }
-            for note in doubts.iter().chain(&kept_lists) {
-                writeln!(out, "{note}")?;
-            }
-            if let Some(why) = &ignored {
-                writeln!(out, "{NO_EFFECT}: {why}")?;
-            }
-            for note in doubtful_preferences(&errand.preferences) {
-                writeln!(out, "{note}")?;
-            }
-            if let Some(note) = running::note_on_budgets(&used_up) {
-                writeln!(out, "{note}")?;
-            }
-        }
-        Format::Json => {
-            let answer = reached.as_ref().ok().and_then(Option::as_ref);
-            let refusal = answer.and_then(refusal_of_a_proxy);
-            let failure = reached.as_ref().err().map(failure).or(refusal);
-            let probed = json!({
-                "request": errand.to_string(),
-                "target": errand.target.to_string(),
-                "as": (!errand.preferences.is_empty()).then(|| errand.preferences.to_string()),
-                "route": way.as_ref().ok().map(|way| way.route),
-                "chain": way.as_ref().ok().map(|way| way.chain.name().as_ref()),
-                "switches": way.as_ref().ok().and_then(|way| switches.get(way.chain.name())),
-                "steps": steps,
-                "seconds": took.as_secs_f64(),
-                "reached": failure.is_none(),
-                "ignored": ignored,
-                "kept_lists": kept_lists,
-                "doubtful_credentials": doubts,
-                "budgets_used_up": used_up,
-                "status": answer.map(|answer| answer.status),
-                "exit": answer.and_then(|answer| answer.exit),
-                "perhaps_by": answer.and_then(|answer| answer.perhaps_by.as_deref()),
-                "note": answer.and_then(|answer| answer.note.as_deref()),
-                "failure": failure,
-            });
-            writeln!(out, "{probed:#}")?;
-        }
+        Format::Human => probed.describe(out)?,
+        Format::Json => writeln!(out, "{:#}", probed.to_json())?,
     }
-    let is_reached =
-        matches!(&reached, Ok(answer) if answer.as_ref().is_none_or(|one| one.sign.is_none()));
-    Ok(if is_reached { Verdict::Valid } else { Verdict::Invalid })
+    Ok(if probed.is_reached() { Verdict::Valid } else { Verdict::Invalid })
+}
+
+/// Applies `config`, as a proxy does that starts with it.
+fn begin(loader: &Loader, config: Config) -> Live {
+    // The chain refuses addresses that lead back to the proxy that runs on this configuration.
+    let listeners = config.server.listen.iter();
+    let listening = listeners.flat_map(|listener| listener.address.sockets()).collect();
+    // A running proxy begins with the lists that it has kept, and so does this.
+    let lists = SavedLists::find(loader.source(), loader.environment()).read_only();
+    Live::new(Generation::first(config, listening, &loader.network, lists, advice))
+}
+
+/// Writes the request and the way that it takes.
+fn announce(
+    errand: &Errand,
+    way: Option<&Way<'_>>,
+    facts: &ConfigFacts,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match errand.preferences.is_empty() {
+        true => writeln!(out, "{errand}")?,
+        false => writeln!(out, "{errand} as {}", errand.preferences)?,
+    }
+    let Some(Way { route, chain, .. }) = way else { return Ok(()) };
+    let hops: Vec<_> = chain.hops().iter().map(|hop| &*hop.name).collect();
+    let hops = if hops.is_empty() { "direct".to_owned() } else { hops.join(", then ") };
+    writeln!(out, "route {route}, chain {}: {hops}", chain.name())?;
+    // A chain that goes direct since a condition is false looks like one without hops.
+    for switch in facts.switches.get(chain.name()).into_iter().flatten() {
+        writeln!(out, "{switch}")?;
+    }
+    writeln!(out)
+}
+
+/// Makes the request of `visit`.
+///
+/// # Errors
+/// The reply that a client of the proxy would get.
+async fn make(visit: &Visit<'_, '_>, format: Format) -> Result<Option<ProbeAnswer>, Reply> {
+    let made = visit.make();
+    let made = match format {
+        Format::Human => telling_waits(visit.steps, pin!(made)).await,
+        Format::Json => made.await,
+    };
+    made.map_err(Reply::for_probe)
 }
 
 /// Waits for `work`, and tells the user on standard error which step takes long. The steps on standard output are those that have
@@ -256,8 +198,11 @@ async fn telling_waits<F: Future>(steps: &Steps<'_>, mut work: Pin<&mut F>) -> F
     }
 }
 
-/// Asks what the conditions of hops depend on, as a running proxy does, and loads the configuration for the answers.
-async fn ask_conditions(loader: &Loader, config: Config) -> Result<Config, Problems> {
+/// Loads the configuration for the network that this machine is in.
+///
+/// A running proxy has asked about the network by the time of a request. Here that happens before the way is chosen.
+async fn load_for_network(loader: &Loader) -> Result<Config, Problems> {
+    let config = loader.load()?;
     let conditions: Vec<_> = config.hops.iter().filter_map(|hop| hop.condition.clone()).collect();
     if conditions.is_empty() {
         return Ok(config);

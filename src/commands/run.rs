@@ -5,7 +5,7 @@ mod predecessor;
 use std::{
     fmt,
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     process::ExitCode,
     time::SystemTime,
 };
@@ -27,7 +27,7 @@ use crate::{
         api::ProxyIdentity,
         client::{Control, NoProxy, WantedProxy},
     },
-    log,
+    log::{self, LogControl},
     proxy::{Loaded, listeners::ListenError},
     system::{
         file_size, memory, open_files,
@@ -42,103 +42,141 @@ use crate::{
 pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCode {
     // Before any other thread exists, since each thread may get a heap of its own.
     memory::share_heap();
-    // The file may say another format, but it is not read yet.
-    let fail = |why: &dyn fmt::Display| end_with(why, flags.log_format.unwrap_or(LogFormat::Text));
-    let passed = match supervisor::passed() {
-        Ok(passed) => passed,
-        Err(error) => {
-            return fail(&format_args!(
-                "a socket that the supervisor passed can't be used: {error}"
-            ));
+    let launch = match Launch::prepare(flags, registry, environment) {
+        Ok(launch) => launch,
+        Err(NotPrepared { why, status }) => {
+            // The file may say another format, but it was not read.
+            end_with(&why, flags.log_format.unwrap_or(LogFormat::Text));
+            return status;
         }
     };
-    // The watcher's library panics if it gets no thread, so one is asked for before. It ends while the flags are read.
-    let probe = match thread_pool::start().and_then(|()| ThreadProbe::start()) {
-        Ok(probe) => probe,
-        Err(error) => return fail(&threads::too_few(&error)),
-    };
-    let loader = match super::find_loader(&flags.config, flags.overrides(), registry, environment) {
-        Ok(loader) => loader,
-        Err(error) => {
-            fail(&error);
-            return error.status();
+    let format = launch.loaded.config().log.format;
+    match launch.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => end_with(&why, format),
+    }
+}
+
+/// A proxy that has its configuration, and has not begun to listen.
+struct Launch<'a> {
+    flags: &'a Run,
+    environment: &'a Environment,
+    loaded: Loaded,
+    /// The sockets that the supervisor passed.
+    passed: Vec<TcpListener>,
+    /// Whether others can see credentials on the command line.
+    shows_credentials: bool,
+    /// Whether no configuration was found.
+    is_without_files: bool,
+}
+
+/// The reason why the proxy has no valid configuration, and the exit status for that.
+struct NotPrepared {
+    why: String,
+    status: ExitCode,
+}
+
+impl<'a> Launch<'a> {
+    /// Reads the flags and the files.
+    fn prepare(
+        flags: &'a Run,
+        registry: Registry,
+        environment: &'a Environment,
+    ) -> Result<Self, NotPrepared> {
+        let passed = supervisor::passed().map_err(|error| {
+            format!("a socket that the supervisor passed can't be used: {error}")
+        })?;
+        // The watcher's library panics if it gets no thread, so one is asked for before. It ends while the flags are read.
+        let probe = thread_pool::start().and_then(|()| ThreadProbe::start());
+        let probe = probe.map_err(|error| threads::too_few(&error))?;
+        let loader = super::find_loader(&flags.config, flags.overrides(), registry, environment);
+        let loader = loader
+            .map_err(|error| NotPrepared { why: error.to_string(), status: error.status() })?;
+        let shows_credentials = super::shows_credentials(&loader);
+        let is_without_files = matches!(loader.source(), Source::Embedded);
+        probe.end();
+        let loaded = Loaded::new(loader).map_err(|problems| problems.to_string())?;
+        Ok(Self { flags, environment, loaded, passed, shows_credentials, is_without_files })
+    }
+
+    /// Starts the proxy, and serves until a signal ends it.
+    ///
+    /// # Errors
+    /// A description of why it can't start.
+    fn run(self) -> Result<(), String> {
+        // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
+        // more; see ARCHITECTURE.md.
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("the runtime can't be started: {error}"))?;
+        // Before the first line of the log, which may be a file.
+        let outlived = {
+            let _inside = runtime.enter();
+            file_size::outlive_limit()
+        };
+        outlived.map_err(cannot_handle_signals)?;
+        let config = self.loaded.config();
+        // A flag wins over the variable, which wins over the files.
+        let directives = self.environment.variable("RUST_LOG");
+        let directives = directives.filter(|_| self.flags.log_level.is_none());
+        let directives = directives.as_deref().map(|text| text.to_string_lossy());
+        let log = log::begin(&config.log, directives.as_deref());
+        let (log, flush) = log.map_err(|error| error.to_string())?;
+        // One more has to be left, for the keeper of usage. Its start can't fail once the proxy listens.
+        let probe = ThreadProbe::start().map_err(|error| threads::too_few(&error))?;
+        if self.is_without_files {
+            warn!("{NOTHING_FOUND}: {NOTHING_FOUND_HELP}");
         }
-    };
-    let shows_credentials = super::shows_credentials(&loader);
-    let is_without_files = matches!(loader.source(), Source::Embedded);
-    probe.end();
-    let loaded = match Loaded::new(loader) {
-        Ok(loaded) => loaded,
-        Err(problems) => return fail(&problems),
-    };
-    let format = loaded.config().log.format;
-    let fail = |why: &dyn fmt::Display| end_with(why, format);
-    // A flag wins over the variable, which wins over the files.
-    let directives = environment.variable("RUST_LOG").filter(|_| flags.log_level.is_none());
-    let directives = directives.as_deref().map(|text| text.to_string_lossy());
-    // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
-    // more; see ARCHITECTURE.md.
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format_args!("the runtime can't be started: {error}")),
-    };
-    // Before the first line of the log, which may be a file.
-    let outlived = {
-        let _inside = runtime.enter();
-        file_size::outlive_limit()
-    };
-    if let Err(error) = outlived {
-        return fail(&format_args!("signals can't be handled: {error}"));
+        if self.shows_credentials {
+            warn!("{}", super::VISIBLE_CREDENTIALS);
+        }
+        memory::allow_heaps(config.server.workers.get());
+        open_files::raise(config.limits.connections);
+        let predecessor = match self.flags.take_over {
+            true => Predecessor::find(config, self.environment)?,
+            false => None,
+        };
+        probe.end();
+        let ended = runtime.block_on(self.serve(predecessor, log));
+        // A name look-up that does not return must not delay the exit.
+        runtime.shutdown_background();
+        drop(flush);
+        ended
     }
-    let (control, flush) = match log::begin(&loaded.config().log, directives.as_deref()) {
-        Ok(log) => log,
-        Err(error) => return fail(&error),
-    };
-    // One more has to be left, for the keeper of usage. Its start can't fail once the proxy listens.
-    let probe = match ThreadProbe::start() {
-        Ok(probe) => probe,
-        Err(error) => return fail(&threads::too_few(&error)),
-    };
-    if is_without_files {
-        warn!("{NOTHING_FOUND}: {NOTHING_FOUND_HELP}");
-    }
-    if shows_credentials {
-        warn!("{}", super::VISIBLE_CREDENTIALS);
-    }
-    memory::allow_heaps(loaded.config().server.workers.get());
-    open_files::raise(loaded.config().limits.connections);
-    let predecessor = flags.take_over.then(|| Predecessor::find(loaded.config(), environment));
-    let (predecessor, taken) = match predecessor.transpose() {
-        Ok(found) => found.flatten().unzip(),
-        Err(why) => return fail(&why),
-    };
-    probe.end();
-    let ended = runtime.block_on(async {
+
+    /// Listens, and serves until a signal ends the proxy. A predecessor drains once this one serves.
+    async fn serve(
+        self,
+        predecessor: Option<(Predecessor, Vec<TcpListener>)>,
+        log: LogControl,
+    ) -> Result<(), String> {
         // Before the first line of the log, since its reader may answer it with a signal.
-        let signals = Signals::new().and_then(|ends| Ok((ends, ReloadRequests::new()?)));
-        let (signals, requests) =
-            signals.map_err(|error| format!("signals can't be handled: {error}"))?;
-        let proxy = loaded
-            .with_passed(passed)
+        let signals = Signals::new().map_err(cannot_handle_signals)?;
+        let requests = ReloadRequests::new().map_err(cannot_handle_signals)?;
+        let (predecessor, taken) = predecessor.unzip();
+        let proxy = self
+            .loaded
+            .with_passed(self.passed)
             .with_taken(taken.unwrap_or_default())
-            .with_control(environment)
+            .with_control(self.environment)
             .start()
-            .map_err(|error| not_started(&error, flags.take_over, environment))?;
-        let proxy = proxy.with_log(control).with_reload_requests(requests);
+            .map_err(|error| not_started(&error, self.flags.take_over, self.environment))?;
+        let proxy = proxy.with_log(log).with_reload_requests(requests);
         supervisor::ready();
         if let Some(predecessor) = predecessor {
             Predecessor::drain(predecessor).await;
         }
         let shutdown = proxy.shutdown().clone();
         tokio::select! {
-            () = proxy.run() => Ok::<_, String>(()),
+            () = proxy.run() => Ok(()),
             never = heed(signals, shutdown) => match never {},
         }
-    });
-    // A name look-up that does not return must not delay the exit.
-    runtime.shutdown_background();
-    drop(flush);
-    ended.map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS)
+    }
+}
+
+impl From<String> for NotPrepared {
+    fn from(why: String) -> Self {
+        Self { why, status: ExitCode::FAILURE }
+    }
 }
 
 /// Says why the proxy ends, as a line of its log if that has JSON, and returns the exit status for that.
@@ -188,7 +226,7 @@ fn taken_by(address: SocketAddr, running: &ProxyIdentity, is_take_over: bool) ->
     // A process that takes over has asked for the sockets of the proxy before that one.
     match is_take_over {
         true => format!(
-            "can't listen on {address}: another process was quicker to take over from the proxy there, and runs now: {running}. \
+            "can't listen on {address}: another process took over from the proxy there first, and runs now: {running}. \
              Run this command again to replace that one"
         ),
         false => format!(
@@ -199,6 +237,10 @@ fn taken_by(address: SocketAddr, running: &ProxyIdentity, is_take_over: bool) ->
 }
 
 const CANNOT_RUN: &str = "the proxy can't run";
+
+fn cannot_handle_signals(error: impl fmt::Display) -> String {
+    format!("signals can't be handled: {error}")
+}
 
 /// Begins the shutdown at the first signal, and cuts what is still open at the second one.
 async fn heed(mut signals: Signals, shutdown: Shutdown) -> std::convert::Infallible {

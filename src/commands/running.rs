@@ -98,7 +98,7 @@ pub(super) fn doubt_source(config: &ConfigPath, source: &Source, environment: &E
     {
         let others = OtherProxies(&others);
         super::complain(&format_args!(
-            "this is about {source}, with which no proxy of this user runs; name another configuration with `-c`{others}"
+            "this is about {source}, with which none of your proxies runs; name another configuration with `-c`{others}"
         ));
     }
 }
@@ -239,7 +239,7 @@ fn wanted(choice: &ProxyChoice, environment: &Environment) -> Result<WantedProxy
 /// Returns the addresses that `text` of `--address` names.
 ///
 /// # Errors
-/// It is no address, or its name can't be looked up.
+/// It is not an address, or its name can't be looked up.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     // People copy the URL of the proxy.
     let bare = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));

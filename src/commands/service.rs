@@ -58,7 +58,7 @@ trait Manager {
         None
     }
 
-    /// Returns the commands that put the definition in force and start the service.
+    /// Returns the commands that load the definition and start the service.
     fn start(&self, definition: &Path) -> Vec<Command>;
 
     /// Returns the commands that stop and forget the service. They fail if it is not there.

@@ -49,9 +49,7 @@ pub enum UrlFault {
     )]
     NoScheme(String),
     /// It is the URL of a SOCKS4 proxy, and no kind has that name.
-    #[error(
-        "is one of SOCKS4, which no hop speaks; write `socks5://` if the proxy speaks that too"
-    )]
+    #[error("is for SOCKS4, which no hop speaks; write `socks5://` if the proxy speaks that too")]
     Socks4,
     /// There is another URL in it.
     #[error("has another URL in it; write `--hop` before each")]
@@ -73,7 +71,8 @@ pub enum UrlFault {
     Encoding,
     /// It is the URL of a PAC file.
     #[error(
-        "is that of a PAC file, which needs a configuration: write a hop `{{ kind: pac, url: \"URL\", hops: {{ \"*\": HOP }} }}`"
+        "is for a PAC file, which needs a configuration: write a hop `{{ kind: pac, url: \"URL\", hops: {{ \"*\": HOP \
+         }} }}`"
     )]
     PacFile,
     /// There is a path.

@@ -54,6 +54,14 @@ pub(crate) fn has_too_large_port(text: &str) -> bool {
     is_address && is_number && port.parse::<u16>().is_err()
 }
 
+/// An address at which clients reach this proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProxyAddress {
+    pub(crate) socket: SocketAddr,
+    /// Whether clients have to speak TLS to it.
+    pub(crate) is_tls: bool,
+}
+
 /// Returns the address at which this machine reaches a listener on `address`.
 pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {

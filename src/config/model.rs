@@ -100,7 +100,7 @@ pub enum Protocol {
 }
 
 /// Basic credentials that fit into a field.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// The username, which has no colon.
     pub username: Secret,
@@ -186,7 +186,7 @@ impl NamedHop {
     }
 }
 
-/// A setting of a hop that is no secret.
+/// A setting of a hop that is not a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownSetting {
     /// The key.

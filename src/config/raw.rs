@@ -48,7 +48,7 @@ pub(crate) struct RawServer {
     /// The threads that serve connections: a number, or `auto` for one per processor. Each
     /// connection goes to the thread that serves the fewest, and stays there. A change takes effect at the next start.
     pub(crate) workers: WorkerCount,
-    /// The Basic credentials that clients must send. Without it, clients need none.
+    /// The Basic credentials that clients must send. Default: clients need none.
     pub(crate) auth: Option<RawAuth>,
     /// The pseudonym for a `Via` field in plain requests, in their responses and in each CONNECT to a hop. `none`
     /// adds no field.
@@ -142,9 +142,9 @@ struct LongChain {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping of `hosts`, `ports` and `chain`")]
 pub(crate) struct RawRoute {
-    /// Host names, `*.suffix` for all names below one, addresses, and networks. Without it, every host matches.
+    /// Host names, `*.suffix` for all names below one, addresses, and networks. Default: every host.
     pub(crate) hosts: Option<Vec<HostPattern>>,
-    /// Ports. Without it, every port matches.
+    /// Ports. Default: every port.
     pub(crate) ports: Option<Vec<NonZeroU16>>,
     /// The name of a chain, or `direct`, which has no hop.
     pub(crate) chain: String,

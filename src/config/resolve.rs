@@ -169,7 +169,7 @@ impl<'a> Resolver<'a> {
             if !self.problems.skips() {
                 self.problems.push(self.tree.unknown_key(&KeyPath::of([&*name]), &raw::SECTIONS));
             }
-            // References to it are correct, so they are no further problems.
+            // References to it are correct, so they are not further problems.
             self.tree.adopt_section(&name);
         }
     }

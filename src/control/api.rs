@@ -78,7 +78,7 @@ pub(crate) struct ProxyIdentity {
     /// The generation in force.
     #[serde(default)]
     pub generation: u64,
-    /// Whether it is about to end, and accepts no more clients.
+    /// Whether it is draining: it accepts no more clients, and will end.
     #[serde(default)]
     pub draining: bool,
 }
@@ -103,7 +103,7 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// Describes an edit that is invalid for `problems`.
+    /// Describes an edit that is rejected because of `problems`.
     pub(crate) fn invalid(problems: Vec<ToldProblem>) -> Self {
         Self { problems, ..Self::default() }
     }
@@ -148,7 +148,7 @@ impl Api {
         self.shared.note_control_socket_error(error);
     }
 
-    /// Does what `call` asks for, and returns the answer as JSON.
+    /// Executes `call`, and returns the answer as JSON.
     ///
     /// Answers that may be long are made on another thread, so that they delay no traffic.
     ///

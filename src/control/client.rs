@@ -26,7 +26,7 @@ pub(crate) struct Control {
     socket: PathBuf,
     /// How it describes itself.
     pub identity: ProxyIdentity,
-    /// Whether the command named it, and no other proxy that fits is about to end.
+    /// Whether the command named it, and no other proxy that fits is shutting down.
     pub is_named: bool,
     /// Whether it is exactly the proxy that was wanted, and not only the one that comes closest.
     pub is_exact: bool,
@@ -61,12 +61,13 @@ pub(crate) enum NoProxy {
     #[error("no proxy runs with this configuration{}", OtherProxies(.0))]
     NotRunning(Vec<ProxyIdentity>),
     /// There is no proxy at the wanted address, or with the wanted number.
-    #[error("no proxy of this user {}{}", .0, OtherProxies(.1))]
+    #[error("none of your proxies {}{}", .0, OtherProxies(.1))]
     Missing(&'static str, Vec<ProxyIdentity>),
     /// A proxy that does not answer may be the wanted one.
     #[error(
-        "a proxy of this user does not answer within {} s, and may be the one that is meant:{}\nIf it was stopped, `kill -CONT PROCESS` \
-         lets it go on. If it hangs, end it with `kill -9 PROCESS`, and start it again{}", GREETING.as_secs(), SilentProxies(.silent),
+        "one of your proxies does not answer within {} s, and may be the one you mean:{}\nIf it was stopped, `kill \
+         -CONT PROCESS` resumes it. If it hangs, end it with `kill -9 PROCESS`, and start it again{}",
+        GREETING.as_secs(), SilentProxies(.silent),
         OtherProxies(.others)
     )]
     Silent {
@@ -140,7 +141,8 @@ impl Control {
         }
     }
 
-    /// Finds all proxies of this user that `wanted` describes, without those that are about to end if another one fits too.
+    /// Finds all proxies of this user that `wanted` describes, without those that are shutting down if another one fits
+    /// too.
     ///
     /// # Errors
     /// There is none, and one that does not answer may be wanted.
@@ -180,7 +182,7 @@ impl Control {
                 Err(NoAnswer::Silent { process, .. }) => {
                     silent.push(SilentProxy { socket, process });
                 }
-                // It is dead, or about to end.
+                // It is dead, or is shutting down.
                 Err(_) => {}
             }
         }
@@ -284,7 +286,7 @@ impl WantedProxy {
                 .iter()
                 .any(|listener| addresses.iter().any(|address| leads_to(*address, *listener))),
             Self::Process(pid) => proxy.pid == *pid,
-            // Hops of a command line are no configuration that another command could read.
+            // Hops of a command line are not a configuration that another command could read.
             Self::Config(None) => has_config(proxy, None) && !proxy.has_hops_of_command_line,
             Self::Config(path) | Self::Usual(path) => has_config(proxy, path.as_deref()),
             Self::ReaderOf { config, .. } => has_config(proxy, Some(config)),
@@ -347,7 +349,7 @@ impl fmt::Display for OtherProxies<'_> {
         if self.0.is_empty() {
             return Ok(());
         }
-        f.write_str("\nthese run:")?;
+        f.write_str("\nrunning proxies:")?;
         self.0.iter().try_for_each(|proxy| write!(f, "\n  {proxy}"))
     }
 }
@@ -375,7 +377,7 @@ impl fmt::Display for ProxyIdentity {
             None if self.has_hops_of_command_line => "the hops of its command line (`--hop`)",
             None => "the built-in configuration",
         };
-        let state = if self.draining { ", which is about to end" } else { "" };
+        let state = if self.draining { ", which is shutting down" } else { "" };
         write!(f, "process {} on {}, with {config}{state}", self.pid, listeners.join(", "))
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Error)]
 pub(crate) enum NoEndpoint {
     /// There is no directory to try.
-    #[error("no directory is known for it")]
+    #[error("there is neither XDG_RUNTIME_DIR nor a temporary directory for it")]
     NoDirectory,
     /// A directory can't be used.
     #[error("{}: {reason}", directory.display())]
@@ -80,7 +80,7 @@ pub(crate) enum UnsafeDirectory {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// A link could lead to a directory of another user.
-    #[error("this is not a directory itself; remove it")]
+    #[error("it is not a directory, or only a link to one; remove it")]
     NotADirectory,
     /// Its owner could replace the socket.
     #[error("it belongs to another user (uid {0})")]

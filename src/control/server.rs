@@ -20,8 +20,8 @@ pub(crate) struct ControlServer {
 }
 
 impl ControlServer {
-    /// Makes the socket of the proxy that listens on `listening`, for which `api` answers. A proxy without one serves its clients all the same, so
-    /// a failure is only logged.
+    /// Makes the socket of the proxy that listens on `listening`, for which `api` answers. A proxy without one serves
+    /// its clients anyway, so a failure is only logged.
     pub(crate) fn bind(
         listening: &[SocketAddr],
         api: Api,

@@ -36,7 +36,7 @@ pub(crate) struct ReloadVerdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReloadOutcome {
-    /// A new generation came in force.
+    /// A new generation took effect.
     Applied,
     /// The files mean the same as the generation in force.
     Unchanged,
@@ -53,7 +53,7 @@ pub(crate) struct ToldProblem {
     pub brief: String,
     /// The problem with the line of the file and advice, as `check` shows it.
     pub text: String,
-    /// The sort of problem, such as `variable`, or nothing.
+    /// The kind of problem, such as `variable`, or nothing.
     #[serde(default)]
     pub code: String,
     /// Advice, for the log. It is a part of `text` too.
@@ -85,7 +85,7 @@ impl ReloadOrders {
         (Self(sender), receiver)
     }
 
-    /// Orders a reload and waits for the verdict. Returns `None` if the proxy is about to end.
+    /// Orders a reload and waits for the verdict. Returns `None` if the proxy is shutting down.
     pub(crate) async fn reload(&self) -> Option<ReloadVerdict> {
         // Either half ends without a value if the task that reloads is gone.
         let (verdict, told) = oneshot::channel();

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::proxy_error::ProxyError;
 
-/// Why bytes from a client are no request that can be served. The connection closes after any of these.
+/// Why bytes from a client are not a request that can be served. The connection closes after any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BadRequest {
@@ -27,9 +27,15 @@ pub enum BadRequest {
     /// A load balancer sent the PROXY protocol, which tells the address of its client.
     #[error("{PROXY_PROTOCOL}")]
     ProxyProtocol,
-    /// The first line is no request line.
+    /// The first line is not a request line.
     #[error("the first line is not `method target HTTP/1.1`")]
     RequestLine,
+    /// The URL or the path in the request line has a byte that no URL has.
+    #[error(
+        "the URL in the first line has {named}; the client has to percent-encode it, as `%{byte:02X}`",
+        named = named(*.0), byte = .0
+    )]
+    TargetByte(u8),
     /// The request line has no version.
     #[error("the request line has no version; HTTP/0.9 is not served")]
     NoVersion,
@@ -120,11 +126,20 @@ impl BadRequest {
     }
 }
 
-/// Says that a connection begins with the PROXY protocol, and what to do.
-pub(crate) const PROXY_PROTOCOL: &str = "the connection begins with the PROXY protocol, which Mooltiroute does not take; switch it off in the load balancer \
-     before this port (in HAProxy, remove `send-proxy` or `send-proxy-v2`)";
+/// Names a byte that no URL has.
+fn named(byte: u8) -> String {
+    match byte {
+        b' ' => "a space".to_owned(),
+        0x80.. => format!("the byte 0x{byte:02X}, which is not UTF-8"),
+        _ => format!("the control character 0x{byte:02X}"),
+    }
+}
 
-/// Why bytes from an upstream are no response. The upstream connection closes after any of these.
+/// Says that a connection begins with the PROXY protocol, and what to do.
+pub(crate) const PROXY_PROTOCOL: &str = "the connection begins with the PROXY protocol, which Mooltiroute does not \
+take; switch it off in the load balancer in front of this port (in HAProxy, remove `send-proxy` or `send-proxy-v2`)";
+
+/// Why bytes from an upstream are not a response. The upstream connection closes after any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BadResponse {

@@ -168,7 +168,7 @@ fn mark(name: &[u8]) -> u64 {
 #[inline]
 fn range_within(head: &[u8], part: &[u8]) -> (u32, u32) {
     let start = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
-    debug_assert!(start + part.len() <= head.len(), "the part is no slice of the head");
+    debug_assert!(start + part.len() <= head.len(), "the part is not a slice of the head");
     // The limit of heads keeps both far below the maximum.
     (start as u32, (start + part.len()) as u32)
 }

@@ -219,7 +219,7 @@ fn content_length(fields: &Fields, empty: EmptyElements) -> Result<Option<u64>, 
                 return Err(Unclear::Framing("`Content-Length` has different values"));
             }
         }
-        // A field without any number is no length of zero.
+        // A field without any number is not a length of zero.
         if !has_number {
             return Err(NOT_A_NUMBER);
         }

@@ -54,7 +54,7 @@ impl HeadReader {
     /// Until then, every call must pass the same bytes again, with new ones behind them.
     ///
     /// # Errors
-    /// If the bytes are no request that can be read in one way only. The error comes as soon as that is certain; the
+    /// If the bytes are not a request that can be read in one way only. The error comes as soon as that is certain; the
     /// connection must close after the answer.
     pub fn request(&mut self, seen: &mut BytesMut) -> Result<Option<RequestHead>, BadRequest> {
         // Empty lines come off first, so that all offsets count from the start of the request line.
@@ -85,7 +85,7 @@ impl HeadReader {
     /// that one is parsed.
     ///
     /// # Errors
-    /// If the bytes are no response, or one that could be read in more than one way. The error comes as soon as that
+    /// If the bytes are not a response, or one that could be read in more than one way. The error comes as soon as that
     /// is certain; the connection must close.
     pub fn response(
         &mut self,
@@ -120,9 +120,10 @@ impl HeadReader {
         // Bytes past the limit are not looked at, so a head that ends there counts as incomplete,
         // and `wait` refuses it.
         let within_limit = &seen[..seen.len().min(self.limits.bytes)];
-        let Some(MendedHead { head, received_bytes }) = response::mend_head(within_limit)? else {
+        let Some(mended) = response::mend_head(within_limit)? else {
             return self.wait(seen).map_err(BadResponse::from);
         };
+        let MendedHead { head, received_bytes, is_doubtful } = mended;
         let parsed = match parse_response(&head, self.limits.fields) {
             Ok(Status::Complete(parsed)) => parsed,
             Err(httparse::Error::TooManyHeaders) => return Err(self.too_many_fields()),
@@ -137,7 +138,8 @@ impl HeadReader {
         // buffer of its own, and the received one is skipped by its own length.
         seen.advance(received_bytes);
         let head = Bytes::from(head);
-        ResponseHead::new(method, head, parsed.status, parsed.version, parsed.lines).map(Some)
+        let head = ResponseHead::new(method, head, parsed.status, parsed.version, parsed.lines)?;
+        Ok(Some(if is_doubtful { head.with_doubtful_length() } else { head }))
     }
 
     fn too_many_fields(&self) -> BadResponse {
@@ -147,8 +149,8 @@ impl HeadReader {
     /// Skips the empty lines that some clients send after a body (RFC 9112 §2.2).
     fn skip_empty_lines(&mut self, seen: &mut BytesMut) -> Result<(), BadRequest> {
         while seen.starts_with(b"\r\n") {
-            // Old clients send one empty line after a body. A peer that sends many is no client,
-            // and could keep the reader busy without a request.
+            // Old clients send one empty line after a body. A peer that sends many is not a client, and could keep the
+            // reader busy without a request.
             if self.empty_lines == EMPTY_LINES_MAX {
                 return Err(BadRequest::EmptyLines);
             }

@@ -168,6 +168,7 @@ fn check_host(fields: &Fields, version: Version) -> Result<(), BadRequest> {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
+    use mooltiroute_hops::InvalidAuthority;
 
     use super::*;
     use crate::http::{HeadLimits, HeadReader};
@@ -280,17 +281,51 @@ mod tests {
             "GET / HTTP/1.1 \r\n\r\n",
             "GET  / HTTP/1.1\r\n\r\n",
             "GET /  HTTP/1.1\r\n\r\n",
-            "GET / x HTTP/1.1\r\n\r\n",
             "GET\t/ HTTP/1.1\r\n\r\n",
             " GET / HTTP/1.1\r\n\r\n",
             "GET / HTTP/11\r\n\r\n",
             "GET / HTTP/1.1\rX\r\n\r\n",
             "GE(T / HTTP/1.1\r\n\r\n",
-            "GET /\0 HTTP/1.1\r\n\r\n",
             "\0\r\n\r\n",
             "\rGET / HTTP/1.1\r\n\r\n",
         ] {
             refused(line, BadRequest::RequestLine);
+        }
+    }
+
+    #[test]
+    fn a_byte_that_no_url_has_is_named() {
+        for (target, byte) in [
+            (&b"http://a/b\xfcc"[..], 0xfc),
+            (b"http://a/\xc3\xbc?\xff\xfe", 0xff),
+            (b"http://a?\x80", 0x80),
+            (b"/\xe9t\xe9", 0xe9),
+            (b"http://a/b\x01", 1),
+            (b"/\0", 0),
+            (b"/\x7f", 0x7f),
+            (b"http://a/b c", b' '),
+            (b"http://a/b c d\xfc", b' '),
+            (b"/ x", b' '),
+        ] {
+            let line = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+            refused_whole(&line, BadRequest::TargetByte(byte));
+        }
+        let host = BadRequest::Authority(InvalidAuthority::InvalidName);
+        refused_whole(b"GET http://b\xfccher.example/ HTTP/1.1\r\nHost: a\r\n\r\n", host);
+        let text = BadRequest::TargetByte(0xfc).to_string();
+        assert_eq!(
+            text,
+            "the URL in the first line has the byte 0xFC, which is not UTF-8; the client has to percent-encode it, as `%FC`"
+        );
+        assert_eq!(BadRequest::TargetByte(0xfc).status(), 400);
+    }
+
+    /// Checks a refusal that depends on the whole line.
+    #[track_caller]
+    fn refused_whole(input: &[u8], expected: BadRequest) {
+        for step in [1, input.len()] {
+            let refused = read(input, step).map(|head| head.map(|(head, _)| head)).unwrap_err();
+            assert_eq!(refused, expected, "{} by {step}", input.escape_ascii());
         }
     }
 

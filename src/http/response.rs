@@ -54,6 +54,12 @@ impl ResponseHead {
         Ok(Self { head, status, version, fields, framing, may_have_body })
     }
 
+    /// Marks the end of the message as [doubtful](Self::has_doubtful_length).
+    pub(super) fn with_doubtful_length(mut self) -> Self {
+        self.framing.is_doubtful = true;
+        self
+    }
+
     /// Returns the status code, from 100 to 999.
     pub fn status(&self) -> u16 {
         self.status
@@ -113,7 +119,7 @@ impl ResponseHead {
     /// Whether the sender may have meant another end of the message than the one that is read here. Its connection must
     /// close, since the bytes that follow may belong to the message (RFC 9112 §6.1).
     ///
-    /// So it is with both `Transfer-Encoding` and `Content-Length`, with chunks in HTTP/1.0, and if a response without a
+    /// So it is with both `Transfer-Encoding` and `Content-Length`, with chunks in HTTP/1.0, with a bare CR or a later version of HTTP, and if a response without a
     /// body announces one or has fields that make no sense.
     pub fn has_doubtful_length(&self) -> bool {
         self.framing.is_doubtful
@@ -245,18 +251,34 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_cr_and_a_later_version_are_mended_and_the_connection_is_not_used_again() {
+        let check = |text: &str, values: &[&str]| {
+            let head = parse(text);
+            let found: Vec<_> = head.fields().iter().map(|(_, value)| value).collect();
+            assert_eq!(found, values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>());
+            assert_eq!(head.body_length(), BodyLength::Length(5));
+            assert!(head.has_doubtful_length() && !head.keeps_alive(), "{text:?}");
+        };
+        check("HTTP/1.1 200 OK\r\nA: b\r\r\nContent-Length: 5\r\n\r\n", &["b", "5"]);
+        check("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\rc\r\n\r\n", &["5", "b c"]);
+        check("HTTP/2.0 200 OK\r\nContent-Length: 5\r\n\r\n", &["5"]);
+        check("HTTP/1.1 200 OK\r\r\nContent-Length: 5\r\n\r\n", &["5"]);
+    }
+
+    #[test]
     fn bytes_of_other_protocols_are_refused() {
         refused("SSH-2.0-x\r\n", BadResponse::NotHttp);
         refused("\r\nHTTP/1.1 200 OK\r\n\r\n", BadResponse::NotHttp);
         refused(b"\x15\x03\x01\0\x02\x02", BadResponse::NotHttp);
-        refused("HTTP/2.0 200 OK\r\n\r\n", BadResponse::NotHttp);
+        refused("HTTP/0.9 200 OK\r\n\r\n", BadResponse::NotHttp);
+        refused("HTTP/4.0 200 OK\r\n\r\n", BadResponse::NotHttp);
         refused("HTTP/1.10 200 OK\r\n\r\n", BadResponse::NotHttp);
         refused("ICY 200 OK\r\n\r\n", BadResponse::NotHttp);
         for line in ["HTTP/1.1 2000 OK", "HTTP/1.1 20 OK", "HTTP/1.1 099 OK", "HTTP/1.1 200OK"] {
             refused(format!("{line}\r\n\r\n"), BadResponse::StatusLine);
         }
         refused("HTTP/1.1 200 O\0K\r\n\r\n", BadResponse::StatusLine);
-        refused("HTTP/1.1 200 O\rK\r\n\r\n", BadResponse::StatusLine);
+        refused("HTTP/1.1 200 OK\rConnection: close\r\n\r\n", BadResponse::StatusLine);
     }
 
     #[test]
@@ -265,8 +287,12 @@ mod tests {
         let unclear = BadResponse::FieldLine("is broken and may be about the length of the body");
         for (line, expected) in [
             ("A: b\0", dangerous),
-            ("A: b\rc", dangerous),
-            ("A: b\r", dangerous),
+            ("A\r: b", dangerous),
+            ("A: b\rContent-Length: 5", dangerous),
+            ("Content-Length: 5\r", dangerous),
+            ("Transfer-Encoding: chunked\r", dangerous),
+            ("Connection: close\r", dangerous),
+            ("\r", dangerous),
             (" Content-Length: 5", unclear),
             ("Content-Length:\r\n 5", unclear),
             ("Content-Length: 5\r\n \r\n 5", unclear),

@@ -9,7 +9,7 @@ use std::{
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// Has the system probe the peer of `socket`, which is at `peer`, after a silence of [`SILENCE`] or a little more, and every
+/// Has the system probe the peer of `socket`, which is at `peer`, after a silence of [`IDLE_BEFORE_PROBES`] or a little more, and every
 /// [`INTERVAL`] after that. On Linux, the sockets that a listener accepts inherit this; `peer` is then its own address.
 ///
 /// A peer on this machine is not probed: it can't disappear without the system noticing. Linux lets the timers of two
@@ -24,14 +24,14 @@ pub(crate) fn probe<'a>(socket: impl Into<SockRef<'a>>, peer: IpAddr) -> io::Res
         return Ok(());
     }
     let extra = Duration::from_secs(NEXT.fetch_add(1, Ordering::Relaxed) % SPREAD_SECONDS);
-    let probes = TcpKeepalive::new().with_time(SILENCE + extra).with_interval(INTERVAL);
+    let probes = TcpKeepalive::new().with_time(IDLE_BEFORE_PROBES + extra).with_interval(INTERVAL);
     socket.into().set_tcp_keepalive(&probes)
 }
 
-/// Counts the connections, so that each is probed at another time than the one before.
+/// Counts the connections, so that each is probed at another time than the previous one.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 /// Firewalls forget connections after a few minutes.
-const SILENCE: Duration = Duration::from_secs(40);
+const IDLE_BEFORE_PROBES: Duration = Duration::from_secs(40);
 /// The seconds over which the first probes of connections that were opened together are spread.
 const SPREAD_SECONDS: u64 = 16;
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -65,8 +65,8 @@ mod tests {
             SockRef::from(&client).tcp_keepalive_time().unwrap()
         };
         let all: Vec<Duration> = (0..2 * SPREAD_SECONDS).map(|_| silence()).collect();
-        let longest = SILENCE + Duration::from_secs(SPREAD_SECONDS);
-        assert!(all.iter().all(|one| (SILENCE..longest).contains(one)), "{all:?}");
+        let longest = IDLE_BEFORE_PROBES + Duration::from_secs(SPREAD_SECONDS);
+        assert!(all.iter().all(|one| (IDLE_BEFORE_PROBES..longest).contains(one)), "{all:?}");
         // Another test may take some of the times meanwhile.
         let differ: std::collections::HashSet<_> = all.iter().collect();
         assert!(differ.len() > SPREAD_SECONDS as usize / 2, "{all:?}");

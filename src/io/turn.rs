@@ -14,7 +14,7 @@ use tokio::task;
 /// keep all others on its worker waiting for tens of milliseconds.
 pub(crate) const TURN_BYTES: u64 = 512 * 1024;
 
-/// Ends the turn of a task that could go on: it is polled again once all that is ready has had its turn.
+/// Yields: the task is polled again after every other ready task has had its turn.
 pub(crate) fn end<T>(cx: &mut Context<'_>) -> Poll<T> {
     // The runtime wakes a task that yields only after it has looked for new events. A task that woke itself would come
     // before them: as long as a task is ready, the runtime looks for events only once in dozens of polls.

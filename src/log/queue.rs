@@ -181,7 +181,7 @@ fn write_lines(out: &mut impl Write, mut lines: &[u8]) -> u64 {
     let mut failed = 0;
     while !lines.is_empty() {
         // In pieces of whole lines: a pipe may have other writers, and a piece of this size is written in one
-        // step. What fails is counted, and the rest is tried all the same.
+        // step. What fails is counted, and the rest is tried anyway.
         let (some, rest) = lines.split_at(whole_lines(lines));
         if write_all(out, some).is_err() {
             failed += some.iter().filter(|&&byte| byte == b'\n').count() as u64;

@@ -93,7 +93,7 @@ impl ChosenHops {
         self.0.iter().for_each(|hop| hop.counts.opened());
     }
 
-    /// Counts a tunnel as open no longer.
+    /// Counts a tunnel that has closed.
     pub(crate) fn closed(&self) {
         self.0.iter().for_each(|hop| hop.counts.closed());
     }

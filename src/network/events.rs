@@ -22,7 +22,10 @@ impl NetworkEvents {
     pub(super) fn open() -> Self {
         let interfaces = netwatcher::watch_interfaces_async::<Tokio>();
         let interfaces = interfaces.inspect_err(|error| {
-            warn!(?error, "the network can't be watched; conditions are asked while requests come");
+            warn!(
+                ?error,
+                "the network can't be watched; conditions are checked only when requests come"
+            );
         });
         Self { interfaces: interfaces.ok(), resolver: ResolverWatch::new() }
     }

@@ -247,7 +247,7 @@ fn holds(requirement: &Requirement, answer: &Finding) -> Truth {
     }
 }
 
-/// How old answers may be that an operator is shown.
+/// The maximum age of answers that an operator is shown.
 const FRESH_FOR_OPERATORS: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(test)]

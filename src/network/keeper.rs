@@ -91,7 +91,7 @@ impl NetworkKeeper {
         if self.unrest.is_none() {
             self.network.facts().begin_epoch();
         }
-        self.unrest = Some(Unrest { due: (now + QUIET).min(end), end });
+        self.unrest = Some(Unrest { due: (now + REST_AFTER).min(end), end });
     }
 
     fn due(&mut self) {
@@ -171,7 +171,7 @@ async fn next_event(events: Option<&mut NetworkEvents>) {
 }
 
 /// How long no event may come before the network counts as at rest.
-const QUIET: Duration = Duration::from_millis(250);
+const REST_AFTER: Duration = Duration::from_millis(250);
 /// A network that never rests is looked at this often.
 const UNREST_MAX: Duration = Duration::from_secs(1);
 /// When questions are asked again after an event, the last one first. Name servers often change a moment after the link.

@@ -22,7 +22,7 @@ pub(super) struct Readiness {
 pub(super) enum Waiting {
     /// For facts, and it looks again at this time at the latest.
     ForFacts(Instant),
-    /// For the reload that puts an outcome in force.
+    /// For the reload that applies an outcome.
     ForReload,
 }
 

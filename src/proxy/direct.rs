@@ -55,8 +55,8 @@ pub(super) fn direct_now(targets: &[DirectTarget]) -> String {
     format!("targets that went through hops go direct now: {targets}")
 }
 
-/// Returns what `before` becomes when `new` comes in force, which takes the targets of `found` from their hops. Targets that
-/// go through hops again, or have no route any more, are forgotten.
+/// Returns what `before` becomes when `new` takes effect, which takes the targets of `found` from their hops. Targets
+/// that go through hops again, or have no route any more, are forgotten.
 pub(super) fn direct_since(
     before: Option<&WentDirect>,
     found: Vec<DirectTarget>,

@@ -9,7 +9,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use arc_swap::ArcSwapOption;
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle};
@@ -23,7 +22,8 @@ use self::{
 };
 use crate::{
     config::{ListenAddress, Listener},
-    tls::{TlsProblem, TlsServer},
+    state::entrance::ListenerTerms,
+    tls::TlsProblem,
 };
 
 /// The listeners in force. Dropping one stops its accepting, unless a supervisor has passed it.
@@ -48,7 +48,7 @@ pub(crate) struct ListeningSockets(Arc<Mutex<Vec<ListeningSocket>>>);
 struct ListeningSocket {
     listener: Weak<TcpListener>,
     address: SocketAddr,
-    tls: TlsInForce,
+    terms: Arc<ListenerTerms>,
 }
 
 /// A function that listens on an address.
@@ -57,13 +57,10 @@ type Binder = fn(SocketAddr) -> io::Result<net::TcpListener>;
 /// A function that listens on an address beside sockets that have the same port and are about to close.
 type BinderBeside = fn(SocketAddr, &[SockRef<'_>]) -> io::Result<net::TcpListener>;
 
-/// The TLS of a listener, which a reload replaces while the listener goes on.
-pub(crate) type TlsInForce = Arc<ArcSwapOption<TlsServer>>;
-
 #[derive(Debug)]
 struct OpenListener {
     place: ListenPlace,
-    tls: TlsInForce,
+    terms: Arc<ListenerTerms>,
     /// Closes it when dropped. `None` for a socket of a supervisor: clients that wait there when this process ends
     /// are for the next one.
     closes: Option<DropGuard>,
@@ -84,8 +81,8 @@ pub(crate) struct Begun {
     pub listener: Arc<TcpListener>,
     /// The address it is bound to.
     pub address: SocketAddr,
-    /// The TLS of clients that are accepted from now on.
-    pub tls: TlsInForce,
+    /// What is asked of clients that are accepted from now on.
+    pub terms: Arc<ListenerTerms>,
     /// Cancelled when the listener is to close.
     pub closed: CancellationToken,
 }
@@ -98,7 +95,7 @@ pub enum ListenError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// The system's error. The words say it already, so it is no source.
+        /// The system's error. The words say it already, so it is not a source.
         cause: io::Error,
     },
     /// Two wanted addresses, one of which includes the other.
@@ -124,7 +121,7 @@ pub enum ListenError {
     },
     /// An address that the supervisor listens on for this proxy, and that is not wanted.
     #[error(
-        "the supervisor listens on {0} for this proxy, and `server.listen` does not name it; add it, or change the \
+        "the supervisor passed a socket on {0}, which `server.listen` does not name; add it, or change the \
          supervisor's socket unit and restart both"
     )]
     NotNamed(SocketAddr),
@@ -167,7 +164,7 @@ impl Begun {
         Ok(Self {
             listener: Arc::new(TcpListener::from_std(socket)?),
             address: self.address,
-            tls: Arc::clone(&self.tls),
+            terms: Arc::clone(&self.terms),
             closed: self.closed.clone(),
         })
     }
@@ -175,11 +172,11 @@ impl Begun {
 
 impl ListeningSockets {
     /// Notes that a proxy accepts on `listener`.
-    fn add(&self, listener: &Arc<TcpListener>, address: SocketAddr, tls: &TlsInForce) {
+    fn add(&self, listener: &Arc<TcpListener>, address: SocketAddr, terms: &Arc<ListenerTerms>) {
         let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.retain(|socket| socket.listener.strong_count() > 0);
-        let (listener, tls) = (Arc::downgrade(listener), Arc::clone(tls));
-        sockets.push(ListeningSocket { listener, address, tls });
+        let (listener, terms) = (Arc::downgrade(listener), Arc::clone(terms));
+        sockets.push(ListeningSocket { listener, address, terms });
     }
 
     /// Returns those that are open.
@@ -192,7 +189,7 @@ impl ListeningSockets {
     pub(crate) fn with_tls(&self) -> Vec<SocketAddr> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let open = sockets.iter().filter(|socket| socket.listener.strong_count() > 0);
-        let with_tls = open.filter(|socket| socket.tls.load().is_some());
+        let with_tls = open.filter(|socket| socket.terms.tls().is_some());
         with_tls.map(|socket| socket.address).collect()
     }
 }
@@ -230,8 +227,9 @@ impl Listeners {
         begun.collect()
     }
 
-    /// Takes over the sockets of a proxy that is about to end, as far as `listeners` name them, and returns them to be
-    /// accepted on. The others are closed once `listeners` are bound, which may need their ports. Unlike those of a supervisor, they close when an edit drops them.
+    /// Takes over the sockets of a proxy that is shutting down, as far as `listeners` name them, and returns them to be
+    /// accepted on. The others are closed once `listeners` are bound, which may need their ports. Unlike those of a
+    /// supervisor, they close when an edit drops them.
     ///
     /// # Errors
     /// One of them can't be used.
@@ -270,10 +268,10 @@ impl Listeners {
         closed: CancellationToken,
         closes: Option<DropGuard>,
     ) -> Begun {
-        let (listener, tls) = (Arc::new(listener), TlsInForce::default());
-        self.sockets.add(&listener, place.actual, &tls);
-        self.open.push(OpenListener { place, tls: Arc::clone(&tls), closes });
-        Begun { listener, address: place.actual, tls, closed }
+        let (listener, terms) = (Arc::new(listener), Arc::<ListenerTerms>::default());
+        self.sockets.add(&listener, place.actual, &terms);
+        self.open.push(OpenListener { place, terms: Arc::clone(&terms), closes });
+        Begun { listener, address: place.actual, terms, closed }
     }
 
     /// Returns the sockets that are accepted on, now and later.
@@ -293,7 +291,7 @@ impl Listeners {
             let new = tls.as_ref()?;
             let problem = new.out_of_date().first()?;
             let has_it = |open: &OpenListener| {
-                open.tls.load().as_ref().is_some_and(|old| old.has_certificates_of(new))
+                open.terms.tls().is_some_and(|old| old.has_certificates_of(new))
             };
             (!self.open.iter().any(has_it)).then_some((*address, problem))
         })
@@ -306,6 +304,17 @@ impl Listeners {
         let kept = kept.filter(|place| prepared.tls(place.wanted).is_some());
         let bound = prepared.bound.iter().map(|bound| bound.place);
         kept.chain(bound).map(|place| place.actual).collect()
+    }
+
+    /// Changes what the open listeners ask of clients to what `prepared` says. To be called before the generation that
+    /// relies on that is in force.
+    pub(crate) fn change_terms(&self, prepared: &Prepared) {
+        for open in &self.open {
+            match prepared.tls(open.place.wanted) {
+                Some(tls) => open.terms.set_tls(tls.clone()),
+                None => open.terms.close(),
+            }
+        }
     }
 
     /// Puts `prepared` in force: returns the listeners to accept on, closes those that are not wanted any more, and
@@ -324,14 +333,9 @@ impl Listeners {
         });
         let begun = begun.collect();
         // This covers the new sockets too: they get their TLS before the first client is accepted on them.
+        self.change_terms(&prepared);
         // Dropping a listener cancels its `closed`, and its task then takes the clients that wait in the queue.
-        self.open.retain(|open| match prepared.tls(open.place.wanted) {
-            Some(tls) => {
-                open.tls.store(tls.clone());
-                true
-            }
-            None => false,
-        });
+        self.open.retain(|open| prepared.tls(open.place.wanted).is_some());
         begun
     }
 }
@@ -423,14 +427,20 @@ mod tests {
         assert!(begun.len() == 1 && begun[0].address.is_ipv6());
         let written = Listeners { bind: bind_v4, ..Listeners::default() };
         let error = written.prepare(&listeners(&["[::1]:0"])).unwrap_err().to_string();
-        assert_eq!(error, "the proxy can't listen on [::1]:0: this machine has no such address");
+        assert_eq!(
+            error,
+            "the proxy can't listen on [::1]:0: no interface of this machine has this address"
+        );
     }
 
     #[tokio::test]
     async fn localhost_without_any_address_or_with_a_taken_port_is_an_error() {
         let open = Listeners { bind: bind_nowhere, ..Listeners::default() };
         let error = open.prepare(&listeners(&["localhost:0"])).unwrap_err().to_string();
-        assert_eq!(error, "the proxy can't listen on [::1]:0: this machine has no such address");
+        assert_eq!(
+            error,
+            "the proxy can't listen on [::1]:0: no interface of this machine has this address"
+        );
         let open = Listeners { bind: bind_taken, ..Listeners::default() };
         let error = open.prepare(&listeners(&["localhost:0"])).unwrap_err().to_string();
         assert!(error.contains("another program has the port"), "{error}");

@@ -70,6 +70,13 @@ enum Call {
     Rebind,
 }
 
+impl Call {
+    /// Returns whether an operator has asked for the reload.
+    fn is_of_operator(self) -> bool {
+        matches!(self, Self::Signal | Self::Order)
+    }
+}
+
 impl Reloads {
     /// Reloads what `server` serves on `listeners`.
     pub(crate) fn new(

@@ -26,8 +26,11 @@ use crate::{
     client::{accepted::Accepted, session},
     io::keepalive,
     network::NetworkKeeper,
-    proxy::listeners::{Begun, TlsInForce},
-    state::shared::{Admission, Shared},
+    proxy::listeners::Begun,
+    state::{
+        entrance::{Entrance, ListenerTerms},
+        shared::{Admission, Shared},
+    },
     system::{
         early_timer::EarlyTimer,
         workers::{Crew, Workers},
@@ -56,7 +59,7 @@ impl Server {
 
     /// Starts to accept on a listener, until it is closed or the proxy drains.
     pub(crate) fn begin(&self, begun: Begun) {
-        let tls = begun.tls.load().is_some().then_some(true);
+        let tls = begun.terms.tls().is_some().then_some(true);
         info!(address = %begun.address, tls, "listening");
         // All workers accept from one queue, so the clients of a worker that can't take part go to the others.
         let pause = Arc::<AtomicBool>::default();
@@ -179,9 +182,9 @@ async fn accept(
     (worker, voice): (usize, Voice),
     pause: Pause,
 ) {
-    let Begun { listener, address, tls, closed } = begun;
+    let Begun { listener, address, terms, closed } = begun;
     let timer = EarlyTimer::default();
-    let mut door = Door { server, worker, listener, address, tls, pause, timer, fit: None };
+    let mut door = Door { server, worker, listener, address, terms, pause, timer, fit: None };
     let shutdown = door.server.shared.shutdown().clone();
     {
         // Made once, since each of these takes a lock when it is made and when it is dropped.
@@ -229,7 +232,7 @@ struct Door {
     worker: usize,
     listener: Arc<TcpListener>,
     address: SocketAddr,
-    tls: TlsInForce,
+    terms: Arc<ListenerTerms>,
     pause: Pause,
     /// Set while clients come.
     timer: EarlyTimer,
@@ -316,7 +319,7 @@ impl Door {
                 if self.timer.set() {
                     self.fit = None;
                 }
-                let accepted = Accepted { socket, peer, tls: self.tls.load_full() };
+                let accepted = Accepted { socket, peer, entrance: Entrance::by(&self.terms) };
                 self.server.welcome(accepted, self.worker);
             }
             Err(error) => self.pause.after(&error, self.address).await,

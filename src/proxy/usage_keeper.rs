@@ -18,7 +18,6 @@ use crate::{
         advice::{UNFIT_ADVICE, state_advice},
         shared::Shared,
     },
-    upstream::chain::Chain,
     usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce},
 };
 
@@ -58,7 +57,7 @@ impl UsageKeeper {
                 let has_files =
                     matches!(shared.origin().source, Source::Path(_) | Source::Embedded);
                 let advice = has_files.then_some(UNFIT_ADVICE);
-                info!(advice, "usage ends with the process: there is no file to keep it in");
+                info!(advice, "usage is kept in memory only, and lost when the process ends");
                 UsageRecord::default()
             }
         };
@@ -168,8 +167,7 @@ impl KeeperWork {
             if budget.cuts
                 && let Some(shared) = self.shared.upgrade()
             {
-                let passes = |chain: &Chain| chain.hops().iter().any(|one| *one.name == *hop);
-                let cut = shared.connections().kill(|row| passes(&row.chain)).len();
+                let cut = shared.connections().kill(|row| row.passes(&hop)).len();
                 warn!(%hop, cut, "connections were cut: the budget is used up");
             }
         }

@@ -312,7 +312,7 @@ mod tests {
     use tempfile::tempdir;
     use tokio::time::timeout;
 
-    use super::{completeness::QUIET, *};
+    use super::{completeness::QUIET_BEFORE_LOOK, *};
 
     /// Waits for the change that `edit` makes, and fails if none is reported.
     async fn check(watch: &mut Watch, edit: impl FnOnce()) {
@@ -460,10 +460,10 @@ mod tests {
         fs::write(&file, "a").unwrap();
         let mut watch = Watch::new(&file).unwrap();
         fs::write(&file, "b").unwrap();
-        // Each wait is shorter than `QUIET`, so it ends only if this thread is held up. Together they take in every event
+        // Each wait is shorter than `QUIET_BEFORE_LOOK`, so it ends only if this thread is held up. Together they take in every event
         // of the edit.
         for _ in 0..20 {
-            if timeout(QUIET / 4, watch.changed()).await.is_ok() {
+            if timeout(QUIET_BEFORE_LOOK / 4, watch.changed()).await.is_ok() {
                 return;
             }
         }

@@ -28,7 +28,7 @@ pub enum InvalidPattern {
         "is not a host pattern; write a name, `*.suffix`, an address, or a network such as `10.0.0.0/8`"
     )]
     Unknown,
-    /// The text before the prefix of a network is no address.
+    /// The text before the prefix of a network is not an address.
     #[error("is not a network: before the `/` there is an IP address, as in `10.0.0.0/8`")]
     Address,
     /// A lone star.

@@ -46,7 +46,7 @@ pub(crate) enum Condition {
 impl Rule {
     /// Returns the rule for `hosts` and `ports`. An empty list matches all.
     pub fn new(hosts: Vec<HostPattern>, ports: Vec<u16>) -> Self {
-        // An empty list is no condition at all, so that "no condition" and "for everything" are the same.
+        // An empty list is not a condition at all, so that "no condition" and "for everything" are the same.
         let mut conditions = Vec::new();
         if !hosts.is_empty() {
             conditions.push(Condition::Hosts(hosts));

@@ -20,7 +20,8 @@ use tokio::{
 use super::challenges::Challenges;
 use crate::config::Protocol;
 
-/// The lines that clients caused, and the counts of `server.auth`. At most one line of a sort is logged in each [`PAUSE`].
+/// The lines that clients caused, and the counts of `server.auth`. At most one line of a kind is logged in each
+/// [`PAUSE`].
 #[derive(Debug, Default)]
 pub(crate) struct Denials {
     noted: Arc<NotedLines>,
@@ -39,7 +40,7 @@ pub(crate) struct AuthRefusals {
     pub with_wrong_credentials: u64,
 }
 
-/// A sort of log line that any client can cause as often as it likes.
+/// A kind of log line that any client can cause as often as it likes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ClientLine {
     /// A request by this protocol was refused for this reason.
@@ -110,11 +111,11 @@ pub(crate) enum RefusalReason {
     Malformed,
 }
 
-/// The lines of each sort.
+/// The lines of each kind.
 #[derive(Debug, Default)]
 struct NotedLines(Mutex<BTreeMap<ClientLine, Noted>>);
 
-/// The lines of one sort.
+/// The lines of one kind.
 #[derive(Clone, Copy, Debug)]
 struct Noted {
     logged: Instant,
@@ -146,10 +147,10 @@ impl Denials {
         }
     }
 
-    /// Notes a line. If it is to be logged, returns how many of its sort were left out since the last one.
+    /// Notes a line. If it is to be logged, returns how many of its kind were left out since the last one.
     ///
-    /// If no other line of this sort comes, the number of those that were left out is logged by itself. The timer for that
-    /// exists only then, so an idle proxy has none.
+    /// If no other line of this kind comes, the number of those that were left out is logged by itself. The timer for
+    /// that exists only then, so an idle proxy has none.
     pub(crate) fn note(&self, line: ClientLine) -> Option<u64> {
         let now = Instant::now();
         let mut noted = self.noted.lock();
@@ -172,7 +173,7 @@ impl Denials {
         None
     }
 
-    /// Notes a line that is logged once. Returns whether this is the first one of its sort.
+    /// Notes a line that is logged once. Returns whether this is the first one of its kind.
     pub(crate) fn note_once(&self, line: ClientLine) -> bool {
         let first = Noted { logged: Instant::now(), skipped: 0, is_awaited: false };
         let mut noted = self.noted.lock();
@@ -218,7 +219,7 @@ impl NotedLines {
 
 /// How long after the pause another line is waited for, which would have the number of those that were skipped.
 const AFTER_PAUSE: Duration = Duration::from_secs(1);
-/// The time between two lines of one sort.
+/// The time between two lines of one kind.
 const PAUSE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

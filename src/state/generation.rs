@@ -20,7 +20,7 @@ pub(crate) use self::{
     live::{Live, settled},
 };
 use crate::{
-    config::{Auth, Limits, NamedHop, Outline, Protocol, Timeouts, reachable},
+    config::{Auth, Limits, NamedHop, Outline, Protocol, Timeouts},
     metrics::Metrics,
     network::{Dependence, Network, NetworkCondition},
     router::{Query, Router, Rule},
@@ -127,7 +127,7 @@ impl Generation {
         &self.peaks
     }
 
-    /// Puts the outcomes in force that this generation was built with.
+    /// Activates the outcomes of conditions that this generation was built with.
     pub(crate) fn put_outcomes_in_force(&self) {
         // A hop without a condition depends on the network too if it has to ask for a document.
         let is_followed = self.hops.iter().any(|hop| hop.asker().is_some());
@@ -179,7 +179,7 @@ impl Generation {
         }
     }
 
-    /// Puts the budgets of this generation in force, also those of hops that are switched off. They keep their use until
+    /// Sets the budgets of this generation, also those of hops that are switched off. They keep their use until
     /// the hops are on again.
     fn set_budgets(&self) {
         let budgets = self.hops.iter().filter_map(|hop| Some((&hop.name, hop.budget.as_ref()?)));
@@ -194,12 +194,6 @@ impl Generation {
     /// Returns all hops, sorted by name.
     pub(crate) fn hops(&self) -> &[NamedHop] {
         &self.hops
-    }
-
-    /// Returns an address at which clients of this machine reach the proxy. The second value says whether they speak TLS to
-    /// it. That is not known here, so it is `false`.
-    pub(crate) fn example_address(&self) -> Option<(SocketAddr, bool)> {
-        self.listening.first().map(|at| (reachable(*at), false))
     }
 
     /// Whether clients may state preferences to a hop of any chain.

@@ -205,7 +205,7 @@ async fn connect(
 /// Says which document requests use after a fetch that failed.
 fn in_use(noun: &str, kept: Option<KeptDocument>) -> String {
     let Some(KeptDocument { loaded, members }) = kept else {
-        return format!("no {noun} was loaded yet, so requests are refused");
+        return format!("no {noun} has been loaded yet, so requests are refused");
     };
     let loaded = rfc_3339(loaded);
     match members {
@@ -219,7 +219,7 @@ fn in_use(noun: &str, kept: Option<KeptDocument>) -> String {
 
 /// Says when a document is asked for again. Without requests there is no traffic, so a time alone would promise too much.
 fn next_fetch(retry: Duration) -> String {
-    format!("a request after {} asks for it again", in_words(whole_seconds(retry)))
+    format!("the first request after {} fetches it again", in_words(whole_seconds(retry)))
 }
 
 /// Returns the chain `via` of the generation in force, once the conditions of the network that it depends on are decided.

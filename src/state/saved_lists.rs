@@ -76,11 +76,12 @@ impl SavedLists {
         is_private(&file)?;
         let mut bytes = zeroize::Zeroizing::new(Vec::new());
         file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-        let broken = || io::Error::new(io::ErrorKind::InvalidData, "it is not whole");
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "it is incomplete");
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(broken)?;
         let head: SavedHead = serde_json::from_slice(&bytes[..end])?;
         if head.version != VERSION {
-            let message = format!("its version is {}, and not {VERSION}", head.version);
+            let message =
+                format!("its version is {}, but this program expects {VERSION}", head.version);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         bytes.drain(..=end);
@@ -90,8 +91,8 @@ impl SavedLists {
         Ok(Some(SavedDocument { bytes, charset, validators, loaded }))
     }
 
-    /// Keeps a list under `name`, in place of the one before, and removes lists that no start has wanted for long. Blocks
-    /// the thread.
+    /// Keeps a list under `name`, in place of the previous one, and removes lists that no start has wanted for long.
+    /// Blocks the thread.
     ///
     /// # Errors
     /// The directory or the file can't be written. The file is as it was then.

@@ -22,7 +22,7 @@ pub(crate) use self::{
     went_direct::{DirectTarget, WentDirect},
 };
 use crate::{
-    config::Source,
+    config::{ProxyAddress, Source, reachable},
     network::Unsettled,
     router::Query,
     state::{
@@ -126,7 +126,7 @@ impl Shared {
     /// `timeouts.connect` at most. If a hop chooses by a PAC file that has to be fetched first, this waits for it.
     ///
     /// # Errors
-    /// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
+    /// The outcome of a condition could not take effect. A request that went on would perhaps go round a hop.
     pub(crate) async fn generation_for(
         &self,
         query: &Query<'_>,
@@ -149,6 +149,13 @@ impl Shared {
     /// Notes at which addresses clients have to speak TLS.
     pub(crate) fn set_tls_listeners(&self, addresses: Vec<SocketAddr>) {
         self.tls_listeners.store(Arc::new(addresses));
+    }
+
+    /// Returns an address at which clients of this machine reach the proxy, for examples in the log.
+    pub(crate) fn proxy_address(&self) -> Option<ProxyAddress> {
+        let address = *self.live.current().listening.first()?;
+        let is_tls = self.tls_listeners.load().contains(&address);
+        Some(ProxyAddress { socket: reachable(address), is_tls })
     }
 
     /// Returns the addresses at which clients have to speak TLS.

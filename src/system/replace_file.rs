@@ -114,7 +114,7 @@ mod acl {
                 Ok(true)
             }
             Err(error) if is_absent(error) => match fremovexattr(new, NAME) {
-                // A new file gets the default list of its directory, and the mode would put it in force.
+                // A new file gets the default list of its directory, and the mode would activate it.
                 Ok(()) => Ok(false),
                 Err(error) if is_absent(error) => Ok(false),
                 Err(error) => Err(error.into()),

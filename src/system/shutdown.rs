@@ -28,17 +28,17 @@ struct ShutdownState {
 }
 
 impl Shutdown {
-    /// Begins to drain: from now on nothing new is to begin.
+    /// Starts to drain: nothing new may begin from now on.
     pub fn drain(&self) {
         self.reach(DRAINING);
     }
 
-    /// Cuts: from now on what is still open is to end.
+    /// Starts the cut: everything that is still open has to end now.
     pub fn cut(&self) {
         self.reach(CUT);
     }
 
-    /// Whether nothing new is to begin.
+    /// Whether nothing new may begin.
     pub fn is_draining(&self) -> bool {
         self.reached() >= DRAINING
     }
@@ -82,7 +82,7 @@ impl Shutdown {
             if watched != Some(reached) {
                 watched = Some(reached);
                 change.set(self.0.changed.notified());
-                // Pending: it was made a moment ago. A change since then wakes the task at once.
+                // It was made a moment ago, so it is pending unless a change has come since: that wakes the task at once.
                 if change.as_mut().poll(cx).is_ready() {
                     cx.waker().wake_by_ref();
                     watched = None;

@@ -5,11 +5,11 @@
 
 use std::{io, net::TcpListener};
 
-/// Takes the sockets that the supervisor listens on for this process. To be called once, before there is a thread: it
-/// takes the variables that told of them from the environment.
+/// Takes the sockets that the supervisor listens on for this process. Must be called once, before there is a thread,
+/// since it removes the variables that describe them (`LISTEN_FDS` and others) from the environment.
 ///
 /// # Errors
-/// One of them is no TCP socket that listens.
+/// One of them is not a listening TCP socket.
 pub(crate) fn passed() -> io::Result<Vec<TcpListener>> {
     #[cfg(unix)]
     return activation::passed();

@@ -32,7 +32,7 @@ impl TlsServer {
         ClientChecks {
             other_names: self.chain.first().and_then(|first| other_names(first, address)),
             issuer: last.and_then(|last| last.issuer_name()),
-            has_client_ca: self.checks_clients,
+            has_client_ca: self.checks_clients(),
         }
     }
 }

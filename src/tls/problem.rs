@@ -25,7 +25,7 @@ pub enum TlsProblem {
     /// The file holds something else.
     #[error("the file is {}; expected a {} as PEM", .1.in_words(), .0.expected())]
     Instead(TlsSetting, FileContent),
-    /// The certificate and the key are each in the place of the other.
+    /// The paths of the certificate and the key are swapped.
     #[error("`cert` names a private key, and `key` a certificate")]
     Swapped,
     /// The file has a section that does not decode.

@@ -11,7 +11,10 @@ mod spares;
 mod trace;
 mod travel;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use mooltiroute_hops::{Authority, Eventual, Field, Hop, Request, Reuse, Tunnel};
@@ -70,6 +73,8 @@ pub(crate) struct ChainHop {
     pub hop: Arc<dyn Hop>,
     /// The words that name its URL, if it comes from the command line.
     pub url: Option<Arc<str>>,
+    /// Whether it has given any answer in its own protocol. Only known of a hop that chooses no other one.
+    pub has_answered: Arc<AtomicBool>,
 }
 
 /// A connection that a chain has opened.
@@ -392,7 +397,12 @@ mod tests {
     }
 
     fn note(name: &str, address: Authority, silent: bool) -> ChainHop {
-        ChainHop { name: name.into(), hop: Arc::new(Note { address, silent }), url: None }
+        ChainHop {
+            name: name.into(),
+            hop: Arc::new(Note { address, silent }),
+            url: None,
+            has_answered: Arc::default(),
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@
 //!
 //! Heavy traffic to one target meets the same bound, and only waits for its turn, since hops answer. Rounds of a loop
 //! differ in three ways: each began after the one before had reached the hop, none is answered, and when the next
-//! one waits, nothing else comes. After [`SILENCE`] of this the waiting request fails as a loop, and its failure
+//! one waits, nothing else comes. After [`SILENCE_OF_A_LOOP`] of this the waiting request fails as a loop, and its failure
 //! passes back through all rounds. Otherwise it waits as long as a hop may take to answer.
 
 use std::{
@@ -153,7 +153,7 @@ impl Rounds {
         let is_like_a_loop =
             alike.is_serial && alike.waiting == 1 && alike.running >= EVIDENT_ROUNDS;
         let (due, error) = if is_like_a_loop {
-            (alike.last_begun + SILENCE, NotAdmitted::Loop(alike.running))
+            (alike.last_begun + SILENCE_OF_A_LOOP, NotAdmitted::Loop(alike.running))
         } else {
             // Each answer begins the wait again: a hop that answers others is slow and not dead,
             // and this request gets its turn.
@@ -257,7 +257,7 @@ const ANSWERED: u8 = 2;
 /// Fewer requests in a row say nothing.
 const EVIDENT_ROUNDS: usize = 8;
 /// How long nothing must happen before a row of requests is taken for a loop.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE_OF_A_LOOP: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -288,7 +288,7 @@ mod tests {
         let (rounds, start) = (Arc::new(Rounds::default()), Instant::now());
         let begun = fill(&rounds, 19, true).await;
         assert_eq!(rounds.begin("a", limits(200)).await.unwrap_err(), NotAdmitted::Loop(19));
-        assert_eq!(start.elapsed().as_secs(), SILENCE.as_secs());
+        assert_eq!(start.elapsed().as_secs(), SILENCE_OF_A_LOOP.as_secs());
         assert!(rounds.begin("b", limits(200)).await.is_ok());
         drop(begun);
         assert!(rounds.lock().is_empty());

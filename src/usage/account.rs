@@ -71,7 +71,7 @@ impl UsageAccount {
         self.received.fetch_add(sum.received, Relaxed);
     }
 
-    /// Puts another budget in force, or none. What was used in the current period is kept if the period is the same.
+    /// Sets another budget, or none. What was used in the current period is kept if the period is the same.
     pub(super) fn set_budget(&self, budget: Option<Budget>) {
         let is_limited = budget.is_some();
         let mut current = lock(&self.spending);

@@ -177,7 +177,7 @@ impl UsageFile {
     /// Reads the file. Returns `None` if there is none.
     ///
     /// # Errors
-    /// It can't be read, or is no record of this version.
+    /// It can't be read, or is not a record of this version.
     pub(crate) fn read(&self) -> io::Result<Option<UsageRecord>> {
         let mut text = String::new();
         match regular_file::open(&self.0) {
@@ -187,7 +187,8 @@ impl UsageFile {
         };
         let record: UsageRecord = serde_json::from_str(&text)?;
         if record.version != VERSION {
-            let message = format!("its version is {}, and not {VERSION}", record.version);
+            let message =
+                format!("its version is {}, but this program expects {VERSION}", record.version);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         Ok(Some(record))

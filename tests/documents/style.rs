@@ -70,7 +70,7 @@ fn sources_of(folder: &str) -> Vec<(String, String)> {
 }
 
 /// The folders with the sources of the crates.
-const CRATES: [&str; 4] = ["src", "hops/src", "pac/src", "sso/src"];
+pub(super) const CRATES: [&str; 4] = ["src", "hops/src", "pac/src", "sso/src"];
 
 /// Files of which each system builds one.
 const ALTERNATIVES: [(&str, &str); 4] = [

@@ -197,7 +197,7 @@ async fn a_reason_phrase_says_what_is_wrong_with_a_username_and_never_repeats_it
             ("session-alice,country=us", "username takes only session-NAME and country-CC"),
             ("session-alice,city-paris", "username takes only session-NAME and country-CC"),
             ("session-alice, country-us", "username takes only session-NAME and country-CC"),
-            ("session-al ice", "a session's name has A-Z, a-z, 0-9, - _ . only"),
+            ("session-al ice", "a session name takes only A-Z a-z 0-9 - _ ."),
             ("session-alice,session-bob", "one session and one country at most"),
             ("user-data-session-alice", "username takes only session-NAME and country-CC"),
         ] {
@@ -555,4 +555,32 @@ async fn a_next_hop_is_named_by_the_path_of_its_address() {
     let proxy = Proxy::on(config, &[]).await;
     let told = exchange(proxy.address(), CONNECT).await;
     assert!(told.contains("check `hops.corporate`, and that this hop may reach it"), "{told}");
+}
+
+#[tokio::test]
+async fn a_hop_that_has_answered_before_is_not_said_to_speak_another_protocol() {
+    let requests = [
+        CONNECT,
+        b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\n\r\n",
+        b"POST http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    ];
+    for (request, is_pool) in requests.into_iter().flat_map(|ask| [(ask, false), (ask, true)]) {
+        let hung_up = [Step::Hear("\r\n\r\n".into()), Step::End];
+        let hop = Double::start(hung_up.clone()).await;
+        let one = format!("kind: http-connect, address: \"{}\"", hop.address());
+        let gate = if is_pool { format!("kind: pool, members: [{{ {one} }}]") } else { one };
+        let proxy = Proxy::start(&format!(
+            "{SHORT_TIMEOUTS}hops: {{ gate: {{ {gate} }} }}\nchains: {{ default: [gate] }}\n"
+        ))
+        .await;
+        let answer = exchange(proxy.address(), request).await;
+        assert_advice(&answer, "This port may speak TLS");
+        hop.becomes([reply("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")]);
+        let answer = exchange(proxy.address(), request).await;
+        assert!(answer.contains("403"), "{answer}");
+        hop.becomes(hung_up);
+        let answer = exchange(proxy.address(), request).await;
+        assert_advice(&answer, "It hung up instead of answering, and has answered before");
+        assert!(!answer.contains("TLS:") && !answer.contains("SOCKS5"), "{answer}");
+    }
 }

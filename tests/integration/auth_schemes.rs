@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{
     Certificates, Double, EchoOrigin, HttpOrigin, PASSWORD, Probed, Proxy, Squid, SquidRules, Step,
-    USERNAME, connect, exchange, ping, probe,
+    USERNAME, connect, exchange, free_address, ping, probe,
 };
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn probe_shows_each_round() {
 async fn a_proxy_that_offers_nothing_of_the_list_gets_no_credentials() {
     let Some(squid) = Squid::start(SquidRules::Digest).await else { return };
     let proxy = Proxy::start(&yaml(&squid, "ntlm, basic", PASSWORD, "[corporate]")).await;
-    let told = connect(proxy.address(), "127.0.0.1:20009").await.head;
+    let told = connect(proxy.address(), free_address()).await.head;
     assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
     assert!(told.contains("it offers Digest, and `auth` of this hop allows NTLM, Basic"), "{told}");
     assert_eq!(squid.passed_at_least(1).await.len(), 1);
@@ -92,7 +92,7 @@ async fn a_proxy_that_breaks_ntlm_off_is_not_said_to_offer_nothing() {
             let told = exchange(proxy.address(), CONNECT).await;
             assert!(told.starts_with("HTTP/1.1 502 ") && told.contains(summary), "{told}");
             assert!(told.contains("it offered NTLM, ") && told.contains(words), "{told}");
-            assert!(told.contains("look for a load balancer before the proxy"), "{told}");
+            assert!(told.contains("look for a load balancer in front of the proxy"), "{told}");
             assert!(!told.contains("offers nothing"), "{told}");
         }
         assert!(!hop.sent().contains("Basic"), "{}", hop.sent());
@@ -219,16 +219,16 @@ async fn tunnels_pass(rules: SquidRules, auth: &str) {
 async fn a_wrong_password_is_tried_once(rules: SquidRules, auth: &str, proof: &str) {
     let Some(squid) = Squid::start(rules).await else { return };
     let proxy = Proxy::start(&yaml(&squid, auth, "wrong", "[corporate]")).await;
-    let address = proxy.address();
+    let (address, target, last) = (proxy.address(), free_address(), free_address());
     let clients: JoinSet<_> =
-        (0..20).map(|_| async move { connect(address, "127.0.0.1:20009").await.head }).collect();
+        (0..20).map(|_| async move { connect(address, target).await.head }).collect();
     for told in clients.join_all().await {
         assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
         let words = if auth == "basic" { "407" } else { "it rejected the credentials" };
         assert!(told.contains(words), "{told}");
     }
-    connect(squid.address(), "127.0.0.1:20010").await;
-    let passed = squid.passed_until("127.0.0.1:20010").await;
+    connect(squid.address(), last).await;
+    let passed = squid.passed_until(&last.to_string()).await;
     let tries = passed.iter().filter(|passed| passed.authorization.contains(proof));
     assert_eq!(tries.count(), 1, "{passed:?}");
 }
@@ -250,7 +250,7 @@ fn of_double(hop: &Double, auth: &str) -> String {
     )
 }
 
-const CONNECT: &[u8] = b"CONNECT 127.0.0.1:20009 HTTP/1.1\r\nHost: a\r\n\r\n";
+const CONNECT: &[u8] = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// The beginning of the message that proves the password, in base64.
 const NTLM_MESSAGE_3: &str = "TlRMTVNTUAAD";

@@ -1,8 +1,10 @@
 //! `server.auth`: who may use the proxy.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::support::{
-    BASIC, Double, Event, PASSWORD, Proxy, Step, USERNAME, exchange, outcome, pause, two_hops,
-    within,
+    BASIC, Double, Event, HttpOrigin, PASSWORD, Proxy, Step, USERNAME, exchange, head, open,
+    outcome, pause, rest, two_hops, within,
 };
 
 #[tokio::test]
@@ -63,6 +65,63 @@ async fn a_client_that_never_sends_credentials_is_logged_and_counted() {
     })
     .await;
     assert_eq!(denied(&proxy).len(), 1);
+}
+
+#[tokio::test]
+async fn a_reload_counts_for_connections_that_are_open() {
+    let origin = HttpOrigin::plain().await;
+    let config = |server: &str| format!("server: {{ {server} }}\nchains: {{ default: [] }}\n");
+    let proxy = Proxy::start(&config("protocols: [http, socks5]")).await;
+    let (mut http, mut socks) = (open(proxy.address()).await, open(proxy.address()).await);
+    let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/bytes/2"));
+    http.write_all(request.as_bytes()).await.unwrap();
+    assert!(head(&mut http).await.starts_with("HTTP/1.1 200 "));
+    http.read_exact(&mut [0; 2]).await.unwrap();
+    socks.write_all(b"\x05").await.unwrap();
+    // The rest of its greeting comes only after the edit, which asks for credentials.
+    let edit =
+        format!("protocols: [socks5], auth: {{ username: {USERNAME}, password: {PASSWORD} }}");
+    proxy.config().write("10-test.yaml", &config(&edit));
+    proxy.event("config reloaded").await;
+    http.write_all(request.as_bytes()).await.unwrap();
+    let told = rest(&mut http).await;
+    assert!(told.starts_with("HTTP/1.1 403 ") && told.contains("`server.protocols`"), "{told}");
+    proxy.event("request denied").await;
+    let seen = proxy.events().len();
+    let port = origin.address().port().to_be_bytes();
+    let rest = [&b"\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01"[..], &port].concat();
+    socks.write_all(&rest).await.unwrap();
+    let mut told = Vec::new();
+    socks.read_to_end(&mut told).await.unwrap();
+    assert_eq!(told[..2], *b"\x05\x00", "{told:?}");
+    assert_eq!(told[2..4], *b"\x05\x02", "{told:?}");
+    let line = proxy.event_after(seen, "request denied").await;
+    assert!(line.field("reason").contains("`server.auth` changed"), "{line:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_was_asked_for_credentials_leaves_its_place_to_the_next() {
+    let origin = HttpOrigin::plain().await;
+    let yaml = format!(
+        "server: {{ auth: {{ username: {USERNAME}, password: {PASSWORD} }} }}\nlimits: {{ connections: 1 }}\n\
+         chains: {{ default: [] }}\n"
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let line = format!("GET {}", origin.url("/bytes/2"));
+    // The line about the refused client comes two seconds after its end, which may be before the next request on a machine
+    // that stands still for so long. Then it is tried again.
+    for _ in 0..5 {
+        let before = denied(&proxy).len();
+        assert!(ask(&proxy, "CONNECT one.test:443", None).await.starts_with("HTTP/1.1 407 "));
+        // The place is free a moment after the client has seen the end of its connection.
+        while !ask(&proxy, &line, Some(BASIC)).await.starts_with("HTTP/1.1 200 ") {
+            pause().await;
+        }
+        if denied(&proxy).len() == before {
+            return;
+        }
+    }
+    panic!("the place is kept until the line is written");
 }
 
 #[tokio::test]

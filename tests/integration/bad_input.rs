@@ -108,7 +108,7 @@ async fn a_load_balancer_that_sends_the_proxy_protocol_is_told() {
     let tls = format!("server: {{ listen: {{ address: \"127.0.0.1:0\", tls: {{ {tls} }} }} }}\n");
     for (server, event, status) in [
         ("", "request denied", "400"),
-        (&*tls, "the client does not speak TLS, as this listener does", "400"),
+        (&*tls, "the client does not speak TLS, which this listener requires", "400"),
         (
             "server: { protocols: [socks5] }\n",
             "the client speaks a protocol that `server.protocols` leaves out",

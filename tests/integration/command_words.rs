@@ -101,7 +101,7 @@ fn a_start_without_any_configuration_logs_a_warning() {
     assert!(said.contains("WARN") && said.contains("no configuration was found"), "{said}");
     assert!(said.contains("`-c PATH`"), "{said}");
     // Nor is there a directory for the counts.
-    let usage = until_listening.iter().find(|line| line.contains("usage ends with the process"));
+    let usage = until_listening.iter().find(|line| line.contains("usage is kept in memory only"));
     let usage = usage.expect(&said);
     assert!(usage.contains("advice=\"set XDG_STATE_HOME to a directory"), "{usage}");
 }

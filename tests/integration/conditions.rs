@@ -131,9 +131,15 @@ fn an_undecided_condition_is_waited_for_and_then_unknown_holds() {
                 let waited = begun.elapsed();
                 assert!(waited >= Duration::from_millis(900), "{waited:?}");
                 assert!(waited < Duration::from_secs(5), "{waited:?}");
-                let begun = Instant::now();
-                assert_eq!(way(&proxy, &echo).await, expected);
-                assert!(begun.elapsed() < Duration::from_millis(900), "only the first one waits");
+                // A slow machine takes long for some of these, and a wait would be in each.
+                let mut quickest = Duration::MAX;
+                for _ in 0..5 {
+                    let begun = Instant::now();
+                    assert_eq!(way(&proxy, &echo).await, expected);
+                    quickest = quickest.min(begun.elapsed());
+                }
+                let least = Duration::from_millis(900);
+                assert!(quickest < least, "only the first one waits: {quickest:?}");
             }
         });
     }
@@ -261,7 +267,7 @@ fn without_traffic_nothing_is_asked() {
         let (office, echo) = (office().await, EchoOrigin::start().await);
         let proxy = Proxy::start(&yaml(&office, RESOLVES)).await;
         assert_eq!(way(&proxy, &echo).await, Via::Office);
-        // A refused request is no failed dial, so nothing is asked again for half a minute.
+        // A refused request is not a failed dial, so nothing is asked again for half a minute.
         let asked = namespace.queries();
         time::sleep(Duration::from_secs(3)).await;
         assert_eq!(namespace.queries(), asked);
@@ -392,15 +398,16 @@ fn flapping_costs_little_and_ends_in_the_right_state() {
         let (office, echo) = (office().await, EchoOrigin::start().await);
         let proxy = Proxy::start(&yaml(&office, "{ when: { interface: \"wlan?\" } }")).await;
         namespace.add_link("wlan0");
-        let before = processor_time(&proxy).await;
+        let (before, begun) = (processor_time(&proxy).await, Instant::now());
         for number in 0..60 {
             namespace.ip(if number % 2 == 0 { "link set wlan0 up" } else { "link set wlan0 down" });
             time::sleep(Duration::from_millis(50)).await;
         }
         namespace.ip("link set wlan0 up");
         comes(&proxy, &echo, Via::Office).await;
-        let used = processor_time(&proxy).await - before;
-        assert!(used < Duration::from_secs(1), "{used:?}");
+        let (used, lasted) = (processor_time(&proxy).await - before, begun.elapsed());
+        // Both grow on a slow machine. A proxy that never rests uses a processor all the time.
+        assert!(used < lasted / 2, "{used:?} of {lasted:?}");
         assert!(reloads(&proxy) <= 8, "{} reloads", reloads(&proxy));
         time::sleep(Duration::from_millis(1200)).await;
         assert_eq!(way(&proxy, &echo).await, Via::Office);

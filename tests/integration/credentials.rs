@@ -50,7 +50,7 @@ async fn a_password_file_is_read_and_read_again() {
     connect(proxy.address(), "origin.test:443").await.tunnel();
     assert_sent(&hop, "joe", " second");
 
-    // One that is no password any more changes nothing, and is not shown.
+    // One that is not a password any more changes nothing, and is not shown.
     let seen = proxy.events().len();
     proxy.config().write("secret", "hunter2\nhunter2\n");
     let rejected = proxy.event_after(seen, "config rejected").await;

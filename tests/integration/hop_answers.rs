@@ -32,7 +32,7 @@ async fn each_answer_of_webshare_has_its_meaning() {
             403,
             "http_request_denied; next-hop=\"webshare\"; received-status=403; details=\"it answered 403 Forbidden \
              (client_connect_forbidden_host)\"",
-            &["blocks this target on every exit", "route this host another way"],
+            &["blocks this target on every exit", "route this host through another chain"],
         ),
         (
             "407 Proxy Authentication Required\r\nX-Webshare-Error: 407\r\nX-Webshare-Reason: no_proxies_allocated",
@@ -73,7 +73,7 @@ async fn each_answer_of_webshare_has_its_meaning() {
             502,
             "proxy_internal_error; next-hop=\"webshare\"; received-status=502; details=\"it answered 502 Bad Gateway \
              (internal_error_auth_circuit_breaker_open)\"",
-            &["itself has a fault", "Try again later"],
+            &["reported an internal error", "Try again later"],
         ),
         // A new code of a known family.
         (
@@ -179,7 +179,7 @@ async fn a_proxy_that_says_401_means_407() {
     let hop = Double::start([Step::Answer(answer.into())]).await;
     let field = "proxy_configuration_error; next-hop=\"corporate\"; received-status=401; ";
     let words: &[&str] =
-        &[WRITE_THEM, "check that `hops.corporate.address` is that of an HTTP proxy"];
+        &[WRITE_THEM, "check that `hops.corporate.address` points to an HTTP proxy"];
     let told = Told { status: 502, field, words };
     check(&hop, "[corporate, webshare]", &[CONNECT, GET], &told).await;
 }
@@ -193,7 +193,7 @@ async fn a_corporate_proxy_that_breaks_off_its_answer_is_named() {
         let words: &[&str] = &["hop `corporate`, asked for `provider.test:80`", "look at its log"];
         let told = Told { status: 502, field, words };
         check(&hop, "[corporate, webshare]", &[CONNECT, GET], &told).await;
-        let words: &[&str] = &["the answer of hop `corporate`", "before a whole answer came"];
+        let words: &[&str] = &["the answer of hop `corporate`", "before the answer was complete"];
         check(&hop, "[corporate]", &[GET], &Told { words, ..told }).await;
     }
 }

@@ -187,7 +187,7 @@ async fn an_edit_that_the_proxy_rejects_is_undone() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     config.write("20-hops.yaml", HOPS);
     let proxy = Proxy::on(config, &[]).await;
-    // An address that can't be bound is seen only when the configuration is to come in force.
+    // An address that can't be bound is seen only when the configuration is to take effect.
     let address = taken.local_addr().unwrap();
     proxy.config().write(
         "90-more.yaml",
@@ -226,7 +226,7 @@ async fn a_flag_that_wins_over_the_switch_is_named() {
         assert!(!out.contains("no effect"), "{out}");
     }
     let out = switched(&["exit", "on"]);
-    assert!(out.contains("was started with `--disable exit`, which goes before the file"), "{out}");
+    assert!(out.contains("was started with `--disable exit`, which overrides the file"), "{out}");
     let none = run(["hop", "corporate", "off", "-c", "/nonexistent"]);
     assert_eq!(none.status.code(), Some(1));
 }

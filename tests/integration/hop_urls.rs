@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::support::{
     Double, EchoOrigin, HttpOrigin, PASSWORD, Proxy, Squid, SquidRules, Step, USERNAME, connect,
-    exchange, free_port, ping,
+    exchange, free_address, free_port, ping,
 };
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn credentials_on_a_command_line_are_warned_of_and_never_logged() {
     };
     let url = format!("http://{USERNAME}:{WRONG}@{}", squid.address());
     let proxy = Proxy::of_hops(&[&url]).await;
-    let told = connect(proxy.address(), "127.0.0.1:20009").await.head;
+    let told = connect(proxy.address(), free_address()).await.head;
     assert!(told.starts_with("HTTP/1.1 502 ") && told.contains("407"), "{told}");
     proxy.event("request failed").await;
     assert!(warns(&proxy));
@@ -144,7 +144,7 @@ async fn notes_on_sessions_name_the_url() {
     let advice = ask(&webshare, "", "the client names no session", "advice").await;
     for words in [
         "has `sessions=by-client` in its URL",
-        "write `sessions=by-client-required` behind the `?` of the URL of `--hop`",
+        "write `sessions=by-client-required` after the `?` of the URL of `--hop`",
     ] {
         assert!(advice.contains(words), "{words}: {advice}");
     }

@@ -8,7 +8,8 @@ use tokio::{
 };
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Proxy, connect, free_port, open, ping, run, status, within,
+    ConfigDir, EchoOrigin, Proxy, connect, free_port, free_port_at, open, ping, run, skip, status,
+    within,
 };
 
 /// Returns the addresses that the log names after its first `seen` lines, once there are two.
@@ -21,6 +22,9 @@ async fn two_addresses(proxy: &Proxy, seen: usize) -> [SocketAddr; 2] {
 
 #[tokio::test]
 async fn localhost_is_both_loopback_addresses() {
+    if free_port_at("[::1]").is_none() {
+        return skip("IPv6");
+    }
     let echo = EchoOrigin::start().await;
     let arguments = ["--listen", "localhost:0"];
     let proxy = Proxy::with_arguments("chains: { default: [] }\n", &arguments).await;
@@ -34,9 +38,9 @@ async fn localhost_is_both_loopback_addresses() {
 
 #[tokio::test]
 async fn a_listener_becomes_localhost_without_losing_its_socket() {
+    let Some(port) = free_port_at("[::1]") else { return skip("IPv6") };
     let echo = EchoOrigin::start().await;
     let config = ConfigDir::new("chains: { default: [] }\n");
-    let port = free_port();
     config.write("00-server.yaml", &format!("server: {{ listen: 127.0.0.1:{port} }}\n"));
     let proxy = Proxy::on(config, &[]).await;
     let seen = proxy.events().len();
@@ -58,8 +62,8 @@ async fn a_listener_becomes_localhost_without_losing_its_socket() {
 
 #[tokio::test]
 async fn the_proxy_does_not_call_itself_at_either_address_of_localhost() {
+    let Some(port) = free_port_at("[::1]") else { return skip("IPv6") };
     let config = ConfigDir::new("chains: { default: [] }\n");
-    let port = free_port();
     config.write("00-server.yaml", &format!("server: {{ listen: localhost:{port} }}\n"));
     let proxy = Proxy::on(config, &[]).await;
     for address in two_addresses(&proxy, 0).await {

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use crate::support::{
-    Certificates, EchoOrigin, PASSWORD, Proxy, USERNAME, connect, ping, quiet, script,
-    with_library, within,
+    Certificates, EchoOrigin, PASSWORD, Proxy, USERNAME, connect, free_address, ping, quiet,
+    script, with_library, within,
 };
 
 /// `ntlm_proxy.py`, which ends with this.
@@ -87,7 +87,7 @@ async fn a_strict_proxy_refuses_the_bindings_to_another_certificate_and_an_alter
         let strict = StrictProxy::start(&certificates, bound_to, arguments).await;
         let Some(mut strict) = strict else { return };
         let proxy = Proxy::start(&strict.yaml(&certificates)).await;
-        let told = connect(proxy.address(), "127.0.0.1:20009").await.head;
+        let told = connect(proxy.address(), free_address()).await.head;
         assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
         assert!(told.contains("it rejected the credentials"), "{told}");
         let verdict = strict.verdict().await;

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::support::{
     Double, HttpOrigin, PASSWORD, Passed, Proxy, Squid, SquidRules, Step, USERNAME, connect,
-    exchange, fill, first_difference, head, open, rest,
+    exchange, fill, first_difference, free_address, head, open, rest,
 };
 
 const BODY_BYTES: usize = 300_000;
@@ -118,7 +118,7 @@ async fn a_wrong_password_of_plain_requests_reaches_the_proxy_once_for_twenty_cl
             assert!(told.contains("credentials rejected"), "{told}");
         }
         // A tunnel learns of it too.
-        let told = connect(address, "127.0.0.1:443").await.head;
+        let told = connect(address, free_address()).await.head;
         assert!(told.starts_with("HTTP/1.1 502 ") && told.contains("Retry-After: "), "{told}");
         exchange(squid.address(), origin.request("/last").as_bytes()).await;
         let passed = squid.passed_until(&origin.url("/last")).await;

@@ -469,7 +469,7 @@ async fn a_member_that_asked_to_wait_gives_way_to_one_that_works() {
         drop(connect(proxy.address(), "origin.test:443").await.tunnel());
     }
     assert_eq!(first.record().now().len(), 1);
-    // Its time is shorter than the pause after a failure, and counts all the same.
+    // Its time is shorter than the pause after a failure, and counts anyway.
     first.becomes([Step::Answer("HTTP/1.1 200 OK\r\n\r\n".into())]);
     within("it is asked again", async {
         while first.record().now().len() < 2 {

@@ -3,9 +3,9 @@
 mod addresses;
 mod rejections;
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr};
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{
     ConfigDir, Double, Event, Proxy, Step, Way, assert_reads, connect, head, open,
@@ -245,13 +245,12 @@ const WENT_DIRECT: &str = "targets that went through hops go direct now";
 #[tokio::test]
 async fn an_edit_without_meaning_makes_no_generation() {
     let toggle = Toggle::new().await;
-    let proxy = toggle.proxy(&[]).await;
+    let proxy = toggle.proxy(&["--log-level", "debug"]).await;
     proxy.config().write("20-hops.yaml", &toggle.yaml(false));
     let first = proxy.event("config reloaded").await;
     let seen = proxy.events().len();
     proxy.config().write("20-hops.yaml", &format!("# A remark.\n{}", toggle.yaml(false)));
-    // It has the time that the contract gives it; there is nothing to wait for.
-    time::sleep(Duration::from_millis(500)).await;
+    proxy.event_after(seen, "an edit that changes no meaning").await;
     proxy.config().write("20-hops.yaml", &toggle.yaml(true));
     let second = proxy.event_after(seen, "config reloaded").await;
     assert_eq!(generation(&second), generation(&first) + 1);

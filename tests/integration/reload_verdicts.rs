@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{ConfigDir, Proxy, outcome, within};
+use crate::support::{ConfigDir, Proxy, free_address, outcome, within};
 
 const ONE_HOP: &str =
     "hops: { pool1: { kind: socks5, address: \"a.test:1\" } }\nchains: { default: [pool1] }\n";
@@ -129,15 +129,15 @@ async fn an_address_in_use_is_reported_at_its_line() {
     );
     assert!(out.contains("another program has the port"), "{out}");
     // The words say it all, and the system's error would come behind the advice.
-    assert!(out.contains("choose another address; it is tried again every 5 s\n"), "{out}");
+    assert!(out.contains("choose another address; retrying every 5 s\n"), "{out}");
     let rejected = proxy.event("config rejected").await;
     assert!(!rejected.field("problems").contains("os error"), "{rejected:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_whose_port_becomes_free_comes_in_force_by_itself() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let also_taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind(free_address()).unwrap();
+    let also_taken = std::net::TcpListener::bind(free_address()).unwrap();
     let proxy = Proxy::start(ONE_HOP).await;
     let addresses = [&taken, &also_taken].map(|one| one.local_addr().unwrap());
     let [first, second] = addresses;
@@ -151,7 +151,7 @@ async fn a_listener_whose_port_becomes_free_comes_in_force_by_itself() {
     within("the other address is reported", async {
         loop {
             let (_, told, _) = outcome(&proxy.command(&["status"]));
-            if told.contains(&second) && told.contains("it is tried again every 5 s") {
+            if told.contains(&second) && told.contains("retrying every 5 s") {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -161,7 +161,10 @@ async fn a_listener_whose_port_becomes_free_comes_in_force_by_itself() {
     drop(also_taken);
     let reloaded = proxy.event("config reloaded").await;
     assert_eq!(reloaded.field("generation"), "2");
-    assert!(reloaded.field("cause").contains("`server.listen` are free now"), "{reloaded:?}");
+    assert!(
+        reloaded.field("cause").contains("`server.listen` have become available"),
+        "{reloaded:?}"
+    );
     for address in addresses {
         tokio::net::TcpStream::connect(address).await.unwrap();
     }

@@ -181,7 +181,7 @@ async fn a_client_without_a_session_is_seen_in_its_line_and_noted_once_for_each_
     let connect = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n";
     assert_eq!(session("tunnel closed", connect).await, none);
     assert_eq!(session("tunnel closed", SOCKS).await, none);
-    // A country is no session.
+    // A country is not a session.
     let country = get("a.test", &basic("country-us:"));
     assert_eq!(session("request", country.as_bytes()).await, none);
     for host in ["exits.test", "unnamed.test"] {

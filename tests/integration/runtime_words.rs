@@ -75,7 +75,7 @@ async fn the_failure_of_all_members_is_told_as_such() {
     let shown = proxy.command_for(&["status", "--address", &proxy.address().to_string()]);
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("exits.members[1] failed: "), "{shown}");
-    // One that fails alone is no failure of the pool.
+    // One that fails alone is not a failure of the pool.
     let member = Double::start([answer("HTTP/1.1 200 OK\r\n\r\n")]).await;
     let mixed = yaml.replace(&second.to_string(), &member.address().port().to_string());
     let proxy = Proxy::start(&mixed).await;
@@ -332,7 +332,7 @@ async fn a_list_that_does_not_load_names_the_setting_to_correct() {
             answer("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
             "Correct the path of the `url` below `members_from`",
         ),
-        (answer("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"), "The fault is with that server"),
+        (answer("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"), "The problem is at that server"),
         (answer("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"), "leads to the list itself"),
     ] {
         let server = Double::start([step]).await;
@@ -342,7 +342,7 @@ async fn a_list_that_does_not_load_names_the_setting_to_correct() {
             server.address()
         );
         let told = exchange(Proxy::start(&yaml).await.address(), CONNECT).await;
-        assert!(told.contains(words) && told.contains("asks for it again"), "{words}: {told}");
+        assert!(told.contains(words) && told.contains("fetches it again"), "{words}: {told}");
         assert!(!told.contains("whether this machine reaches it"), "{told}");
         assert!(told.contains("hop `exits` could not choose a proxy: "), "{told}");
     }
@@ -354,7 +354,7 @@ async fn a_list_that_does_not_load_names_the_setting_to_correct() {
     );
     let told = exchange(Proxy::start(&yaml).await.address(), CONNECT).await;
     assert!(
-        told.contains("may speak no TLS at this port: then begin the `url` with `http://`"),
+        told.contains("may not speak TLS at this port: then begin the `url` with `http://`"),
         "{told}"
     );
 }

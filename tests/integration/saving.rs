@@ -446,7 +446,7 @@ impl Home {
 const HOP: &str = "hops: { first: { kind: http-connect, address: '127.0.0.1:1' } }\nchains: { default: [first] }\n";
 
 const WAITING_FOR_END: &str =
-    "the end of these files is missing, and targets would go direct; waiting for the rest";
+    "these files look incomplete, and targets would go direct; waiting for the rest";
 
 /// The contract's 500 ms, and what a busy machine may add, which is much under Wine.
 const SEEN: Duration = Duration::from_secs(if cfg!(windows) { 30 } else { 3 });

@@ -50,7 +50,7 @@ pub(crate) use self::{
     proxy::{Event, Proxy, in_runtime, outcome, run},
     record::Seen,
     socks::SocksProxy,
-    squid::{Passed, Squid, SquidRules, free_port},
+    squid::{Passed, Squid, SquidRules, free_address, free_port, free_port_at},
     status::status,
     tinyproxy::Tinyproxy,
     wait::{SHORT_TIMEOUTS, SHORT_WAIT, pause, within},

@@ -21,6 +21,10 @@ use crate::support::{
     EchoOrigin, Namespace, Proxy, Says, connect, head, pause, ping, status, within,
 };
 
+/// More than a slow machine needs from an event to the new path. Without the event, the answer of the name server counts
+/// for 30 s.
+const NOT_BY_TIME: Duration = Duration::from_secs(10);
+
 /// The network in which a request went its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
@@ -105,7 +109,7 @@ async fn switch_under_load(namespace: Namespace) {
     );
     assert_eq!(*stage.failures.borrow(), [""; 0]);
     assert!(stage.opened.get() > CLIENTS && stage.echoed.get() > CLIENTS);
-    assert!(p99 < Duration::from_secs(1), "{delays:?}");
+    assert!(p99 < NOT_BY_TIME, "{delays:?}");
     assert!(generations <= u64::from(switches) + 1, "one generation for each switch");
     assert_eq!(proxy.other_lines(), [""; 0]);
 }

@@ -18,8 +18,9 @@ use tokio_rustls::{
 };
 
 use crate::support::{
-    Certificates, ConfigDir, EchoOrigin, HttpOrigin, Network, Program, Proxy, WAYS, assert_reads,
-    exchange, fill, first_difference, open, outcome, ping, rename, rest, run, within,
+    Certificates, ConfigDir, Double, EchoOrigin, HttpOrigin, Network, Program, Proxy, Step, WAYS,
+    assert_reads, exchange, fill, first_difference, head, open, outcome, ping, rename, rest, run,
+    within,
 };
 
 const DIRECT: &str = "chains: { default: [] }\n";
@@ -35,8 +36,9 @@ fn server(address: impl std::fmt::Display, tls: &str) -> String {
     format!("server: {{ listen: {{ address: \"{address}\", tls: {{ {tls} }} }} }}\n")
 }
 
-/// Makes TLS with the proxy as a client that trusts `certificates`, and has a certificate of its own or not.
-async fn connect_tls(
+/// Performs the TLS handshake with the proxy as a client that trusts `certificates`, and has a certificate of its own
+/// or not.
+pub(crate) async fn connect_tls(
     proxy: SocketAddr,
     certificates: &Certificates,
     own: Option<&[std::path::PathBuf; 2]>,
@@ -283,6 +285,74 @@ async fn with_client_ca_only_clients_with_a_valid_certificate_are_served() {
 }
 
 #[tokio::test]
+async fn a_connection_from_before_a_reload_gets_nothing_that_a_new_one_would_not_get() {
+    let (certificates, echo) = (Certificates::new(), EchoOrigin::start().await);
+    let ca = certificates.authority_file();
+    let tls = format!("{}, client_ca: '{}'", certificates.listener_tls(), ca.display());
+    let config = ConfigDir::new(DIRECT);
+    let auth = "auth: { username: me, password: pw }";
+    let plain = format!("server: {{ listen: \"127.0.0.1:0\", {auth} }}\n");
+    config.write("00-server.yaml", &plain);
+    let proxy = Proxy::on(config, &[]).await;
+    // Accepted while credentials are asked for: one has sent nothing, and one a half of its greeting.
+    let (mut http, mut socks) = (open(proxy.address()).await, open(proxy.address()).await);
+    socks.write_all(b"\x05").await.unwrap();
+    let mut tunnel = open(proxy.address()).await;
+    let target = echo.address();
+    let connect = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    let credentials = "Proxy-Authorization: Basic bWU6cHc=\r\n";
+    tunnel.write_all(format!("{connect}{credentials}\r\n").as_bytes()).await.unwrap();
+    assert!(head(&mut tunnel).await.starts_with("HTTP/1.1 200 "));
+    // No credentials any more, since every client has a certificate now.
+    proxy.config().write("00-server.yaml", &server("127.0.0.1:0", &tls));
+    proxy.event("config reloaded").await;
+    http.write_all(format!("{connect}\r\n").as_bytes()).await.unwrap();
+    let answer = rest(&mut http).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(answer.contains("asks for TLS or for a certificate"), "{answer}");
+    let port = target.port().to_be_bytes();
+    socks
+        .write_all(&[&b"\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01"[..], &port].concat())
+        .await
+        .unwrap();
+    let mut told = Vec::new();
+    socks.read_to_end(&mut told).await.unwrap();
+    assert!(!told.starts_with(b"\x05\x00\x05\x00"), "{told:?}");
+    // A tunnel goes on with what it started with.
+    ping(&mut tunnel).await;
+}
+
+#[tokio::test]
+async fn a_reload_leaves_connections_open_unless_it_asks_for_another_client_ca() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let (ca, other_ca) = (certificates.authority_file(), others.authority_file());
+    let with_ca =
+        |ca: &Path| format!("{}, client_ca: '{}'", certificates.listener_tls(), ca.display());
+    let origin = HttpOrigin::plain().await;
+    let proxy = proxy(&with_ca(&ca), DIRECT).await;
+    let known = certificates.issue("known.test", 2100);
+    let mut client = connect_tls(proxy.address(), &certificates, Some(&known)).await.unwrap();
+    let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/bytes/2"));
+    for (edit, status) in [
+        (None, "200 OK"),
+        (Some(with_ca(&ca)), "200 OK"),
+        (Some(with_ca(&other_ca)), "403 Forbidden"),
+    ] {
+        if let Some(tls) = edit {
+            let more = format!("timeouts: {{ idle: {}s }}\n", 100 + status.len());
+            let seen = proxy.events().len();
+            proxy.config().write("00-server.yaml", &(server("127.0.0.1:0", &tls) + &more));
+            proxy.event_after(seen, "config reloaded").await;
+        }
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut seen = [0; 512];
+        let count = client.read(&mut seen).await.unwrap();
+        let answer = String::from_utf8_lossy(&seen[..count]);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_trust_the_listener_is_logged_in_plain_words() {
     let (certificates, strangers) = (Certificates::new(), Certificates::new());
     let proxy = proxy(&certificates.listener_tls(), DIRECT).await;
@@ -482,4 +552,49 @@ async fn the_endpoints_answer_over_tls_to_their_own_origin_only() {
     let output = run(["status", "-c", proxy.config().path().to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("does not speak TLS"), "{said}");
+}
+
+/// The log's advice to clients names the scheme of the listener, whichever text it is in.
+#[tokio::test]
+async fn the_log_advises_an_https_url_for_a_listener_with_tls() {
+    let certificates = Certificates::new();
+    let agreed = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned();
+    let double = Double::start(vec![Step::Answer(agreed); 9]).await;
+    let address = format!("address: \"{}\"", double.address());
+    let hop = |settings: &str| {
+        format!("hops: {{ exits: {{ {settings} }} }}\nchains: {{ default: [exits] }}\n")
+    };
+    let webshare = |sessions: &str| {
+        hop(&format!(
+            "kind: webshare, {address}, username: dev, password: word, sessions: {sessions}, session_max: 9"
+        ))
+    };
+    let auth = format!("server: {{ auth: {{ username: joe, password: word }} }}\n{DIRECT}");
+    let pool = hop(&format!(
+        "kind: pool, pick: sticky, members: [{{ kind: http-connect, {address} }}, {{ kind: http-connect, {address}, username: a, password: b }}]"
+    ));
+    for (yaml, fields, message, field) in [
+        (auth, "", "request denied", "reason"),
+        (webshare("by-client-required"), "", "request denied", "reason"),
+        (webshare("by-client"), "", "the client names no session", "advice"),
+        (
+            webshare("by-client"),
+            "Proxy-Authorization: Bearer a\r\n",
+            "the client's username has no effect",
+            "reason",
+        ),
+        (pool, "", "the client names no session", "advice"),
+    ] {
+        let proxy = proxy(&certificates.listener_tls(), &yaml).await;
+        let mut client = tls(&proxy, &certificates).await;
+        let request = format!("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert_reads(&mut client, "HTTP/1.1 ").await;
+        drop(client);
+        let event = proxy.event(message).await;
+        let told = event.field(field);
+        let at = format!("@{}`", proxy.address());
+        assert!(told.contains("`https://") && told.contains(&at), "{told}");
+        assert!(!told.contains("http://"), "{told}");
+    }
 }

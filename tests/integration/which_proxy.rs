@@ -71,10 +71,7 @@ async fn explain_and_probe_name_the_proxies_that_run_with_another_configuration(
     for command in ["explain", "probe"] {
         let (_, _, error) = outcome(&one.command_for(&[command, &target]));
         assert!(error.contains("this is about ") && error.contains("config.yaml"), "{error}");
-        assert!(
-            error.contains("no proxy of this user runs") && error.contains(&address),
-            "{error}"
-        );
+        assert!(error.contains("none of your proxies runs") && error.contains(&address), "{error}");
         // The configuration of the proxy, and one that was named, need no such note.
         for config in [one.config().path(), &found] {
             let arguments = [command, "-c", config.to_str().unwrap(), &target];
@@ -195,7 +192,7 @@ async fn hop_edits_the_files_of_the_proxy_that_is_named() {
         let (code, out, error) =
             outcome(&proxy.command_for(&[&["hop", "b", "off"], &choice[..]].concat()));
         assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
-        assert!(error.contains("no proxy of this user"), "{error}");
+        assert!(error.contains("none of your proxies"), "{error}");
     }
 }
 
@@ -272,10 +269,10 @@ async fn of_several_proxies_with_the_same_files_one_has_to_be_named() {
     }
     let (code, _, error) = outcome(&one.command_for(&["ps", "--pid", "1"]));
     assert_eq!(code, Some(1));
-    assert!(error.contains("no proxy of this user has this process number"), "{error}");
+    assert!(error.contains("none of your proxies has this process number"), "{error}");
     let (code, _, error) = outcome(&one.command_for(&["ps", "--address", "127.0.0.1:1"]));
     assert_eq!(code, Some(1));
-    assert!(error.contains("no proxy of this user listens at this address"), "{error}");
+    assert!(error.contains("none of your proxies listens at this address"), "{error}");
     // One that drains has given its place to the other.
     let echo = EchoOrigin::start().await;
     let mut tunnel = connect(one.address(), echo.address()).await.tunnel();
@@ -286,7 +283,7 @@ async fn of_several_proxies_with_the_same_files_one_has_to_be_named() {
     assert!(out.starts_with(&line(&second)), "{out}");
     let (code, _, error) = outcome(&one.command(&["ps"]));
     assert_eq!(code, Some(0), "{error}");
-    assert!(error.contains(&first) && error.contains("which is about to end"), "{error}");
+    assert!(error.contains(&first) && error.contains("which is shutting down"), "{error}");
     ping(&mut tunnel).await;
     let pid = one.pid().to_string();
     let (code, out, error) = outcome(&one.command_for(&["ps", "--pid", &pid]));

@@ -108,7 +108,7 @@ pub(super) struct Running {
     // First, so that it has ended before its directory is removed.
     process: Process,
     _directory: TempDir,
-    /// Speaks TLS in the place of the clients.
+    /// Speaks TLS in place of the clients.
     _tls: Option<Process>,
     pub(super) door: Door,
     /// The time from its start until it accepted.

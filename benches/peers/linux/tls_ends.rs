@@ -1,4 +1,4 @@
-//! TLS before a hop, and TLS in the place of a client. Each is a process of its own, so that the time it takes is not
+//! TLS before a hop, and TLS in place of a client. Each is a process of its own, so that the time it takes is not
 //! counted as a proxy's, and clients, hops and the origin stay as they are.
 
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};

@@ -9,7 +9,7 @@ pub enum InvalidAuthority {
     /// There is no port, and no scheme implies one.
     #[error("the port is missing; write `host:port`")]
     MissingPort,
-    /// The port is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("the port is not a number from 1 to 65535")]
     InvalidPort,
     /// There is nothing before the port.
@@ -36,6 +36,6 @@ pub enum InvalidAuthority {
     #[error("this is a URL, and `host:port` is expected")]
     Url,
     /// The text has user information before an `@`.
-    #[error("credentials stand before the host; give them in settings of their own")]
+    #[error("there are credentials before the host; write them in their own settings")]
     UserInformation,
 }

@@ -80,17 +80,17 @@ impl Answer {
     pub(super) fn parse(head: BytesMut) -> Result<Self, HopError> {
         let broken = HopError::Malformed("the status line is broken");
         let (version, rest) = {
-            // Some proxies answer with an odd version or without a reason. Only the digits of the status decide, and
-            // they must stand alone, so that `2000` is not a success.
+            // Some proxies answer with an odd version, with tabs or without a reason. Only the digits of the status decide,
+            // and they must be alone, so that `2000` is not a success.
             let line = status_line(&head);
             let version = line.strip_prefix(HTTP).unwrap_or_default();
-            let end = version.iter().position(|byte| *byte == b' ').unwrap_or(version.len());
+            let end = version.iter().position(is_blank).unwrap_or(version.len());
             version.split_at(end)
         };
         let code = rest.trim_ascii_start();
         let (digits, after) = code.split_at(code.len().min(3));
         let is_code = digits.len() == 3 && digits.iter().all(u8::is_ascii_digit);
-        if !is_code || !matches!(after.first(), None | Some(b' ')) || digits[0] == b'0' {
+        if !is_code || !after.first().is_none_or(is_blank) || digits[0] == b'0' {
             return Err(broken);
         }
         let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
@@ -157,9 +157,9 @@ impl Answer {
 
     /// Returns the refusal that the head would be.
     pub(crate) fn refusal(&self) -> Refusal {
-        let line = status_line(&self.head);
-        let mut words = line.splitn(3, |byte| *byte == b' ');
-        let reason = words.nth(2).unwrap_or_default();
+        let mut words = status_line(&self.head).splitn(2, is_blank);
+        let code = words.nth(1).unwrap_or_default().trim_ascii_start();
+        let reason = code.splitn(2, is_blank).nth(1).unwrap_or_default();
         Refusal::from_http(
             self.status,
             reason.trim_ascii(),
@@ -223,11 +223,15 @@ fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
 fn status_line(head: &[u8]) -> &[u8] {
     lines(head).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// Reads the fields. A folded line goes on with the one before, and a line that is no field is left out.
+/// Reads the fields. A folded line continues the previous one, and a line that is not a field is left out.
 fn fields(head: &[u8]) -> Vec<(Box<[u8]>, Vec<u8>)> {
     let mut fields: Vec<(Box<[u8]>, Vec<u8>)> = Vec::new();
     let mut can_go_on = false;
@@ -282,6 +286,20 @@ mod tests {
         let said = |head| answer(head).into_refusal().said;
         assert_eq!(said("\r\nHTTP/1.1 403 Not for you\r\n\r\n"), "403 Not for you");
         assert_eq!(said("HTTP/2 500\n\n"), "500");
+        assert_eq!(said("HTTP/1.1\t403\tNot for you\r\n\r\n"), "403 Not for you");
+        assert_eq!(said("HTTP/1.1  403   No\r\n\r\n"), "403 No");
+    }
+
+    #[test]
+    fn the_status_is_three_digits_alone() {
+        let status = |line: &str| Answer::parse(BytesMut::from(line)).map(|answer| answer.status());
+        for line in ["HTTP/1.1 200 OK", "HTTP/1.1\t200 OK", "HTTP/1.0 \t200\tOK", "HTTP/2 200"] {
+            assert_eq!(status(line).unwrap(), 200, "{line:?}");
+        }
+        for line in ["HTTP/1.1", "HTTP/1.1 2000", "HTTP/1.1\t20", "HTTP/1.1 200OK", "HTTP/1.1 099"]
+        {
+            assert!(status(line).is_err(), "{line:?}");
+        }
     }
 
     proptest! {

@@ -104,7 +104,7 @@ impl MemberStatus {
     }
 }
 
-/// The reason why each connection gets the exit that the one before it had.
+/// The reason why each connection gets the exit that the previous one had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptExit {
     /// There is one upstream, and nothing says that it has several exits.

@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    authenticator::{Authenticator, Authorized, Outcome, ProbeEnd},
+    authenticator::{Authenticator, Authorized, ConnectEnd, ProbeEnd},
     kerberos::KerberosSettings,
     settings::{Scheme, Written},
 };
@@ -43,10 +43,10 @@ use crate::{
 pub struct HttpConnectConfig {
     /// The address of the proxy, as `host:port`.
     address: Authority,
-    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Without it, Basic if
-    /// there is a `username`. Basic alone is sent without waiting for a challenge.
+    /// The schemes that may be used, in order of preference: `negotiate`, `ntlm`, `digest`, `basic`. Default: Basic if
+    /// there is a `username`, or else none. Basic alone is sent without waiting for a challenge.
     auth: Option<OneOrList<Scheme>>,
-    /// How Negotiate signs on by Kerberos. Without it, as the logged-in user.
+    /// Kerberos settings of Negotiate. Default: the tickets of the logged-in user.
     kerberos: Option<KerberosSettings>,
     /// The username. With NTLM also `DOMAIN\user` or `user@domain`. Requires `password` or `nt_hash`, except with
     /// Negotiate, which uses the ticket of this user then.
@@ -71,8 +71,8 @@ pub struct HttpConnectConfig {
     /// Header fields that pass from this hop's 200 to the client, if it is the last one, such as `X-ProxyMesh-IP`.
     #[serde(default)]
     return_headers: Vec<FieldName>,
-    /// How `http://` requests pass this hop if it is the last one: handed to it whole (`absolute`), or through a tunnel
-    /// (`connect`). Many proxies allow a tunnel to port 443 only.
+    /// How `http://` requests are sent to this hop if it is the last one: in absolute form (`absolute`), or through a
+    /// tunnel (`connect`). Many proxies allow a tunnel to port 443 only.
     #[serde(default)]
     plain: Plain,
 }
@@ -169,9 +169,9 @@ impl HttpConnect {
         let limits = (self.head_bytes_max, bindings.as_ref());
         let connected = authenticator.connect(&mut tunnel, next, &self.connect, limits).await?;
         match connected {
-            Outcome::Connected => Ok(tunnel),
+            ConnectEnd::Connected => Ok(tunnel),
             // The authenticator is shared, and so knows on the next connection what the proxy asked for.
-            Outcome::Closes => Err(HopError::Again(Arc::new(self.clone()))),
+            ConnectEnd::Closes => Err(HopError::Again(Arc::new(self.clone()))),
         }
     }
 

@@ -23,7 +23,7 @@ use self::{
     asked::Asked,
     choice::Choosing,
     failure::Failure,
-    plan::{Plan, Rules, Verdict},
+    plan::{PacPlan, Rules, Verdict},
     reader::PacReader,
     script::Script,
 };
@@ -108,7 +108,7 @@ impl Pac {
     }
 
     /// Returns whether connections by `plan` now go through `member`, or without a hop if that is `None`.
-    fn is_first(&self, plan: &Plan, member: Option<&str>) -> bool {
+    fn is_first(&self, plan: &PacPlan, member: Option<&str>) -> bool {
         let first = plan.candidates().find(|candidate| match candidate.member() {
             Some(index) => self.health.is_in_use(index),
             None => true,

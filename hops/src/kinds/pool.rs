@@ -110,7 +110,7 @@ fn written_members(
         return Err(InvalidSetting::new("members", "is empty").with_help(help).into());
     }
     if written.len() > MEMBERS_MAX {
-        let message = format!("has {} hops, and at most {MEMBERS_MAX} are possible", written.len());
+        let message = format!("has {} hops; at most {MEMBERS_MAX} are allowed", written.len());
         let help = "write them into a file, one proxy a line, and `members_from: { file: FILE }`";
         return Err(InvalidSetting::new("members", message).with_help(help).into());
     }
@@ -562,7 +562,7 @@ mod tests {
             ]
         );
         let [doubt, warning] = &warnings[..] else { panic!("{warnings:?}") };
-        assert!(doubt.contains("line 4: all after the third `:`"), "{doubt}");
+        assert!(doubt.contains("line 4: everything after the third `:`"), "{doubt}");
         assert!(warning.contains("20 of 24 lines") && warning.contains("\nline 7: "), "{warning}");
         assert!(warning.contains("\nlines 8 to 9: "), "neighbours are put together: {warning}");
         assert!(warning.ends_with("\nand 16 more lines"), "three are enough: {warning}");

@@ -49,9 +49,9 @@ pub struct RotatingConfig {
     pass: Secret,
     /// A file that holds the value of `{pass}`, instead of `pass`. It is read again at each reload.
     pass_file: Option<PathBuf>,
-    /// The template of the username. Without it, the username is `{user}`.
+    /// The template of the username. Default: `{user}`.
     username: Option<Template>,
-    /// The template of the password. Without it, the password is `{pass}`.
+    /// The template of the password. Default: `{pass}`.
     password: Option<Template>,
     /// Templates of header fields to add to each CONNECT, by name. With one, plain requests use a tunnel too, because
     /// their fields would reach the target.
@@ -68,7 +68,7 @@ pub struct RotatingConfig {
     country: Option<Country>,
     /// The value of `{city}`.
     city: Option<String>,
-    /// The value of `{session}`. Without it, each request and each tunnel gets a connection of its own.
+    /// The value of `{session}`. Default: each request and each tunnel gets a connection of its own.
     session: Option<String>,
     /// The value of `{ttl}`, in the provider's own unit.
     ttl: Option<String>,

@@ -75,7 +75,7 @@ fn is_telling(line: &str, said: &str) -> bool {
     let line = folded(line);
     let reason = said.split_once(' ').map_or("", |(_, reason)| reason);
     let is_status = [said, reason].into_iter().any(|known| line == folded(known));
-    // Numbers alone, and what each page of a sort begins with, say nothing.
+    // Numbers alone, and what each page of a kind begins with, say nothing.
     let is_word = line.chars().any(char::is_alphabetic);
     is_word
         && !is_status
@@ -83,7 +83,7 @@ fn is_telling(line: &str, said: &str) -> bool {
         && line != "error"
 }
 
-/// Returns the texts of a page between tags that begin another line. Scripts and styles are no text.
+/// Returns the texts of a page between tags that begin another line. Scripts and styles are not text.
 fn lines_of_html(page: &str) -> Vec<String> {
     let (mut lines, mut line) = (Vec::new(), String::new());
     let mut rest = page;

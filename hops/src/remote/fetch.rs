@@ -12,7 +12,7 @@ use super::url::RemoteUrl;
 use crate::{
     Field, Forwarder, HopError, Logon, PlainConnection, Refusal, RequestLine, Secret, Services,
     Tunnel, Validators,
-    exchange::{Answer, Exchange},
+    exchange::{Answer, BodyEnd, Exchange},
     refusal::RequestSecrets,
     tls::TlsClient,
 };
@@ -188,8 +188,10 @@ impl Server<'_> {
         let mut exchange = Exchange::new(tunnel, self.head_bytes_max);
         let body = exchange.body_up_to(&answer, BYTES_MAX).await?;
         let bytes = Zeroizing::new(body.bytes);
-        if !body.is_whole {
-            return Err(FetchError::TooLarge);
+        match body.end {
+            BodyEnd::Whole => {}
+            BodyEnd::TooLong => return Err(FetchError::TooLarge),
+            BodyEnd::Broken => return Err(FetchError::BrokenBody),
         }
         let charset = value("Content-Type").as_deref().and_then(charset);
         // They go into the next request. A line break in one would start another field there.

@@ -33,7 +33,7 @@ pub(crate) enum LoadCause {
     NoTls,
     /// The server ends connections without TLS, as one that speaks TLS at this port does.
     PerhapsTls,
-    /// The answer is no document of this kind.
+    /// The answer is not a document of this kind.
     Content,
     /// The document is a PAC file, but has a mistake.
     #[cfg_attr(not(feature = "pac"), expect(dead_code, reason = "only `pac` reads a script"))]
@@ -61,13 +61,15 @@ impl LoadCause {
     pub(crate) fn remedy(self, kind: SourceKind) -> &'static str {
         let is_list = kind == SourceKind::List;
         match self {
-            Self::NotYet => "It comes when its server answers; try again.",
+            Self::NotYet => "It is fetched as soon as its server answers; try again.",
             Self::Unauthorized if is_list => {
-                "The server wants a login, or its token in the URL is wrong or has expired: write a new link as `url` below \
+                "The server requires a login, or its token in the URL is wrong or has expired: write a new link as \
+                 `url` below \
                  `members_from`."
             }
             Self::Unauthorized => {
-                "The server wants a login, or lets not everyone read the file. Mooltiroute sends no credentials there."
+                "The server requires a login, or does not let everyone read the file. Mooltiroute sends it no \
+                 credentials."
             }
             Self::Missing if is_list => {
                 "Correct the path of the `url` below `members_from`: the server has nothing there."
@@ -76,7 +78,7 @@ impl LoadCause {
                 "Correct the path of the `url` of this hop: the server has nothing there."
             }
             Self::ServerFault => {
-                "The fault is with that server; ask its administrator if it lasts."
+                "The problem is at that server; ask its administrator if it persists."
             }
             Self::OtherAnswer if is_list => "Check the `url` below `members_from`.",
             Self::OtherAnswer => "Check the `url` of this hop.",
@@ -94,7 +96,7 @@ impl LoadCause {
                 "Write `tls: { ca: FILE }` with the authority of its certificate beside `url`."
             }
             Self::NoTls => {
-                "The server may speak no TLS at this port: then begin the `url` with `http://`."
+                "The server may not speak TLS at this port: then begin the `url` with `http://`."
             }
             Self::PerhapsTls if is_list => {
                 "Check the port of the `url` below `members_from`. The server may speak TLS there: then begin the `url` with \
@@ -104,11 +106,11 @@ impl LoadCause {
                 "Check the port of the `url` of this hop. The server may speak TLS there: then begin the `url` with `https://`."
             }
             Self::Content if is_list => {
-                "Check that the `url` below `members_from` leads to the list itself, as plain text with a proxy a line."
+                "Check that the `url` below `members_from` leads to the list itself, as plain text with one proxy a line."
             }
             Self::Content => "Check that the `url` of this hop leads to the PAC file itself.",
             Self::Mistake => {
-                "The `url` is right. Correct the PAC file, or tell whoever maintains it; it is fetched again."
+                "The `url` is right. Correct the PAC file, or tell its maintainer; it is fetched again."
             }
         }
     }
@@ -117,7 +119,7 @@ impl LoadCause {
 /// Says when a document is asked for again. Without requests there is no traffic.
 pub(crate) fn next_fetch(retry: Duration) -> String {
     match retry.as_millis().div_ceil(1000) {
-        0 => "the next request asks for it again".to_owned(),
-        seconds => format!("a request after {seconds} s asks for it again"),
+        0 => "the next request fetches it again".to_owned(),
+        seconds => format!("the first request after {seconds} s fetches it again"),
     }
 }

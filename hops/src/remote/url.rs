@@ -30,7 +30,7 @@ impl RemoteUrl {
         &self.path_and_query
     }
 
-    /// Returns the whole URL, for a document whose address is no secret.
+    /// Returns the whole URL, for a document whose address is not a secret.
     pub(crate) fn expose(&self) -> String {
         format!("{}://{}{}", self.scheme(), self.authority, self.path_and_query.expose())
     }

@@ -114,11 +114,13 @@ pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<AuthMethod>> {
 }
 
 /// Reads the verdict on a username and password.
+///
+/// RFC 1929 §2 has 1 as the version of the answer. Some proxies write the 5 of SOCKS, and clients such as curl never look at
+/// it, so only the status decides.
 pub(super) fn is_authenticated(seen: &[u8]) -> Parsed<bool> {
     match *seen {
-        [] | [PASSWORD_VERSION] => Ok(None),
-        [PASSWORD_VERSION, status, ..] => Ok(Some((status == 0, 2))),
-        _ => Err(HopError::Malformed("its answer to the password is broken")),
+        [] | [_] => Ok(None),
+        [_, status, ..] => Ok(Some((status == 0, 2))),
     }
 }
 

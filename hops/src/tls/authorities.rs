@@ -37,7 +37,7 @@ pub(super) fn read_authorities(
     context: &BuildContext<'_>,
 ) -> Result<Authorities, InvalidSetting> {
     let fail = |message: String| InvalidSetting::file("ca", message);
-    // Certificates are handed out in formats that are no text, so the file is read as bytes and the format is named.
+    // Certificates are handed out in formats that are not text, so the file is read as bytes and the format is named.
     let bytes =
         context.read_binary(path).map_err(|error| fail(format!("can't be read: {error}")))?;
     let bytes = Zeroizing::new(bytes);

@@ -56,7 +56,7 @@ fn of_name(name: &str) -> Option<&'static str> {
         "UnsupportedCertVersion" => OLD_VERSION,
         "UnsupportedCriticalExtension" => EXTENSION,
         "InvalidSerialNumber" => "its serial number is not valid",
-        "InvalidCertValidity" => "it ends before it begins",
+        "InvalidCertValidity" => "its end date is before its start date",
         "EmptyEkuExtension" => "its extended key usage is empty",
         "MalformedExtensions"
         | "ExtensionValueInvalid"

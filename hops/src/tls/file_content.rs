@@ -1,4 +1,4 @@
-//! Tells what a file holds that is no PEM of certificates or of a key.
+//! Tells what a file holds that is not a PEM of certificates or of a key.
 //!
 //! Authorities hand out certificates in several formats, and people mix up the files that they get. A message that names
 //! the content, and the command that converts it, ends the search.

@@ -19,10 +19,10 @@ pub enum TlsSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsChecks {
-    /// A PEM file with the only authorities to trust, or with the very certificate that the hop shows. Without it, the
+    /// A PEM file with the only authorities to trust, or with the very certificate that the hop shows. Default: the
     /// system's authorities are trusted.
     pub ca: Option<PathBuf>,
-    /// The name that the certificate must have. Without it, the host of `address`.
+    /// The name that the certificate must have. Default: the host of `address`.
     pub server_name: Option<String>,
 }
 

@@ -7,7 +7,7 @@ type OtherWords = (&'static [&'static str], &'static str);
 pub(super) const COMMANDS: [OtherWords; 16] = [
     (
         &["kinit", "klist"],
-        "that is a program of Kerberos, to be run by itself; `mooltiroute check` shows whether a ticket is found",
+        "that is a Kerberos program: run it without `mooltiroute`; `mooltiroute check` shows whether a ticket is found",
     ),
     (
         &["start", "serve", "server", "daemon", "up", "launch", "listen", "proxy"],

@@ -1,6 +1,6 @@
 //! The line of the log about a request or tunnel that has ended.
 //!
-//! The fields stand here twice: as an event of `tracing`, for terminals and for programs that embed the proxy and have
+//! The fields are written twice: as an event of `tracing`, for terminals and for programs that embed the proxy and have
 //! a log of their own, and as calls that write the same line [directly](DirectLog), which is many times cheaper.
 
 use std::{fmt, time::Duration};
@@ -175,7 +175,7 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e6
 }
 
-/// Stands in the place of a session that the client did not name. No session can have this name.
+/// The placeholder for a session that the client did not name. No session can have this name.
 const NO_SESSION: &str = "(none)";
 const FAILED: &str = "request failed";
 

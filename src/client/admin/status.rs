@@ -15,7 +15,7 @@ pub(crate) use self::parts::{
     AuthRefusalStatus, BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals,
     InUse, Rejected, ReloadStatus,
 };
-use self::{pools::Pool, sources::SourceStatus};
+use self::{pools::ListedPool, sources::SourceStatus};
 use crate::{
     client::admin::metrics_format::MetricsFormat,
     metrics::{Failure, Totals, WarmTotals},
@@ -39,9 +39,9 @@ pub(crate) struct StatusDocument {
     pub config: String,
     /// The number of the generation in force.
     pub generation: u64,
-    /// When that came in force.
+    /// When that took effect.
     pub generation_since: String,
-    /// The configuration that was rejected since then, until a valid one comes.
+    /// The last rejected configuration, until a valid one replaces it.
     pub rejected: Option<Rejected>,
     /// The files that a reload waits for at the moment, with the reasons.
     pub waiting_for: Vec<String>,
@@ -51,7 +51,7 @@ pub(crate) struct StatusDocument {
     pub reloads: ReloadStatus,
     /// The addresses that it listens on.
     pub listeners: Vec<SocketAddr>,
-    /// Those of them at which clients have to speak TLS.
+    /// The listeners that require TLS.
     pub tls_listeners: Vec<SocketAddr>,
     /// Whether clients may name a session or a country to a hop of a chain that a route leads to.
     pub takes_preferences: bool,
@@ -61,7 +61,7 @@ pub(crate) struct StatusDocument {
     pub connections: ConnectionStatus,
     /// Requests that `server.auth` refused since the start.
     pub auth_refusals: AuthRefusalStatus,
-    /// Whether it is about to end.
+    /// Whether the proxy is draining, and will end.
     pub draining: bool,
     /// The generations in use, the one in force last.
     pub generations: Vec<InUse>,
@@ -76,7 +76,7 @@ pub(crate) struct StatusDocument {
     /// The conditions of the network, by the hops that they switch.
     pub conditions: BTreeMap<String, ConditionStatus>,
     /// The hops that choose among several members.
-    pub pools: BTreeMap<String, Pool>,
+    pub pools: BTreeMap<String, ListedPool>,
     /// The PAC files, by the hops that choose by them.
     pub pac_files: BTreeMap<String, SourceStatus>,
     /// The lists of proxies, by the hops whose members they name.
@@ -172,7 +172,7 @@ impl StatusDocument {
                     Some((hop.name.to_string(), ConditionStatus { enabled, shown }))
                 })
                 .collect(),
-            pools: Pool::all(&current),
+            pools: ListedPool::all(&current),
             pac_files: SourceStatus::all(&current, SourceKind::PacFile),
             lists: SourceStatus::all(&current, SourceKind::List),
             warm: metrics

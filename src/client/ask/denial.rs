@@ -41,7 +41,7 @@ pub(crate) enum Denial {
     },
     /// Too many unanswered requests ask for this target, perhaps because it loops.
     NotAdmitted(NotAdmitted, Authority),
-    /// It is not known which hops the way to this target has.
+    /// The hops for this target are undecided, since a condition of the network is.
     Unsettled(Authority),
 }
 
@@ -55,7 +55,7 @@ impl Denial {
         )
     }
 
-    /// Returns the sort of denial. The log limits its lines for each sort.
+    /// Returns the category of the denial. The log limits its lines for each category.
     pub(super) fn reason(&self) -> RefusalReason {
         match self {
             Self::NoRoute(_) => RefusalReason::NoRoute,

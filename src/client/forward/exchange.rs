@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use mooltiroute_hops::{Logon, Tunnel};
+use mooltiroute_hops::{Logon, Stream, Tunnel};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -54,6 +54,8 @@ pub(crate) struct Exchange<'a, C, U> {
     upload: Upload,
     request: Pump,
     to_upstream: Outbox,
+    /// The length of the request's head, as it is sent.
+    head_bytes: u64,
     answer: Answer,
     to_client: Outbox,
     /// Whether the upstream has said anything yet.
@@ -66,6 +68,12 @@ pub(crate) struct Exchange<'a, C, U> {
     head_begun: Option<Instant>,
     /// Whether the client has ended its direction behind the request.
     client_has_ended: bool,
+    /// Whether the upstream has ended its direction behind the answer, while the request is still under way.
+    upstream_has_ended: bool,
+    /// Whether nothing reads from the client for now, so that no read tells of a reset.
+    is_unread: bool,
+    /// When the client that is not read is looked at next.
+    look_due: Option<Instant>,
     /// When the client left, if that was noticed only by a quiet time after it.
     left: Option<Instant>,
     /// Bytes of a request that the upstream no longer takes.
@@ -109,7 +117,7 @@ pub(crate) enum Hearing {
 
 impl<'a, C> Exchange<'a, C, Tunnel>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
 {
     /// Prepares to send the request of `plan` over `upstream`. `client_seen` was read ahead of `client`.
     pub(crate) fn new(
@@ -129,7 +137,7 @@ where
 
 impl<'a, C, U> Exchange<'a, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Prepares to send a request between any two streams.
@@ -143,7 +151,9 @@ where
         let mut to_upstream = Outbox::default();
         // The head only waits in the outbox here. If the beginning of the body has come with it,
         // both leave in one write.
-        outbound.write_head(to_upstream.collected());
+        let head = to_upstream.collected();
+        outbound.write_head(head);
+        let head_bytes = head.len() as u64;
         Self {
             outbound,
             client,
@@ -155,6 +165,7 @@ where
             upload: Upload::Sending,
             request: Pump::new(BodyReader::of_request(length), length),
             to_upstream,
+            head_bytes,
             answer: Answer::Head {
                 reader: HeadReader::new(outbound.head_limits()),
                 interim_count: 0,
@@ -166,6 +177,9 @@ where
             over: None,
             head_begun: None,
             client_has_ended: false,
+            upstream_has_ended: false,
+            is_unread: false,
+            look_due: None,
             left: None,
             discarded: 0,
             quiet: None,

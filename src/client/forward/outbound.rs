@@ -87,7 +87,7 @@ impl<'a> Outbound<'a> {
     /// Ends the exchange because of an answer that is not HTTP and begins with `seen`.
     ///
     /// If a hop sent it, its first bytes may show which protocol the hop speaks instead. A member of a pool that
-    /// has answered in its own protocol stays in use all the same, since a careless hop may pass on what a target sent: that
+    /// has answered in its own protocol stays in use anyway, since a careless hop may pass on what a target sent: that
     /// counts as a refusal. One that never has is left out, as after a CONNECT.
     pub(super) fn not_http(&self, error: &BadResponse, seen: &[u8]) -> Ending {
         let spoken = Spoken::from_answer(seen).filter(|spoken| *spoken != Spoken::Http);

@@ -14,11 +14,11 @@ use crate::http::chunked::{CHUNK_END, ChunkLine};
 /// Bytes on their way to one connection. Small pieces are collected into one write; a large one is never copied.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Leaves first.
+    /// Bytes that leave before `piece`.
     collected: Vec<u8>,
     /// How much of `collected` has left.
     start: usize,
-    /// Leaves after all that is collected.
+    /// Bytes that leave after `collected`.
     piece: Bytes,
     /// The line end that a chunk still needs after `piece`.
     chunk_end: &'static [u8],

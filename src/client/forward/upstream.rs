@@ -152,7 +152,7 @@ impl Upstream {
         self.seen.is_empty() && warm::is_quiet(&mut self.tunnel).await
     }
 
-    /// Makes the close of the connection a reset.
+    /// Makes closing the connection send a reset.
     pub(super) fn reset(&self) {
         self.tunnel.reset_on_close();
     }

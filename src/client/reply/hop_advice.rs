@@ -62,18 +62,18 @@ pub(crate) fn waited(error: &ChainError) -> Option<String> {
 pub(super) fn silent(stage: &Stage) -> String {
     let guess = silent_protocol(stage).map_or_else(String::new, |guess| format!("{guess} "));
     format!(
-        "It accepted the connection and says nothing. {guess}Try again; if it persists, check whether the hop is \
+        "It accepted the connection but did not answer. {guess}Try again; if it persists, check whether the hop is \
          overloaded, or raise `timeouts.handshake`{}.",
-        needs_file(stage)
+        in_a_configuration(stage)
     )
 }
 
 /// Advice for a hop that says nothing to the beginning of TLS.
 pub(super) fn silent_at_tls(stage: &Stage) -> String {
     format!(
-        "It accepted the connection and says nothing. {} Otherwise check that it is up, or raise `timeouts.connect`{}.",
+        "It accepted the connection but did not answer. {} Otherwise check that it is up, or raise `timeouts.connect`{}.",
         may_be_plain(stage),
-        needs_file(stage)
+        in_a_configuration(stage)
     )
 }
 
@@ -100,6 +100,11 @@ pub(super) fn hung_up(stage: &Stage) -> String {
         }
         (None, _) => String::new(),
     };
+    if stage.has_answered {
+        return format!(
+            "It hung up instead of answering, and has answered before.{unreached} Try again; if it persists, look at its log."
+        );
+    }
     format!(
         "It hung up instead of answering.{protocol}{unreached} If it never answers, check {}, and look at its log.",
         place(stage)
@@ -117,6 +122,12 @@ pub(super) fn cut_plain_request(stage: &Stage) -> String {
         }
         port => format!(" If `{stop}` speaks TLS at port {port}, write `https://` in the URL."),
     };
+    if stage.has_answered {
+        return format!(
+            "It hung up instead of answering, and has answered before: it may have passed on a failure of `{stop}`.{https} Try \
+             again; if it persists, look at its log."
+        );
+    }
     let protocol = perhaps_other_protocol(stage);
     format!(
         "It hung up instead of answering.{protocol} Or it may have passed on a failure of `{stop}`.{https} If it never answers, check {}, \
@@ -125,22 +136,26 @@ pub(super) fn cut_plain_request(stage: &Stage) -> String {
     )
 }
 
-/// Advice for a hop that sends the request elsewhere, as the gate of a network does before a login.
-pub(super) fn redirected(stage: &Stage, refusal: &Refusal) -> String {
+/// Advice for a hop that sends the request elsewhere, as a captive portal does before a login.
+pub(super) fn redirected_to_portal(stage: &Stage, refusal: &Refusal) -> String {
     let location = refusal.field("Location").and_then(origin_of);
-    let at = location.map_or("the network's login page".to_owned(), |origin| format!("`{origin}`"));
+    let (to, page) = match location {
+        Some(origin) => (format!("`{origin}`"), "it"),
+        None => ("a page".to_owned(), "any `http://` page"),
+    };
     format!(
-        "It redirects to a page, as a login page of a network does. Open {at} in a browser. If there is none, check that {} is \
-         that of an HTTP proxy.",
+        "It redirects to {to}, which may be the login page of the network (a captive portal). Open {page} in a browser \
+         without this proxy, and log in. If there is no login page, check that {} points to an HTTP proxy.",
         place(stage)
     )
 }
 
-/// Advice for a hop that asks for a login to the network (RFC 6585 §6), as its gate does.
-pub(super) fn gate_of_network(stage: &Stage) -> String {
+/// Advice for a hop that is a captive portal, which asks for a login to the network (RFC 6585 §6).
+pub(super) fn captive_portal(stage: &Stage) -> String {
     format!(
-        "The network wants a login first: open any `http://` page in a browser without this proxy, and log in. If no login \
-         page comes, check that {} is that of an HTTP proxy.",
+        "This network has a captive portal: open any `http://` page in a browser without this proxy, and log in. If \
+         no login \
+         page comes, check that {} points to an HTTP proxy.",
         place(stage)
     )
 }
@@ -149,8 +164,8 @@ pub(super) fn gate_of_network(stage: &Stage) -> String {
 pub(super) fn own_status(stage: &Stage, status: u16) -> String {
     let hop = stage.hop_name().unwrap_or_default();
     format!(
-        "No standard has the status {status}, so look for it in the documentation of the provider of `{hop}`: it may be about \
-         the account, the session or the target."
+        "{status} is not a standard status of HTTP: look it up in the documentation of the provider of `{hop}`. It \
+         may be about the account, the session or the target."
     )
 }
 
@@ -169,19 +184,22 @@ pub(super) fn not_a_proxy(stage: &Stage) -> String {
         (None, true) => format!(", and whether it wants TLS (`{}`)", written(stage, Wanted::Tls)),
         (None, false) => String::new(),
     };
-    format!("Check that {} is that of {sort} proxy{tls}.", place(stage))
+    format!("Check that {} points to {sort} proxy{tls}.", place(stage))
 }
 
 /// Advice for a hop that answers with more than the head of any proxy.
 pub(super) fn large_head(stage: &Stage) -> String {
-    format!("No proxy sends that much. Check that {} is that of an HTTP proxy.", place(stage))
+    format!(
+        "No HTTP proxy sends a head that large. Check that {} points to an HTTP proxy.",
+        place(stage)
+    )
 }
 
 /// Advice for a hop whose answer to CONNECT says little. Web servers answer like this.
 pub(super) fn perhaps_a_web_server(stage: &Stage) -> String {
     format!(
-        "Check that this hop is an HTTP proxy that allows CONNECT. If it refuses every host, this port may be that of a web \
-         server: check {}.",
+        "Check that this hop is an HTTP proxy that allows CONNECT. If it refuses every host, this port may belong to \
+         a web server: check {}.",
         place(stage)
     )
 }
@@ -208,7 +226,7 @@ fn place(stage: &Stage) -> String {
 }
 
 /// Completes advice about a setting that no option of the command line has.
-pub(super) fn needs_file(stage: &Stage) -> &'static str {
+pub(super) fn in_a_configuration(stage: &Stage) -> &'static str {
     match stage.url {
         Some(_) => " in a configuration, which `mooltiroute check --hop URL > config.yaml` writes",
         None => "",

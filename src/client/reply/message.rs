@@ -2,15 +2,17 @@
 
 mod refusals;
 
-use std::{borrow::Cow, fmt::Write as _, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use super::{
     reason_phrase::{Summary, reason_phrase, room_beside, standard_phrase},
+    reply_text::ReplyText,
     texts,
-    verdict::{FailureVerdict, HELD_BACK, Hold},
+    verdict::{FailureVerdict, HELD_BACK},
 };
 use crate::{
     client::connection::Client,
+    config::ProxyAddress,
     error::with_causes,
     proxy_error::ProxyError,
     upstream::chain::{ChainError, Stage},
@@ -26,9 +28,7 @@ pub struct Reply {
     next_hop: Option<String>,
     received_status: Option<u16>,
     details: String,
-    text: String,
-    /// The sentences of the text about credentials that are held back.
-    hold: Option<Hold>,
+    text: ReplyText,
     field: Option<Cow<'static, str>>,
     blame: Option<Blame>,
 }
@@ -45,7 +45,7 @@ pub struct Blame {
     /// The cause in a few words, without the name of the hop.
     pub cause: String,
     /// The advice, if there is more to say than the cause.
-    pub advice: Option<String>,
+    pub advice: Option<ReplyText>,
     /// The name of the step that failed: that of a [`Step`](crate::upstream::chain::Step), or `response`.
     pub stage: &'static str,
     /// Whether this machine lacked something at that step, for which nobody upstream is responsible.
@@ -74,9 +74,8 @@ impl Reply {
             summary: Some(summary.within(room_beside(standard_phrase(verdict.status)))),
             next_hop: Some(next_hop),
             received_status: verdict.received_status,
-            text: texts::failed(error, &details, &advice),
+            text: texts::failed(error, &details, advice.clone()),
             details: texts::after_others(error) + &details,
-            hold: verdict.hold,
             field: verdict.field,
             blame: Some(Blame {
                 hop: error.stage.hop.clone(),
@@ -85,7 +84,7 @@ impl Reply {
                 stage: error.stage.step.name(),
                 is_own_lack: error.cause.own_lack().is_some(),
                 cause,
-                advice: Some(advice + &texts::missing_hops(error)),
+                advice: Some(advice.text(texts::missing_hops(error))),
             }),
         }
     }
@@ -111,7 +110,7 @@ impl Reply {
                 stage: "response",
                 is_own_lack: false,
                 cause: details.to_owned(),
-                advice: Some(advice.to_string()),
+                advice: Some(advice.clone().into()),
             }),
             ..Self::of_ours(
                 error,
@@ -132,9 +131,7 @@ impl Reply {
     /// Returns the reply of a probe: it makes a logon each time, whatever the running proxy holds back.
     #[must_use]
     pub(crate) fn for_probe(mut self) -> Self {
-        if let Some(hold) = self.hold.take() {
-            self.text = self.text.replace(&hold.text, hold.of_probe);
-        }
+        self.text = self.text.for_probe();
         self
     }
 
@@ -143,9 +140,9 @@ impl Reply {
         self.status
     }
 
-    /// Returns the paragraph for a person.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// Returns the paragraph for a person who reaches the proxy at `address`.
+    pub(crate) fn text_at(&self, address: Option<ProxyAddress>) -> String {
+        self.text.at(address)
     }
 
     /// Returns the error type that the client receives.
@@ -179,19 +176,15 @@ impl Reply {
         message.into_bytes()
     }
 
-    /// Returns the text with the address at which `client` has reached this proxy, in place of the example.
-    fn text_for(&self, client: &Client) -> Cow<'_, str> {
+    /// Returns the text with the address at which `client` has reached this proxy.
+    fn text_for(&self, client: &Client) -> String {
         // The address of the socket, and not the `Host` field, which the client may have chosen.
         let reached = client.reached();
-        texts::with_addresses(&self.text, reached.map(|address| (address, client.is_tls)))
+        self.text
+            .for_client_at(reached.map(|socket| ProxyAddress { socket, is_tls: client.is_tls }))
     }
 
-    /// Returns the text with this address of the proxy in place of the example, and whether clients speak TLS to it.
-    pub(crate) fn text_at(&self, address: Option<(SocketAddr, bool)>) -> Cow<'_, str> {
-        texts::with_address(&self.text, address)
-    }
-
-    fn of_ours(error: ProxyError, text: String) -> Self {
+    fn of_ours(error: ProxyError, text: impl Into<ReplyText>) -> Self {
         Self {
             status: error.status(),
             error,
@@ -199,8 +192,7 @@ impl Reply {
             next_hop: None,
             received_status: None,
             details: String::new(),
-            text,
-            hold: None,
+            text: text.into(),
             field: None,
             blame: None,
         }

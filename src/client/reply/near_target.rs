@@ -56,7 +56,7 @@ impl NearTarget {
             ),
             Self::Private => (
                 format!(
-                    "`{hop}` is a provider's, which can't reach `{host}`, an address of your own network. To reach it"
+                    "`{hop}` is a provider's proxy and can't reach `{host}`, an address of your own network. To reach it"
                 ),
                 quoted(host),
             ),

@@ -1,6 +1,5 @@
 //! The words of replies: each text says what to do about one kind of failure.
 
-mod addresses;
 mod own_refusals;
 mod refusals_of_hops;
 mod usernames;
@@ -9,8 +8,6 @@ use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use mooltiroute_hops::{HopError, Meaning, Refusal, WhyDirect};
 
-use self::addresses::{SWITCH, SWITCH_ON};
-pub(crate) use self::addresses::{with_address, with_addresses};
 pub(super) use self::{
     own_refusals::{
         LOOP, LOOP_THROUGH_HOPS, looped, no_route, over_budget, over_limit, seems_to_loop,
@@ -22,15 +19,16 @@ pub(super) use self::{
         refused_port, refused_with_credentials, ticket_held_back,
     },
     usernames::{
-        CHALLENGE, NO_SESSION, NO_SESSION_BESIDE_AUTH, NO_USERNAME, SESSION_CHALLENGE,
-        SESSION_CHALLENGE_BESIDE_AUTH, UNAUTHORIZED, UNAUTHORIZED_PAGE, UNREAD_USERNAME,
-        WRONG_CREDENTIALS, invalid_preferences, no_say_beside_auth, other_preferences,
-        other_scheme, preferences_summary, what_is_misread,
+        CHALLENGE, SESSION_CHALLENGE, SESSION_CHALLENGE_BESIDE_AUTH, UNAUTHORIZED_PAGE,
+        invalid_preferences, no_say_beside_auth, no_session, no_session_beside_auth, no_username,
+        other_preferences, other_scheme, preferences_summary, unauthorized, unread_username,
+        what_is_misread, wrong_credentials,
     },
 };
 use super::{
     hop_advice::{self, address_setting},
     near_target::NearTarget,
+    reply_text::ReplyText,
 };
 use crate::{
     proxy_error::ProxyError,
@@ -43,31 +41,33 @@ pub(super) const RETRY_IN_A_SECOND: &str = "Retry-After: 1\r\n";
 pub(super) const RETRY_IN_FIVE_SECONDS: &str = "Retry-After: 5\r\n";
 
 pub(super) const PAGE_NOT_MADE: &str =
-    "This page could not be made. The log of the proxy says why.";
-pub(super) const ONLY_READING: &str = "This can only be read: ask with GET or HEAD.";
+    "This page could not be made. See the proxy's log for the reason.";
+pub(super) const ONLY_READING: &str = "This page is read-only: use GET or HEAD.";
 pub(super) const NO_DESCRIPTORS: &str =
-    "This process may open no more files at the moment. Raise its limit (`ulimit -n`).";
+    "Mooltiroute has run out of file descriptors. Raise its limit of open files (`ulimit -n`).";
 pub(super) const NO_MEMORY: &str = "The system has no memory for another connection at the moment. Free some, or raise the \
                                     limit of the container or service.";
 pub(super) const NO_PORTS: &str = "All local ports for connections to that address are in use. Wait until some of them end, \
                                    or widen the system's range (on Linux: `net.ipv4.ip_local_port_range`).";
 
 // Failures of the way to a stop.
-pub(super) const NO_NETWORK: &str = "This machine has no way there: is the network up?";
-pub(super) const SILENT_TARGET: &str = "It accepted the connection and says nothing. Check that it speaks TLS at this \
+pub(super) const NO_NETWORK: &str =
+    "This machine has no route to it. Check that the network is up.";
+pub(super) const SILENT_TARGET: &str = "It accepted the connection but did not answer. Check that it speaks TLS at this \
                                         port, or raise `timeouts.connect`.";
 
 // Failures of a hop.
-pub(super) const KEEPS_CLOSING: &str = "It closes the connection after each step of its authentication, and NTLM and Negotiate need one connection that stays \
-     open. Look for a load balancer before it that closes connections, as `option httpclose` of HAProxy does, and at its log.";
+pub(super) const KEEPS_CLOSING: &str = "It closes the connection after each step of its authentication, but NTLM and \
+Negotiate need one connection that stays open. Look for a load balancer in front of it that closes connections \
+(HAProxy: `option httpclose`), and check its log.";
 pub(super) const CHECK_SETTINGS: &str = "Check the settings of this hop.";
 
 // Failures of TLS with the target.
-pub(super) const TARGET_CERTIFICATE: &str = "Either the target has such a certificate, or a proxy on the way opens \
-                                             TLS: then clients must trust the authority of that one. `mooltiroute probe --ca FILE` trusts the certificate or the authority in \
-                                             FILE.";
-pub(super) const TARGET_TLS: &str = "Check that it speaks TLS at this port; if it does, something on the way does \
-                                     not let TLS pass.";
+pub(super) const TARGET_CERTIFICATE: &str = "Either the target really has this certificate, or a proxy on the way \
+intercepts TLS; then clients must trust that proxy's authority. `mooltiroute probe --ca FILE` tests with the \
+certificate or the authority in FILE.";
+pub(super) const TARGET_TLS: &str =
+    "Check that it speaks TLS at this port; if it does, something on the way blocks TLS.";
 
 const TARGET_UP: &str =
     "Check that the target is up, and that this machine may reach it without a proxy.";
@@ -75,10 +75,10 @@ const TARGET_NAME: &str =
     "Check the name; if only a proxy can look it up, route it through a chain that has one.";
 
 /// Names the hops that are missing from the way of a request. Returns nothing if all are there.
-pub(super) fn missing_hops(error: &ChainError) -> String {
+pub(super) fn missing_hops(error: &ChainError) -> ReplyText {
     let names: Vec<_> = error.switched_off.iter().map(|name| format!("`{name}`")).collect();
     let (subject, verb, them) = match &*names {
-        [] => return String::new(),
+        [] => return ReplyText::default(),
         [one] => (format!("Hop {one}"), "is", "it"),
         several => (format!("The hops {}", several.join(", ")), "are", "them"),
     };
@@ -87,15 +87,13 @@ pub(super) fn missing_hops(error: &ChainError) -> String {
         false => "and left out",
     };
     let effect = if error.stage.hop.is_none() { format!("{effect} {them}") } else { effect.into() };
-    let commands: Vec<_> =
-        error.switched_off.iter().map(|name| format!("{SWITCH}{name}{SWITCH_ON}")).collect();
-    let (commands, switch) = match commands.len() {
-        1 => (commands.concat(), "switches it on"),
-        _ => (commands.join(" and "), "switch them on"),
-    };
-    format!(
-        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says why, and {commands} {switch}."
-    )
+    let mut text = ReplyText::from(format!(
+        " {subject} of this chain {verb} switched off, {effect}: `mooltiroute status` says why"
+    ));
+    for name in error.switched_off.iter() {
+        text = text.words(" and ").switch_on(name);
+    }
+    text.words(if names.len() == 1 { " switches it on." } else { " switch them on." })
 }
 
 /// Returns the field line that asks clients to wait.
@@ -104,7 +102,7 @@ pub(super) fn retry_after(wait: Duration) -> String {
 }
 
 /// Returns the paragraph about a chain that did not reach the target: what failed, why, and the advice.
-pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String {
+pub(super) fn failed(error: &ChainError, details: &str, advice: ReplyText) -> ReplyText {
     let subject = &error.stage;
     // The step after the hop's name is an aside ("hop `a`, asked for `b`, failed"), which ends with a comma.
     let failed = match (subject.step, subject.hop_name()) {
@@ -115,10 +113,10 @@ pub(super) fn failed(error: &ChainError, details: &str, advice: &str) -> String 
         _ => format!("{subject} failed"),
     };
     let others = after_others(error);
-    let mut text = format!("Mooltiroute: {others}{failed}: {} {advice}", sentence(details));
-    text.push_str(&missing_hops(error));
-    let _ = write!(text, " (chain `{}`)", error.chain);
-    text
+    ReplyText::from(format!("Mooltiroute: {others}{failed}: {} ", sentence(details)))
+        .text(advice)
+        .text(missing_hops(error))
+        .words(format!(" (chain `{}`)", error.chain))
 }
 
 /// Returns `details` with a full stop, unless the quotation at its end has one already.
@@ -161,7 +159,7 @@ pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'
     match (error, stage) {
         (ProxyError::HttpResponseTimeout, Some(stage)) => format!(
             "The hop, or the server behind it, is slow or hangs. Check both; if they need longer, raise `timeouts.response`{}.",
-            hop_advice::needs_file(stage)
+            hop_advice::in_a_configuration(stage)
         )
         .into(),
         (ProxyError::HttpResponseTimeout, None) => {
@@ -184,7 +182,7 @@ pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'
 }
 
 /// Says that the hop which failed to reach the target means another machine by it, if that is so.
-pub(super) fn near_target(error: &ChainError) -> Option<String> {
+pub(super) fn note_on_near_target(error: &ChainError) -> Option<String> {
     let stage = &error.stage;
     let near = NearTarget::of(stage.stop.host())?;
     let is_asked = stage.step == Step::Extend && stage.next.is_none() && !stage.is_login;
@@ -214,7 +212,7 @@ pub(super) fn response_summary(error: ProxyError) -> &'static str {
     match error {
         ProxyError::HttpResponseTimeout => "no answer in time",
         ProxyError::ConnectionTerminated => "closed before an answer",
-        ProxyError::ConnectionWriteTimeout => "takes nothing of the request",
+        ProxyError::ConnectionWriteTimeout => "stopped reading the request",
         ProxyError::HttpResponseHeaderSectionSize => "answer head too large",
         ProxyError::HttpResponseTransferCoding => "unknown transfer coding",
         ProxyError::HttpUpgradeFailed => "upgrade failed",
@@ -227,8 +225,8 @@ pub(super) const ASKED_TO_WAIT: &str = "Mooltiroute asks no member before its ti
                                         send them more slowly, or add members.";
 
 pub(super) fn slow_to_connect(error: &ChainError) -> String {
-    let needs_file = hop_advice::needs_file(&error.stage);
-    format!("{} Or raise `timeouts.connect`{needs_file}.", is_it_up(error))
+    let in_file = hop_advice::in_a_configuration(&error.stage);
+    format!("{} Or raise `timeouts.connect`{in_file}.", is_it_up(error))
 }
 
 pub(super) fn is_it_up(error: &ChainError) -> Cow<'static, str> {

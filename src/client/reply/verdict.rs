@@ -12,7 +12,7 @@ use self::{
     failed_hops::hop_failed,
     refusals::{held_back, refused},
 };
-use super::{hop_advice, texts};
+use super::{hop_advice, reply_text::ReplyText, texts};
 use crate::{
     proxy_error::ProxyError,
     system::own_lack::OwnLack,
@@ -33,7 +33,7 @@ pub(super) struct FailureVerdict {
     /// The cause in a few words. It may have characters that a status line may not.
     pub(super) summary: Cow<'static, str>,
     /// Sentences that say what to do.
-    pub(super) advice: Cow<'static, str>,
+    pub(super) advice: ReplyText,
     /// The sentences of the advice about credentials that are held back.
     pub(super) hold: Option<Hold>,
     /// A field line that belongs to the status.
@@ -44,7 +44,7 @@ impl FailureVerdict {
     fn new(
         error: ProxyError,
         summary: impl Into<Cow<'static, str>>,
-        advice: impl Into<Cow<'static, str>>,
+        advice: impl Into<ReplyText>,
     ) -> Self {
         Self {
             status: error.status(),
@@ -60,10 +60,11 @@ impl FailureVerdict {
 
 impl FailureVerdict {
     /// Returns the sentences that say what to do, with those about credentials that are held back.
-    pub(super) fn whole_advice(&self) -> String {
+    pub(super) fn whole_advice(&self) -> ReplyText {
+        let advice = self.advice.clone();
         match &self.hold {
-            Some(hold) => format!("{} {}", self.advice, hold.text),
-            None => self.advice.clone().into_owned(),
+            Some(hold) => advice.words(" ").hold(hold.clone()),
+            None => advice,
         }
     }
 }
@@ -78,21 +79,23 @@ pub(crate) fn advice(error: &ChainError) -> String {
         Cause::Hop(HopError::Io(_) | HopError::Closed) if stage.is_sent => {
             hop_advice::cut_plain_request(stage)
         }
-        _ => FailureVerdict::from(error).whole_advice(),
+        _ => FailureVerdict::from(error).whole_advice().at(None),
     }
 }
 
 impl From<&ChainError> for FailureVerdict {
     fn from(error: &ChainError) -> Self {
         let verdict = Self::of(error);
-        let advice = match (texts::near_target(error), &error.cause) {
+        let advice = match (texts::note_on_near_target(error), &error.cause) {
             // A hop that answered knew the target. One that says nothing may have another fault, of which its own advice
             // tells.
-            (Some(note), Cause::Hop(HopError::Refused(_))) => format!("{note} {}", verdict.advice),
-            (Some(note), _) => format!("{} {note}", verdict.advice),
+            (Some(note), Cause::Hop(HopError::Refused(_))) => {
+                ReplyText::from(note).words(" ").text(verdict.advice)
+            }
+            (Some(note), _) => verdict.advice.words(" ").words(note),
             (None, _) => return verdict,
         };
-        Self { advice: advice.into(), ..verdict }
+        Self { advice, ..verdict }
     }
 }
 
@@ -217,7 +220,7 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    fn of_logon(wait: Duration, is_of_url: bool) -> Self {
+    pub(super) fn of_logon(wait: Duration, is_of_url: bool) -> Self {
         Self { text: texts::held_back(wait, is_of_url), of_probe: texts::PROBE_IS_A_LOGON }
     }
 

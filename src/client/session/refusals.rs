@@ -1,12 +1,6 @@
 //! Refuses clients and requests that are not served.
 
-use std::{
-    future::{Future as _, poll_fn},
-    net::SocketAddr,
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use mooltiroute_hops::Authority;
 use tokio::time::sleep;
@@ -18,7 +12,7 @@ use crate::{
         accepted::Accepted,
         connection::{Arrival, Client, is_head},
         detect::Detected,
-        reply::{Reply, with_address},
+        reply::{Reply, proxy_url},
         socks,
     },
     config::Protocol,
@@ -27,6 +21,7 @@ use crate::{
     state::{
         challenges::{ANSWER_TIME, Unanswered},
         denials::{ClientLine, RefusalReason},
+        generation::Generation,
         shared::{Admission, Shared},
     },
 };
@@ -82,21 +77,19 @@ fn challenged(peer: SocketAddr, target: &Authority, shared: &Shared) {
 ///
 /// Without this line nothing would say which proxy has refused the client: it shows only the status 407, which the next
 /// proxy sends as well.
-pub(super) async fn log_unanswered(peer: SocketAddr, shared: &Shared) {
-    let mut wait = pin!(sleep(ANSWER_TIME));
-    let shutdown = shared.shutdown();
+pub(super) async fn log_unanswered(peer: SocketAddr, shared: Arc<Shared>) {
     // A proxy that ends waits for nobody here.
-    poll_fn(|cx| if shutdown.is_draining() { Poll::Ready(()) } else { wait.as_mut().poll(cx) })
-        .await;
+    let _ = shared.shutdown().until_draining(sleep(ANSWER_TIME)).await;
     if let Some(Unanswered { target, requests }) = shared.denials().challenges.end(peer) {
-        log_no_credentials(peer, &target, requests, shared);
+        log_no_credentials(peer, &target, requests, &shared);
     }
 }
 
 fn log_no_credentials(peer: SocketAddr, target: &Authority, requests: u64, shared: &Shared) {
     let reason = RefusalReason::NoCredentials;
     if let Some(skipped) = shared.denials().count(Protocol::Http, reason, requests) {
-        let reason = &*with_address(NO_CREDENTIALS, shared.live().current().example_address());
+        let url = proxy_url(shared.proxy_address(), Some("USER:PASSWORD"));
+        let reason = &*format!("{NO_CREDENTIALS}, as in `{url}`");
         warn!(client = %peer, %target, status = 407, reason, skipped, "request denied");
     }
 }
@@ -138,7 +131,7 @@ pub(super) async fn refuse_protocol(client: Client, detected: Detected) {
     if proxy_protocol::begins(&client.seen) {
         let reason = PROXY_PROTOCOL;
         warn!(client = %client.peer, reason, "the client speaks a protocol that `server.protocols` leaves out");
-        let reply = Reply::refused(403, &format!("Mooltiroute can't serve this: {reason}."));
+        let reply = Reply::refused(403, format!("Mooltiroute can't serve this: {reason}."));
         return client.close_with(&reply, false).await;
     }
     warn!(client = %client.peer, %protocol, "the client speaks a protocol that `server.protocols` leaves out");
@@ -146,6 +139,13 @@ pub(super) async fn refuse_protocol(client: Client, detected: Detected) {
         Detected::Socks(version) => client.close_after(&socks::turned_away(version)).await,
         Detected::Http => client.close_with(&Reply::refused(403, NO_HTTP), false).await,
     }
+}
+
+/// Returns the refusal of a client that came in before a reload, and could not come in any more.
+pub(super) fn shut_out(client: &Client, generation: &Generation) -> Option<Reply> {
+    let reason = client.entrance.reason_to_shut_out(client.peer, Protocol::Http, generation)?;
+    warn!(client = %client.peer, status = 403, reason, "request denied");
+    Some(Reply::refused(403, format!("Mooltiroute can't serve this: {reason}.")))
 }
 
 pub(super) async fn refuse(client: Client, mut arrival: Arrival, shared: &Shared) {
@@ -173,11 +173,11 @@ pub(super) async fn refuse(client: Client, mut arrival: Arrival, shared: &Shared
     }
     let reply = match arrival {
         Arrival::Bad(bad) => {
-            Reply::refused(bad.status(), &format!("Mooltiroute can't serve this request: {bad}."))
+            Reply::refused(bad.status(), format!("Mooltiroute can't serve this request: {bad}."))
         }
         _ => Reply::refused(
             408,
-            "Mooltiroute has waited for the rest of the request's head, and it did not come.",
+            "Mooltiroute: the rest of the request's head did not arrive in time (`timeouts.header`).",
         ),
     };
     debug!(client = %client.peer, status = reply.status(), "request refused");
@@ -185,7 +185,7 @@ pub(super) async fn refuse(client: Client, mut arrival: Arrival, shared: &Shared
 }
 
 const NO_CREDENTIALS: &str = "the client sent no credentials, and `server.auth` asks for them; write them into the client's \
-                              proxy URL, as in `http://USER:PASSWORD@localhost:8888`";
+                              proxy URL";
 
 const NO_HTTP: &str =
     "This proxy does not speak HTTP: `server.protocols` in its configuration leaves it out.";

@@ -103,6 +103,7 @@ mod tests {
             next_place: None,
             is_login: false,
             is_sent: false,
+            has_answered: false,
             url: None,
         };
         let error = ChainError {

@@ -111,7 +111,7 @@ fn runs_a_script(name: &str, arguments: &[OsString]) -> bool {
     let mut words = arguments.iter().map(|word| word.to_string_lossy());
     while let Some(word) = words.next() {
         if word.starts_with('-') {
-            // The value of an option is no command, unless it is written behind a `=`.
+            // The value of an option is not a command, unless it is written after a `=`.
             let takes_value = match &*word {
                 "-w" => name == "npm",
                 word => VALUED.contains(&word),

@@ -100,7 +100,7 @@ impl FromStr for Asked {
     }
 }
 
-/// Returns the scheme that `text` begins with, if it has `:`, `/` or both behind it and is no host with a port.
+/// Returns the scheme that `text` begins with, if it has `:`, `/` or both behind it and is not a host with a port.
 fn scheme_without_slashes(text: &str) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
     // The longer one first, since the other one is its beginning.

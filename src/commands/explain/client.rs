@@ -33,10 +33,8 @@ impl ClientVerdict {
         client: Option<&Preferences>,
     ) -> Option<Self> {
         let address = example_address(&config.server);
-        let refused = |reply: Reply| Self::Refused {
-            status: reply.status(),
-            why: reply.text_at(address).into_owned(),
-        };
+        let refused =
+            |reply: Reply| Self::Refused { status: reply.status(), why: reply.text_at(address) };
         let hops = chain.hops.iter().filter_map(|hop| config.hops[*hop].hop.as_ref());
         let requires_session = hops.clone().any(|hop| hop.describe().requires_session);
         if requires_session && client.is_none_or(|client| client.session.is_none()) {

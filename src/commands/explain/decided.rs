@@ -66,7 +66,7 @@ impl<'a> DecidedHop<'a> {
             Decision::Refused => writeln!(out, "  the request is refused: {reason}"),
             _ => writeln!(
                 out,
-                "  it can't be said who serves the request: {reason}\n  \
+                "  it is unknown who will serve the request: {reason}\n  \
                  `explain` opens no connection; `mooltiroute probe` asks as the proxy does."
             ),
         }

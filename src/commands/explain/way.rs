@@ -9,20 +9,15 @@ use std::{
     sync::Arc,
 };
 
-use mooltiroute_hops::{
-    Authority, Decision, PlainForm, Preferences, Request, SourceKind, SourceState,
-};
+use mooltiroute_hops::{Authority, Decision, Preferences, SourceKind, SourceState};
 use serde::Serialize;
 
+use self::step::ExplainedRequest;
 pub(super) use self::step::ExplainedStep;
-use self::{step::login, taken_member::TakenMember};
-use super::{
-    asked::{Asked, Form},
-    decided::DecidedHop,
-};
+use super::{asked::Asked, decided::DecidedHop};
 use crate::{
     client::reply::NearTarget,
-    commands::{describe, json::ShownCredential},
+    commands::describe,
     config::{ChainConfig, Config, NamedHop, Route},
     network::{Network, ShownCondition, Truth},
 };
@@ -69,110 +64,26 @@ impl<'a> ExplainedWay<'a> {
         (asked, preferences): (&Asked, &Preferences),
         network: &Network,
     ) -> Self {
-        let ChainConfig { name, hops, switched_off, depends_on, .. } = &config.chains[route.chain];
-        // Conditions of hops that are switched off belong here too, and so do those of members: they are why
-        // the way is as it is.
-        // A hop elsewhere may have an equal condition, so the objects are compared.
-        let is_on_way = |hop: &&NamedHop| {
-            let condition = hop.condition.as_ref();
-            condition.is_some_and(|own| depends_on.iter().any(|one| Arc::ptr_eq(one, own)))
-        };
-        let conditional: Vec<_> = config.hops.iter().filter(is_on_way).collect();
+        let ChainConfig { name, hops, switched_off, .. } = &config.chains[route.chain];
+        let conditional = conditional_hops(config, &config.chains[route.chain]);
         let shown = |hop: &&'a NamedHop| Some((&*hop.name, network.shown(hop.condition.as_ref()?)));
         let conditions = conditional.iter().filter_map(shown).collect();
         let hops: Vec<&NamedHop> = hops.iter().map(|hop| &config.hops[*hop]).collect();
         let decided: Vec<_> = hops.iter().filter_map(|hop| DecidedHop::new(hop, asked)).collect();
-        let taken = |hop: &'a NamedHop| match decided.iter().find(|one| one.hop == &*hop.name) {
-            None => Some(hop),
-            Some(one) => match &one.decision {
-                Decision::Hop(name) => config.hops.iter().find(|hop| hop.name == *name),
-                Decision::LeftOut => None,
-                _ => Some(hop),
-            },
-        };
+        let taken = |hop: &'a NamedHop| taken_hop(hop, &decided, config);
         let hops: Vec<&NamedHop> = hops.into_iter().filter_map(taken).collect();
-        let asking = Request::new(&asked.target, preferences);
-        let address = |hop: &NamedHop| match TakenMember::of(hop, asking) {
-            TakenMember::None => hop.hop.as_ref().and_then(|hop| hop.describe().address.cloned()),
-            TakenMember::One(_, address) | TakenMember::Sticky(_, address, _) => address,
-            TakenMember::PerRequest(_) => None,
-        };
-        let refuses = |hop: &NamedHop| {
-            let is_of_hop = |one: &&DecidedHop<'_>| one.hop == &*hop.name;
-            let decided = decided.iter().find(is_of_hop).map(|one| &one.decision);
-            matches!(decided, Some(Decision::Refused))
-        };
-        let refusing = hops.iter().position(|hop| hop.has_all_members_off || refuses(hop));
+        let request = ExplainedRequest { asked, preferences, decided: &decided };
+        let refusing = hops.iter().position(|hop| request.is_refused_by(hop));
         // Nothing is sent beyond a hop that refuses the request.
         let hops = &hops[..refusing.map_or(hops.len(), |position| position + 1)];
-        let (mut steps, mut ends_in_tunnel) = (Vec::new(), refusing.is_none());
-        for (position, hop) in hops.iter().enumerate() {
-            let next = hops.get(position + 1).map(|next| address(next));
-            // As in `client::forward`: a last hop that accepts plain requests gets the request itself and not
-            // a tunnel. All hops before it are passed with CONNECT, whatever the form of the request.
-            let form = hop.hop.as_ref().map_or(PlainForm::Tunnel, |hop| hop.plain_form());
-            let form = if asked.form == Form::Plain { form } else { PlainForm::Tunnel };
-            let target = &asked.target;
-            // It chose nothing here, so what follows is only what it does if it chooses a hop.
-            let may_be_left_out = decided.iter().any(|one| {
-                one.hop == &*hop.name
-                    && !matches!(one.decision, Decision::Hop(_) | Decision::Refused)
-            });
-            let request = match (next, form) {
-                _ if hop.has_all_members_off => describe::MEMBERS_OFF.to_owned(),
-                _ if refuses(hop) => "refuses the request".to_owned(),
-                (Some(Some(next)), _) => format!("CONNECT {next}"),
-                (Some(None), _) => "CONNECT to the address of the next hop".to_owned(),
-                (None, PlainForm::Absolute) => {
-                    ends_in_tunnel = false;
-                    format!("the request in absolute-form, for http://{target}")
-                }
-                (None, PlainForm::ByMember) => {
-                    ends_in_tunnel = false;
-                    format!(
-                        "the request in absolute-form, for http://{target}, if the proxy that it takes forwards plain \
-                         requests; otherwise CONNECT {target}"
-                    )
-                }
-                (None, _) => format!("CONNECT {target}"),
-            };
-            let request = match may_be_left_out {
-                true => format!("{request}; or the PAC file chooses no hop, and it gets nothing"),
-                false => request,
-            };
-            steps.push(ExplainedStep {
-                hop: Some(&hop.name),
-                kind: Some(&hop.kind),
-                address: address(hop).map(|address| address.to_string()).unwrap_or_default(),
-                request,
-                credentials: hop.credentials.iter().map(ShownCredential::from).collect(),
-                words: format!(
-                    "{}{}",
-                    TakenMember::of(hop, asking),
-                    describe::credentials(&hop.credentials)
-                ),
-                login: login(hop, preferences),
-                sessions: describe::sessions(hop, Some(preferences)),
-            });
-        }
-        // A hop that forwards the request connects to the target itself, so the target is no step of ours
-        // then.
-        if ends_in_tunnel {
-            let request = match asked.form {
-                Form::Tunnel => "what the client sends through the tunnel",
-                Form::Plain => "the request in origin-form",
-            };
-            steps.push(ExplainedStep {
-                hop: None,
-                kind: None,
-                address: asked.target.to_string(),
-                request: request.to_owned(),
-                credentials: Vec::new(),
-                words: String::new(),
-                login: BTreeMap::new(),
-                sessions: Vec::new(),
-            });
-        }
+        let next = |position: usize| hops.get(position + 1).copied();
+        let of_hops = hops.iter().enumerate();
+        let of_hops = of_hops.map(|(position, hop)| request.step(hop, next(position)));
+        // A hop that forwards the request connects to the target itself, so the target is not a step of ours then.
+        let ends_in_tunnel =
+            refusing.is_none() && !hops.last().is_some_and(|hop| request.is_forwarded_by(hop));
+        let at_target = ends_in_tunnel.then(|| request.step_at_target());
+        let steps = of_hops.chain(at_target).collect();
         let lists = hops.iter().filter_map(|hop| {
             let SourceState { kind, source, .. } = hop.asker()?.state();
             (kind == SourceKind::List).then_some(UnfetchedList { hop: &hop.name, source })
@@ -271,5 +182,30 @@ impl<'a> ExplainedWay<'a> {
             )?;
         }
         Ok(())
+    }
+}
+
+/// Returns the hops with a condition that `chain` depends on.
+///
+/// Hops that are switched off are among them, and so are members: their conditions are why the way is as it is.
+fn conditional_hops<'a>(config: &'a Config, chain: &ChainConfig) -> Vec<&'a NamedHop> {
+    // A hop elsewhere may have an equal condition, so the objects are compared.
+    let is_on_way = |hop: &&NamedHop| {
+        let condition = hop.condition.as_ref();
+        condition.is_some_and(|own| chain.depends_on.iter().any(|one| Arc::ptr_eq(one, own)))
+    };
+    config.hops.iter().filter(is_on_way).collect()
+}
+
+/// Returns the hop that takes a request at the place of `hop`, which may have chosen another one or none.
+fn taken_hop<'a>(
+    hop: &'a NamedHop,
+    decided: &[DecidedHop<'_>],
+    config: &'a Config,
+) -> Option<&'a NamedHop> {
+    match decided.iter().find(|one| one.hop == &*hop.name).map(|one| &one.decision) {
+        Some(Decision::Hop(name)) => config.hops.iter().find(|hop| hop.name == *name),
+        Some(Decision::LeftOut) => None,
+        _ => Some(hop),
     }
 }

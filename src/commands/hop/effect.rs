@@ -36,7 +36,7 @@ pub(super) fn in_force(
             format!("{switched}; generation {generation} is in force{place}")
         }
         ReloadOutcome::Unsettled => format!(
-            "{name} is {state} in {}; generation {generation} stays in force{place} until the files come to rest",
+            "{name} is {state} in {}; generation {generation} stays in force{place} until the files stop changing",
             target.path.display()
         ),
         ReloadOutcome::Rejected => {
@@ -87,7 +87,8 @@ fn overridden_by(option: &str, name: &str, state: HopState, place: &str) -> Opti
         option => format!("{option} {name}"),
     };
     Some(format!(
-        "no effect yet: {place} was started with `{option}`, which goes before the file, so `{name}` stays {stays}; start it \
+        "no effect yet: {place} was started with `{option}`, which overrides the file, so `{name}` stays {stays}; \
+         start it \
          again without this option"
     ))
 }
@@ -116,7 +117,7 @@ mod tests {
         };
         assert_eq!(
             words("--disable", HopState::On).unwrap(),
-            "no effect yet: the running proxy was started with `--disable a`, which goes before the file, so `a` stays off; \
+            "no effect yet: the running proxy was started with `--disable a`, which overrides the file, so `a` stays off; \
              start it again without this option"
         );
         let no_corporate = words("--no-corporate", HopState::On).unwrap();

@@ -63,7 +63,7 @@ pub(super) enum HopError {
     Undone(RejectedEdit),
     #[error(
         "{}\n\nthe running proxy rejected the files with this edit. Another program has saved {file} since, so the edit was not \
-         undone: check what that file has as the `enabled` of this hop, and mend the problem above{}",
+         undone: check what that file has as the `enabled` of this hop, and correct the problem above{}",
         .rejected.texts(), .rejected.notes()
     )]
     Overtaken { rejected: RejectedEdit, file: String },

@@ -78,10 +78,7 @@ impl<'a> ForeignProxy<'a> {
                 });
             }
         }
-        Ok(format!(
-            "{place}, has not put it in force within {} s: its log says why",
-            PATIENCE.as_secs()
-        ))
+        Ok(format!("{place}, has not applied it within {} s: its log says why", PATIENCE.as_secs()))
     }
 
     /// Returns words that name the proxy.

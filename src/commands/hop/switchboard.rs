@@ -19,7 +19,7 @@ pub(super) struct Switchboard {
     /// Every proxy of this user that reads the file, since all of them take the edit. Empty if none runs.
     pub(super) running: Vec<Control>,
     /// Whether the result has to name the proxy, since it is not certain that the command means this one.
-    pub(super) is_uncertain: bool,
+    is_uncertain: bool,
 }
 
 impl Switchboard {
@@ -62,6 +62,11 @@ impl Switchboard {
         };
         let is_uncertain = !running.iter().all(is_certain);
         Ok(Self { source, target, running, is_uncertain })
+    }
+
+    /// Returns whether the result has to name the proxies. Several may share the files, such as the two of an upgrade.
+    pub(super) fn has_to_name_proxies(&self) -> bool {
+        self.is_uncertain || self.running.len() > 1
     }
 
     /// Finds the files of the only proxy that runs, since none were found from here.

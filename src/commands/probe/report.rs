@@ -7,8 +7,12 @@ use serde_json::json;
 
 use super::visit::ProbeAnswer;
 use crate::{
-    client::reply::Reply, config::Problem, proxy_error::ProxyError, state::generation::Generation,
-    timestamp::rfc_3339, upstream::chain::Chain,
+    client::reply::Reply,
+    config::{Problem, ProxyAddress},
+    proxy_error::ProxyError,
+    state::generation::Generation,
+    timestamp::rfc_3339,
+    upstream::chain::Chain,
 };
 
 pub(super) fn describe(answer: Option<&ProbeAnswer>, out: &mut dyn Write) -> io::Result<()> {
@@ -54,8 +58,8 @@ pub(super) fn refusal_of_a_proxy(answer: &ProbeAnswer) -> Option<serde_json::Val
     }))
 }
 
-/// Returns as JSON the failure that a client would see.
-pub(super) fn failure(reply: &Reply) -> serde_json::Value {
+/// Returns as JSON the failure that a client of the proxy at `address` would see.
+pub(super) fn failure(reply: &Reply, address: Option<ProxyAddress>) -> serde_json::Value {
     json!({
         "status": reply.status(),
         "error": reply.error().name(),
@@ -64,7 +68,7 @@ pub(super) fn failure(reply: &Reply) -> serde_json::Value {
             blame.left_out.iter().map(|hop| &**hop).collect::<Vec<_>>()
         }),
         "stage": reply.blame().map(|blame| blame.stage),
-        "text": reply.text(),
+        "text": reply.text_at(address),
     })
 }
 

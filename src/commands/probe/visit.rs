@@ -95,7 +95,7 @@ impl Visit<'_, '_> {
             _ => self.chain.travel(&request, Destination::Target, self.steps).await,
         };
         let connected = connected.map_err(|error| Reply::unreachable(&error))?;
-        // A client of the proxy makes TLS with the target by itself, inside of the tunnel, so the chain knows
+        // A client of the proxy speaks TLS with the target by itself, inside the tunnel, so the chain knows
         // nothing of it.
         let tunnel = match self.tls {
             Some(tls) => self.enter(tls, connected.tunnel).await.map_err(|error| {
@@ -184,7 +184,7 @@ impl Visit<'_, '_> {
             }
         };
         let (head, exit) = answer.ok_or_else(|| {
-            let why = "the connection was closed before a whole answer came";
+            let why = "the connection was closed before the answer was complete";
             Reply::bad_response(&target.to_string(), None, ProxyError::ConnectionTerminated, why)
         })?;
         let status = head.status();
@@ -192,8 +192,8 @@ impl Visit<'_, '_> {
         // The text goes to a terminal, and a target could send escape sequences.
         let reason = reason.chars().filter(|character| !character.is_control()).collect();
         // A hop that can't reach the target answers with a 5xx, and some answer 401 where 407 is meant. Not every hop
-        // says that the answer is its own.
-        // A web server in the place of a proxy answers 400, 404 or 405, and a proxy that blocks the target 403.
+        // says that the answer is its own. A web server in place of a proxy answers 400, 404 or 405, and a proxy that
+        // blocks the target 403.
         let is_doubtful = status >= 500 || DOUBTFUL.contains(&status);
         let perhaps_by = hop.filter(|_| is_doubtful).cloned();
         let sign = perhaps_by.as_ref().and_then(|_| sign_of_a_proxy(&head));
@@ -260,7 +260,7 @@ async fn exit_address(
             Decoded::Data(data) => body.extend_from_slice(&data),
             Decoded::Trailers(_) => {}
             Decoded::End => return str::from_utf8(&body).ok()?.trim().parse().ok(),
-            // The end of the stream is no error as such: some servers end TLS without saying so, and `end`
+            // The end of the stream is not an error as such: some servers end TLS without saying so, and `end`
             // knows whether the body is complete.
             Decoded::NeedMore => {
                 if pipe.read_buf(seen).await.unwrap_or(0) == 0 {

@@ -59,7 +59,7 @@ pub(super) fn ask<T>(
             let prepared = prepare(&connections);
             (connections, prepared)
         });
-        // A panic was reported already. Processes are an addition, and their absence is no failure.
+        // A panic was reported already. Processes are an addition, and their absence is not a failure.
         (answer, sockets.join().unwrap_or_default())
     });
     let (connections, prepared) = answer?;

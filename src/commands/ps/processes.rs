@@ -201,7 +201,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// The room for a part of a listing. A file takes 24 bytes.
 const LISTING_BYTES: usize = 16 * 1024;
-/// Longer links are no sockets.
+/// Longer links are not sockets.
 const LINK_BYTES_MAX: usize = 32;
 /// More threads would wait for each other in the kernel.
 const THREADS_MAX: usize = 4;

@@ -57,7 +57,7 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let connections = &status["connections"];
     write!(out, "connections  {} of {}", word(&connections["open"]), word(&connections["limit"]))?;
     let is_draining = status["draining"].as_bool() == Some(true);
-    writeln!(out, "{}", if is_draining { ", no new ones: it is about to end" } else { "" })?;
+    writeln!(out, "{}", if is_draining { ", no new ones: it is shutting down" } else { "" })?;
     if status["takes_preferences"].as_bool() == Some(true) {
         writeln!(out, "sessions     {SESSIONS}")?;
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, hash::Hash, time::Instant};
 
-/// The counts at the last look, and the rates since the one before.
+/// The counts at the last look, and the rates since the look before it.
 #[derive(Debug)]
 pub(super) struct Rates<K> {
     at: Option<Instant>,

@@ -142,7 +142,7 @@ impl Screen {
 
     /// Does what `key` asks for.
     pub(super) fn press(&mut self, key: KeyEvent) -> Wish {
-        // In raw mode Ctrl+C sends no signal, so it is handled here. Other keys with Ctrl are no text for the
+        // In raw mode Ctrl+C sends no signal, so it is handled here. Other keys with Ctrl are not text for the
         // filter.
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return if key.code == KeyCode::Char('c') { Wish::Leave } else { Wish::Nothing };

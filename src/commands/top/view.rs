@@ -184,7 +184,7 @@ fn failure_text(screen: &Screen) -> Paragraph<'_> {
 
 fn keys_line(screen: &Screen) -> Line<'_> {
     // If the proxy is silent, the screen is out of date, and keys that ask it for something have to wait.
-    if screen.silent_for >= SILENCE {
+    if screen.silent_for >= SILENCE_SHOWN {
         let seconds = screen.silent_for.as_secs();
         return Line::from(format!("no answer from the proxy for {seconds} s   q quit")).bold();
     }
@@ -199,7 +199,7 @@ fn keys_line(screen: &Screen) -> Line<'_> {
 }
 
 /// How long an answer may take without a word about it.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE_SHOWN: Duration = Duration::from_secs(2);
 
 /// Returns the widths of the columns of connections, of which clients have `client_width`.
 fn connection_widths(client_width: u16) -> [Constraint; 8] {

@@ -46,7 +46,7 @@ impl<'a> Parts<'a> {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, authority),
         };
-        // Without an `@`, a text after the colon that is no port is most likely a password. Such a text must
+        // Without an `@`, a text after the colon that is not a port is most likely a password. Such a text must
         // not be written out as an address. The bracket is that of an IPv6 address without a port.
         let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit() || byte == b']');
         if credentials.is_none() && address.rsplit_once(':').is_some_and(|(_, port)| !is_port(port))

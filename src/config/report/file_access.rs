@@ -115,7 +115,7 @@ pub(crate) fn give_instead(path: &Path) -> Option<String> {
     // The superuser needs no right.
     let needs_right = !rustix::process::geteuid().is_root();
     (needs_right && class_of(path)? == Class::Others).then(|| {
-        format!("{} has the right only as all others have it: {}", this_user(), ways(false))
+        format!("{} has access only by the permissions of all others: {}", this_user(), ways(false))
     })
 }
 

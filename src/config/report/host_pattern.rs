@@ -140,7 +140,7 @@ fn meant(text: &str) -> Option<(Option<String>, Option<u16>)> {
         let host = host.trim_matches(['[', ']']).to_owned();
         return Some((Some(host), Some(authority.port())));
     }
-    // `*.example.com:443` is no host, so that it is not parsed as one.
+    // `*.example.com:443` is not a host, so that it is not parsed as one.
     if let Some((host, port)) = host.rsplit_once(':')
         && let Ok(port) = port.parse::<u16>()
         && !host.contains(':')

@@ -7,7 +7,7 @@ use crate::config::{raw, report::problem::is_name};
 /// Such a text is a key wherever it is, and no secret. The misspelling must be close, and keys of up to three letters are
 /// left out, since a short text is near them by coincidence.
 pub(crate) fn is_near_a_key(name: &str) -> bool {
-    // The distance costs the product of the lengths, and a long text is no key.
+    // The distance costs the product of the lengths, and a long text is not a key.
     if name.chars().nth(KEY_CHARS_MAX).is_some() {
         return false;
     }

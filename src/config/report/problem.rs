@@ -66,7 +66,7 @@ impl Problem {
     /// Creates a problem without a place. A key that does not look like a name is hidden, since it could be a misplaced
     /// secret.
     pub fn new(path: &KeyPath, code: &'static str, message: impl Into<String>) -> Self {
-        // A text in the place of a key may be anything, such as a password that was split at a comma.
+        // A text in place of a key may be anything, such as a password that was split at a comma.
         let keys = path.keys().iter().map(|key| match key {
             Key::Name(name) if !is_name(name) && name != MERGE => Key::Name("…".into()),
             key => key.clone(),

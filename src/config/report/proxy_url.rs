@@ -62,7 +62,7 @@ pub(crate) fn listed_instead(text: &str, is_hidden: bool) -> Option<String> {
     let mut parts = text.splitn(4, ':');
     let (host, port) = (parts.next()?, parts.next()?);
     let address = format!("{host}:{port}").parse::<Authority>().ok()?;
-    // An IPv6 address without brackets has more than three colons too, and nothing else than digits between them.
+    // An IPv6 address without brackets has more than three colons too, and nothing but digits between them.
     let is_login = parts.next().is_some() && parts.next().is_some();
     let is_ipv6 = text.chars().all(|one| one.is_ascii_hexdigit() || one == ':');
     let address = if is_hidden { "HOST:PORT".to_owned() } else { address.to_string() };

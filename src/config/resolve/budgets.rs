@@ -87,7 +87,8 @@ impl Resolver<'_> {
                 }
                 Some(chain) if chain.hops.is_empty() && !self.warnings.skips() => {
                     let message = format!(
-                        "once the budget is used up, requests go direct by chain `{name}`, from this machine's own address"
+                        "once the budget is used up, requests take chain `{name}` and go direct, from this machine's \
+                         own address"
                     );
                     let problem = self.tree.problem(&path, Part::Value, "direct", message);
                     let help = "write `then: refuse` if they must not, or name a chain with hops";

@@ -27,7 +27,7 @@ impl Resolver<'_> {
             // With another meaning of `direct`, a route that reads as if it went direct could go through
             // hops, or the reverse.
             if name == DIRECT {
-                let message = "the chain `direct` is built in; give this one another name";
+                let message = "the chain name `direct` is reserved; give this chain another name";
                 self.problems.push(self.tree.problem(&path, Part::Key, "name", message));
                 continue;
             }

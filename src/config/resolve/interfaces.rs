@@ -7,7 +7,7 @@ use crate::config::resolve::{Part, Resolver};
 
 impl Resolver<'_> {
     /// Warns of each `interface` in the condition at `path` that looks like a regular expression or a pattern of a shell.
-    /// An interface may have such a name, so it is no problem.
+    /// An interface may have such a name, so it is not a problem.
     pub(super) fn warn_of_interface_patterns(&mut self, path: &KeyPath) {
         let mut found = Vec::new();
         if let Some(condition) = self.tree.value(path) {

@@ -124,7 +124,7 @@ impl Resolver<'_> {
             self.report_file(&place, "expected the path of a file, found its content", PATH);
             return None;
         }
-        // Read as bytes, since certificates are also handed out in formats that are no text.
+        // Read as bytes, since certificates are also handed out in formats that are not text.
         let bytes = match context.read_binary(file) {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) => {

@@ -47,7 +47,7 @@ pub(super) fn instead_of_name(place: &KeyPath, name: &str, known: &[&str]) -> Op
         .then(|| format!("the pattern of a proxy comes first, as in `\"HOST:PORT\": {pattern}`"))
 }
 
-/// Returns what to write at `place` instead of `direct`, which is no hop.
+/// Returns what to write at `place` instead of `direct`, which is not a hop.
 fn direct_for_name(place: &KeyPath) -> Option<&'static str> {
     let key = |index: usize| place.keys().get(index).and_then(Key::name);
     Some(match (key(2)?, place.keys().len()) {
@@ -58,7 +58,7 @@ fn direct_for_name(place: &KeyPath) -> Option<&'static str> {
             "write the name of a hop, or leave this entry out; `DIRECT` in a PAC file leaves this hop out without one"
         }
         ("members", _) => {
-            "going direct is no hop; for targets that go direct write a route, as in `routes: [{ hosts: [HOST], chain: direct }, { \
+            "going direct is not a hop; for targets that go direct write a route, as in `routes: [{ hosts: [HOST], chain: direct }, { \
              chain: default }]`"
         }
         _ => return None,

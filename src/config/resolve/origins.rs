@@ -131,7 +131,7 @@ impl Resolver<'_> {
             let message = format!("the variable `{name}` is set, but empty");
             let problem = self.tree.problem(place, Part::Value, "variable", message);
             let problem = problem.with_help("set it to a value where the program is started");
-            // Its consequences are no problems of their own.
+            // Its consequences are not problems of their own.
             if is_needed && self.failed.insert(place.clone()) && !self.problems.skips() {
                 self.problems.push(problem);
             } else if !is_needed && !self.warnings.skips() {
@@ -167,7 +167,7 @@ impl Resolver<'_> {
         let problem = self.tree.problem(place, Part::Value, "readable-secret", message);
         // Without another right first, this program could no longer read it.
         let help = give_instead(file)
-            .unwrap_or_else(|| "take the right from others with `chmod o-r FILE`".to_owned());
+            .unwrap_or_else(|| "remove the permission of others with `chmod o-r FILE`".to_owned());
         self.warnings.push(problem.with_help(help));
     }
 
@@ -230,7 +230,7 @@ fn written_doubt(key: &str, text: &str) -> Option<(&'static str, &'static str)> 
     }
     if !domain.is_empty() && name.contains('@') {
         return Some((
-            "has a domain before the name and another one behind it",
+            "has a domain before the name and another one after it",
             "write one of the two: `'DOMAIN\\NAME'` or `NAME@REALM`",
         ));
     }

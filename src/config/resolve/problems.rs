@@ -89,7 +89,7 @@ impl Resolver<'_> {
             _ => "unknown-chain",
         };
         let problem = self.tree.problem(place, Part::Value, code, message);
-        // `Problem::new` hides keys that are no names, as it does for every other problem.
+        // `Problem::new` hides keys that are not names, as it does for every other problem.
         let path = Problem::new(path, code, "").path;
         Problem { path, ..problem }.with_suggestion(near)
     }

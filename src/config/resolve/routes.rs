@@ -106,7 +106,8 @@ impl Resolver<'_> {
         let path = KeyPath::of(["chains", "default"]);
         let Some(chain) = chains.iter().position(|chain| &*chain.name == DEFAULT) else {
             if chain_names.is_some() && !self.problems.skips() {
-                let message = "neither a route nor a chain `default` is written, so no request has a way to go";
+                let message =
+                    "there is neither a route nor a chain `default`, so no request can be served";
                 // There is no text to point at, so the problem is shown at the section that the operator has
                 // begun.
                 let section = ["chains", "hops"].map(|section| KeyPath::of([section]));

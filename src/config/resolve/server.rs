@@ -99,6 +99,6 @@ fn is_protocol(text: &str) -> bool {
     text.split('/').count() <= 2 && text.split('/').all(is_token)
 }
 
-const NO_CREDENTIAL: &str = "is empty, so the proxy would let in clients that know nothing";
+const NO_CREDENTIAL: &str = "is empty, so anyone could guess it";
 const LEAVE_AUTH_OUT: &str =
     "write what clients have to send; leave `auth` out if they need no credentials";

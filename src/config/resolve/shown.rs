@@ -33,7 +33,7 @@ impl Resolver<'_> {
             let keys = keys.iter().map(|key| Key::Name((*key).to_owned()));
             self.value_in_words(&keys.fold(path.clone(), KeyPath::then))
         };
-        // A time is no secret, even if it comes from a variable or follows a credential in the same line.
+        // A time is not a secret, even if it comes from a variable or follows a credential in the same line.
         let rotate_after = hop.rotate_after.map(|age| {
             let path = path.clone().then(Key::Name("rotate_after".to_owned()));
             let value = self.value_in_words(&path).or_else(|| self.own_value(&path));
@@ -67,7 +67,8 @@ impl Resolver<'_> {
 
     /// Returns the value of a setting that its kind allows to be shown, if it stands behind a credential in the same line.
     ///
-    /// The rest of an unquoted credential with a comma has no key of this kind before it, so the value is no part of one.
+    /// The rest of an unquoted credential with a comma has no key of this kind before it, so the value is not part of
+    /// one.
     fn own_value(&self, path: &KeyPath) -> Option<String> {
         let open = |path: &KeyPath| {
             let text = self.tree.value(path)?.as_str()?;
@@ -76,7 +77,7 @@ impl Resolver<'_> {
         if let Some(text) = open(path) {
             return Some(text);
         }
-        // An item of a list has no key of its own. A code of two letters is no credential.
+        // An item of a list has no key of its own. A code of two letters is not a credential.
         let list = self.tree.value(path)?.as_sequence()?;
         let codes = (0..list.len()).map(|index| {
             let code = open(&path.clone().then(Key::Index(index)))?;

@@ -81,7 +81,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
     });
     let mut paths = entries.map_err(|error| unreadable(path, &error))?;
-    // A directory with such a name is no file, and is reported as that. What it stands in place of may be the routes.
+    // A directory with such a name is not a file, and is reported as that. What it stands in place of may be the routes.
     paths.retain(|path| is_read(path));
     // By bytes, as documented, and not by `Path`, which compares components.
     paths.sort_by(|one, other| {

@@ -33,7 +33,7 @@ pub(crate) enum YamlFault {
     Template(String),
     /// A value is encrypted, or the whole file if `is_file` says so.
     Encrypted { encryption: Encryption, is_file: bool },
-    /// The file is no YAML at all.
+    /// The file is not YAML at all.
     Foreign(ForeignFormat),
     /// A key is in one mapping twice. Its name is `None` if it could be a secret.
     DuplicateKey(Option<String>),

@@ -52,7 +52,7 @@ impl File {
     /// Everything that keeps it from being read.
     pub(crate) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Found> {
         let Text { name, text } = text;
-        // Editors of Windows write a byte order mark, which is no part of the first key.
+        // Editors of Windows write a byte order mark, which is not part of the first key.
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let starts = text.match_indices('\n').map(|(end, _)| end + 1);
         let lines = std::iter::once(0).chain(starts).collect();
@@ -160,7 +160,7 @@ impl File {
         }
     }
 
-    /// Returns the problem that this file, which is no configuration, has another format, if it has a known one.
+    /// Returns the problem that this file, which is not a configuration, has another format, if it has a known one.
     fn foreign(&self) -> Option<Problem> {
         let format = ForeignFormat::of(&self.text)?;
         let at = Span { start: (1, 1), end: (1, 1) };

@@ -22,7 +22,7 @@ pub(crate) enum ForeignFormat {
 }
 
 impl ForeignFormat {
-    /// Returns the format of `text`, which is no configuration, if its first lines have one of these formats.
+    /// Returns the format of `text`, which is not a configuration, if its first lines have one of these formats.
     pub(crate) fn of(text: &str) -> Option<Self> {
         let lines = text.lines().map(str::trim);
         let is_comment = |line: &&str| line.is_empty() || line.starts_with(['#', ';']);

@@ -44,7 +44,7 @@ pub(crate) enum SyntaxFault {
     EndsText(char),
     /// A comma is missing between brackets or braces.
     Comma,
-    /// A bracket or a brace is closed that was not opened, or that was opened by the other sort.
+    /// A bracket or a brace is closed that was not opened, or that was opened by the other kind.
     Unopened(char),
     /// A mark that git leaves at two versions of some lines.
     ConflictMark,

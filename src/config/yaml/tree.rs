@@ -149,7 +149,7 @@ impl Tree {
                 Some(name) => names.push(name.to_owned()),
                 None if problems.skips() => {}
                 None => {
-                    // YAML reads `1:` or `true:` as a key that is no text. The key is written out again only as a
+                    // YAML reads `1:` or `true:` as a key that is not a text. The key is written out again only as a
                     // part of the path, which hides it if it does not look like a name.
                     let written = serde_yaml::to_string(key).unwrap_or_default();
                     let path = path.clone().then(Key::Name(written.trim().to_owned()));
@@ -189,7 +189,7 @@ impl Tree {
         }
     }
 
-    /// Puts what `option` of the command line says in the place of what is written.
+    /// Puts what `option` of the command line says in place of what is written.
     pub(crate) fn set(&mut self, path: KeyPath, option: &'static str, value: impl Into<Value>) {
         let Some((Key::Name(last), above)) = path.keys().split_last() else { return };
         let mut mapping = &mut self.root;

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use super::ApiCall;
+
 /// The reason why a request gets no answer.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -15,7 +17,7 @@ pub(crate) enum Refused {
     Method(&'static str),
     /// The body is too long.
     TooLarge,
-    /// The proxy is about to end.
+    /// The proxy is shutting down.
     Ending,
     /// The answer could not be made.
     Failed(String),
@@ -41,13 +43,14 @@ impl Refused {
             Self::BadRequest(why) | Self::Failed(why) => why.clone(),
             Self::FromAPage => "no web page may use the control socket".to_owned(),
             Self::NotFound => {
-                "the control socket has /v1/proxy, /v1/status, /v1/overview, /v1/connections, /v1/usage, /v1/kill, \
-                               /v1/reload, /v1/check, /v1/hand-over and /v1/drain"
-                    .to_owned()
+                format!(
+                    "there is nothing at this path; the control socket has {}",
+                    ApiCall::paths()
+                )
             }
             Self::Method(method) => format!("use {method}"),
             Self::TooLarge => "the body is too long".to_owned(),
-            Self::Ending => "the proxy is about to end".to_owned(),
+            Self::Ending => "the proxy is shutting down".to_owned(),
         };
         json!({ "error": error }).to_string().into_bytes()
     }

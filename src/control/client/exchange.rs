@@ -33,7 +33,7 @@ pub(crate) enum NoAnswer {
         process: Option<u32>,
     },
     /// The connection failed.
-    #[error("the proxy can't be asked: {0}")]
+    #[error("the connection to the proxy failed: {0}")]
     Io(#[from] io::Error),
     /// The proxy refused.
     #[error("the proxy refused: {0}")]

@@ -6,7 +6,7 @@ use crate::http::{
     BadBody, Fields,
     chunked::TrailerRules,
     fields::{Line, has_bare_lf},
-    mend,
+    mend::{self, BareCr},
     role::{Role, role_of},
 };
 
@@ -50,7 +50,7 @@ pub(super) fn parse(section: Bytes, rules: TrailerRules) -> Result<Fields, BadBo
 
 fn mend(section: &[u8]) -> Result<Fields, BadBody> {
     let mut mended = Vec::new();
-    match mend::write_fields(section, &mut mended) {
+    match mend::write_fields(section, BareCr::Refused, &mut mended) {
         // Every line was dropped, which leaves a section without fields.
         Ok(Some(_)) if mended == b"\r\n" => Ok(Fields::default()),
         // Mending has to find the same end. Otherwise a part of the section would be read as the

@@ -1,5 +1,9 @@
 //! Why the strict parser refused a request.
 
+use std::str;
+
+use mooltiroute_hops::InvalidAuthority;
+
 use crate::http::{BadRequest, HeadLimits, proxy_protocol};
 
 /// Explains an error of the parser, and recognises other protocols by the bytes `seen` so far. `empty_lines` were skipped
@@ -39,8 +43,41 @@ pub(in crate::http) fn explain(
     match words[..] {
         [b"GET", _] if line_bytes.is_some() => BadRequest::NoVersion,
         [_, _, version] if is_other_version(version) => BadRequest::Version,
+        [method, target, ..] => {
+            // A space in the URL looks like the end of it. A request line that is complete shows otherwise.
+            let target = match words[..] {
+                [_, _, next, _] if line_bytes.is_some() && !next.is_empty() => {
+                    let end = [&b" HTTP/1.1"[..], b" HTTP/1.0"];
+                    end.iter().find_map(|end| line[method.len() + 1..].strip_suffix(*end))
+                }
+                _ => None,
+            }
+            .unwrap_or(target);
+            bad_byte_of(method, target).unwrap_or(BadRequest::RequestLine)
+        }
         _ => BadRequest::RequestLine,
     }
+}
+
+/// Names the first byte of `target` that makes it no URL, if the two words are a method and a target otherwise.
+fn bad_byte_of(method: &[u8], target: &[u8]) -> Option<BadRequest> {
+    let is_method = !method.is_empty() && method.iter().all(u8::is_ascii_alphabetic);
+    let scheme_bytes = target.windows(3).position(|part| part == b"://");
+    let is_target = target.starts_with(b"/") || scheme_bytes.is_some_and(|bytes| bytes > 0);
+    if !is_method || !is_target {
+        return None;
+    }
+    let not_utf8 = str::from_utf8(target).err().map(|error| error.valid_up_to());
+    let is_bad = |byte: &u8| *byte == b' ' || byte.is_ascii_control();
+    let bad = target.iter().position(is_bad).into_iter().chain(not_utf8).min()?;
+    // A name is not percent-encoded: a client writes it in ASCII, as IDNA does.
+    let is_in_host = scheme_bytes.is_some_and(|bytes| {
+        !target[bytes + 3..bad.max(bytes + 3)].iter().any(|byte| b"/?".contains(byte))
+    });
+    Some(match is_in_host {
+        true => BadRequest::Authority(InvalidAuthority::InvalidName),
+        false => BadRequest::TargetByte(target[bad]),
+    })
 }
 
 /// Whether `word` is a version of HTTP that is not served, or the start of one.

@@ -66,7 +66,7 @@ impl Relay {
         }
         loop {
             let now = Instant::now();
-            let rotation = (self.begun + age).max(self.last_moved + QUIET);
+            let rotation = (self.begun + age).max(self.last_moved + QUIET_BEFORE_ROTATION);
             let idle = self.patience.idle.map(|idle| self.last_moved + idle);
             let earlier = |other: Instant| idle.map_or(other, |idle| idle.min(other));
             let (timer, _) = self
@@ -81,7 +81,7 @@ impl Relay {
             } else if self.is_drained() && !(self.awaits_answer && now < self.last_moved + ANSWER) {
                 return Poll::Ready(End::Rotated);
             } else if let Some((timer, _)) = &mut self.timer {
-                timer.as_mut().reset(earlier(now + QUIET));
+                timer.as_mut().reset(earlier(now + QUIET_BEFORE_ROTATION));
             }
         }
     }
@@ -101,12 +101,14 @@ impl Relay {
     /// Nothing is on its way by then, so both ends are sent at once. A peer that takes nothing is not waited for.
     pub(super) async fn finish(&mut self) {
         let both = async { join!(self.upstream.shutdown(), self.client.shutdown()) };
-        let _ = timeout(QUIET, both).await;
+        let _ = timeout(FINISH_MAX, both).await;
     }
 }
 
 /// How long a tunnel that is to be rotated must be quiet.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET_BEFORE_ROTATION: Duration = Duration::from_secs(1);
+/// How long the end of a rotated tunnel may take.
+const FINISH_MAX: Duration = Duration::from_secs(1);
 /// How long a tunnel that is to be rotated waits for the answer to the client's last bytes. Some of these need none, such
 /// as the acknowledgements of HTTP/2.
 const ANSWER: Duration = Duration::from_secs(60);

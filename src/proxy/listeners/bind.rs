@@ -90,7 +90,7 @@ pub(super) fn in_words(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "the port needs privileges; choose one above 1023".into()
         }
-        _ if is_address_missing(error) => "this machine has no such address".into(),
+        _ if is_address_missing(error) => "no interface of this machine has this address".into(),
         _ => error.to_string(),
     }
 }

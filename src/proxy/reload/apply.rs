@@ -1,4 +1,4 @@
-//! The step that puts a configuration in force.
+//! The step that applies a configuration.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -35,9 +35,8 @@ impl Reloads {
         let last = self.shared().live().current();
         let changed = last.outline.changes(&config.outline);
         if changed.is_empty() {
-            // The network went back while the configuration was built. Putting the outcomes in force again
-            // compares them with the facts once more, so a difference that has come since calls for another
-            // reload.
+            // The network went back while the configuration was built. Applying the outcomes again compares them with
+            // the facts once more, so a difference that has come since calls for another reload.
             last.put_outcomes_in_force();
             return Ok(());
         }
@@ -86,6 +85,8 @@ impl Reloads {
         self.shared().set_went_direct(direct);
         let lists = changed_lists(&last, &next);
         let generation = next.number();
+        // Before the swap: the new generation may let clients in without credentials because its listeners ask for more.
+        self.listeners.change_terms(&prepared);
         // From here on requests take the new generation. The outcomes are in force only after that, because a
         // request that waits for them takes the generation that is current then.
         self.shared().live().replace(next);

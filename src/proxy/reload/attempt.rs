@@ -1,4 +1,4 @@
-//! One attempt to put the files in force.
+//! One attempt to apply the files.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -23,68 +23,77 @@ use crate::{
 
 impl Reloads {
     pub(super) async fn attempt(&mut self, call: Call) -> ReloadVerdict {
-        let mut hold = ReloadHold::default();
         self.rebind = None;
-        let config = loop {
+        let config = match self.whole_config(call).await {
+            Ok(config) => config,
+            Err(verdict) => return verdict,
+        };
+        self.tell_edits_in_vain(&config);
+        let current = self.shared().live().current();
+        // An operator who has had an account unlocked has nothing to edit.
+        if call.is_of_operator() {
+            current.built_hops().for_each(|(_, hop)| hop.release());
+        }
+        self.tell_edits_beneath(&config, &current);
+        let changed = current.outline.changes(&config.outline);
+        match changed.is_empty() {
+            true => self.keep(&current, &config, call),
+            false => self.replace(config, &changed, call).await,
+        }
+    }
+
+    /// Loads the files, and waits for the rest of a file that lacks something.
+    ///
+    /// # Errors
+    /// The verdict, if they are invalid or change too fast.
+    async fn whole_config(&mut self, call: Call) -> Result<Config, ReloadVerdict> {
+        let mut hold = ReloadHold::default();
+        loop {
             let config = match self.load().await {
                 Some(Ok(config)) => config,
-                Some(Err(problems)) => return self.reject(problems, call).await,
+                Some(Err(problems)) => return Err(self.reject(problems, call).await),
                 // The generation in force stays. Files that change this fast change again, which calls for another
                 // attempt.
                 None => {
                     debug!("the files change too fast to be read");
-                    return self.unsettled(Vec::new());
+                    return Err(self.unsettled(Vec::new()));
                 }
             };
             if !self.is_completed_later(&config, call, &mut hold).await {
-                break config;
+                return Ok(config);
             }
-        };
-        // An operator who edits a setting that the command line has would otherwise look for a mistake in the
-        // file. Only what this edit changed is said, or each reload would repeat it.
-        for Overridden { path, option, .. } in edited_in_vain(&self.overridden, &config.overridden)
-        {
-            info!(
-                setting = path,
-                option, "an edit has no effect: the command line has this setting"
-            );
         }
-        self.overridden.clone_from(&config.overridden);
-        // An operator who has had an account unlocked has nothing to edit.
-        let is_by_operator = matches!(call, Call::Signal | Call::Order);
-        if is_by_operator {
-            self.shared().live().current().built_hops().for_each(|(_, hop)| hop.release());
+    }
+
+    /// Keeps the generation in force, since `config` means the same.
+    ///
+    /// Only the meaning counts: an edit of a comment makes no generation. The log mentions it if an operator asked for the
+    /// reload, or if it takes back an edit that was rejected.
+    fn keep(&mut self, current: &Generation, config: &Config, call: Call) -> ReloadVerdict {
+        self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
+        if self.end_rejection() || call != Call::Edit {
+            info!(generation = current.number(), "config unchanged");
+        } else {
+            debug!("an edit that changes no meaning");
         }
-        let current = self.shared().live().current();
-        self.tell_edits_beneath(&config, &current);
-        let changed = current.outline.changes(&config.outline);
-        if changed.is_empty() {
-            // Only the meaning counts: an edit of a comment makes no generation. The log mentions it if an
-            // operator asked for the reload, or if it takes back an edit that was rejected.
-            self.metrics().reloads.unchanged.fetch_add(1, Relaxed);
-            if self.end_rejection() || call != Call::Edit {
-                info!(generation = current.number(), "config unchanged");
-            } else {
-                debug!("an edit that changes no meaning");
-            }
-            let mut warnings = brief_warnings(&config);
-            // The watch may have taken the edit before the order for it came, and only the log has this warning then.
-            if let Some(direct) = self.shared().went_direct() {
-                warnings.push(direct_now(&direct.targets));
-            }
-            // The operator may have changed the value of a variable, which the files don't show.
-            let mut notes = notes_on_replaced(&config);
-            notes.extend(config.has_variables.then(note_on_variables));
-            // The operator may have changed a list or a PAC file, and not the files here.
-            if is_by_operator {
-                notes.extend(fetch_documents(&current));
-            }
-            return ReloadVerdict {
-                warnings,
-                notes,
-                ..self.in_force(ReloadOutcome::Unchanged, Vec::new())
-            };
+        let mut warnings = brief_warnings(config);
+        // The watch may have taken the edit before the order for it came, and only the log has this warning then.
+        if let Some(direct) = self.shared().went_direct() {
+            warnings.push(direct_now(&direct.targets));
         }
+        // The operator may have changed the value of a variable, which the files don't show.
+        let mut notes = notes_on_replaced(config);
+        notes.extend(config.has_variables.then(note_on_variables));
+        // The operator may have changed a list or a PAC file, and not the files here.
+        if call.is_of_operator() {
+            notes.extend(fetch_documents(current));
+        }
+        let unchanged = self.in_force(ReloadOutcome::Unchanged, Vec::new());
+        ReloadVerdict { warnings, notes, ..unchanged }
+    }
+
+    /// Applies `config`, in which the settings `changed` have other values, if its addresses can be listened on.
+    async fn replace(&mut self, config: Config, changed: &[String], call: Call) -> ReloadVerdict {
         if let Some((address, why)) = self.listeners.newly_out_of_date(&config.server.listen) {
             let why = format!(
                 "`{address}`: {why}, so it does not replace what is in force; {}",
@@ -97,8 +106,8 @@ impl Reloads {
             Ok(prepared) => {
                 self.end_rejection();
                 let cause = (call == Call::Rebind).then(|| BOUND.to_owned());
-                let mut verdict = self.accept(config, prepared, &changed, cause);
-                if is_by_operator {
+                let mut verdict = self.accept(config, prepared, changed, cause);
+                if call.is_of_operator() {
                     verdict.notes.extend(fetch_documents(&self.shared().live().current()));
                 }
                 verdict
@@ -109,6 +118,21 @@ impl Reloads {
                 self.reject(vec![problem], call).await
             }
         }
+    }
+
+    /// Logs the settings that were edited while an option of the command line has them.
+    ///
+    /// An operator would otherwise look for a mistake in the file. Only what this edit changed is said, or each reload
+    /// would repeat it.
+    fn tell_edits_in_vain(&mut self, config: &Config) {
+        let vain = edited_in_vain(&self.overridden, &config.overridden);
+        for Overridden { path, option, .. } in vain {
+            info!(
+                setting = path,
+                option, "an edit has no effect: the command line has this setting"
+            );
+        }
+        self.overridden.clone_from(&config.overridden);
     }
 
     /// Logs the settings that were edited in one file while a later file has them.
@@ -126,7 +150,7 @@ impl Reloads {
     }
 }
 
-/// Fetches the lists and the PAC files at URLs again. Returns a note on each sort of them that there is.
+/// Fetches the lists and the PAC files at URLs again. Returns a note on each kind of document that there is.
 fn fetch_documents(generation: &Generation) -> Vec<String> {
     let askers = generation.hops().iter().filter_map(|hop| Some((hop, hop.asker()?)));
     let fetched = askers.filter(|(_, asker)| asker.fetch_now());
@@ -150,4 +174,4 @@ fn fetch_documents(generation: &Generation) -> Vec<String> {
 }
 
 /// The cause of a reload that no edit has started.
-const BOUND: &str = "the addresses of `server.listen` are free now";
+const BOUND: &str = "the addresses of `server.listen` have become available";

@@ -40,7 +40,7 @@ impl Reloads {
         let current = self.shared().live().current();
         let Some(watch) = &self.watch else { return false };
         let mut lacking = watch.lacking().await;
-        if matches!(call, Call::Order | Call::Signal) || self.asked.is_any() {
+        if call.is_of_operator() || self.asked.is_any() {
             lacking.gone.clear();
         }
         // A file that is there now may have been missing a moment ago, when the files were read.
@@ -51,7 +51,7 @@ impl Reloads {
         let limit = if call == Call::Order { HOLD_OF_AN_ORDER } else { HOLD };
         let deadline = *hold.deadline.get_or_insert_with(|| Instant::now() + limit);
         if Instant::now() >= deadline {
-            // A program that saves another file all the time must not keep an edit from coming in force.
+            // A program that saves another file all the time must not keep an edit from taking effect.
             return false;
         }
         let lines = self.waits(&lacking);
@@ -119,8 +119,9 @@ impl Reloads {
 }
 
 const WAITING_FOR_END: &str =
-    "the end of these files is missing, and targets would go direct; waiting for the rest";
-const WAITING_FOR_FILES: &str = "these files are gone, and targets would go direct; waiting for them, unless `mooltiroute reload` is run";
+    "these files look incomplete, and targets would go direct; waiting for the rest";
+const WAITING_FOR_FILES: &str = "these files are missing, and targets would go direct; waiting for them, or for \
+`mooltiroute reload`";
 
 /// How long the rest is waited for.
 const HOLD: Duration = Duration::from_secs(5);

@@ -52,7 +52,7 @@ pub(super) async fn next_rebind(rebind: Option<&Rebind>) {
 pub(super) fn in_words(error: &ListenError) -> String {
     match error {
         ListenError::Bind { .. } => {
-            format!("{}; it is tried again every {} s", error.at_reload(), PAUSE.as_secs())
+            format!("{}; retrying every {} s", error.at_reload(), PAUSE.as_secs())
         }
         _ => error.to_string(),
     }

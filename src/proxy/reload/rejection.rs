@@ -1,4 +1,4 @@
-//! Configurations that do not come in force.
+//! Configurations that are rejected.
 
 mod still;
 
@@ -62,7 +62,7 @@ impl Reloads {
             Some(watch) => watch.marks().await,
             None => FileMarks::default(),
         };
-        let is_by_operator = matches!(call, Call::Signal | Call::Order);
+        let is_by_operator = call.is_of_operator();
         // One save can be seen as several changes, so the same problems of the same files are logged and counted once,
         // unless an operator asked for the reload.
         if let Some(last) = &mut self.rejected

@@ -9,7 +9,7 @@ use crate::{
     control::verdict::ToldProblem,
 };
 
-/// Logs the warnings about a configuration that comes in force, and how its chains travel: those that go direct at
+/// Logs the warnings about a configuration that takes effect, and how its chains travel: those that go direct at
 /// `info`, all others at `debug`.
 pub(crate) fn announce(config: &Config) {
     for warning in &config.warnings {

@@ -12,8 +12,7 @@ use super::tick::Tick;
 /// the same file again and again never leaves such a moment. The two differ: an edit of many files comes to each of them
 /// once. So the wait goes on while files change that had not changed before, and ends soon after the last of them.
 ///
-/// That a wait ends here does not mean that the files are complete: a file that is open for writing is waited for all the
-/// same.
+/// That a wait ends here does not mean that the files are complete: a file that is open for writing is waited for anyway.
 #[derive(Debug)]
 pub(super) struct Burst {
     begun: Instant,

@@ -134,9 +134,9 @@ impl Watch {
     /// Waits until no event comes for a moment, but not far beyond the end of the [burst](Burst).
     async fn quiet(&mut self) {
         // After the end of the burst there is still one moment, in which most programs are done with a save.
-        let moment = Instant::now() + QUIET;
+        let moment = Instant::now() + QUIET_BEFORE_LOOK;
         loop {
-            let end = self.burst.end().max(moment).min(Instant::now() + QUIET);
+            let end = self.burst.end().max(moment).min(Instant::now() + QUIET_BEFORE_LOOK);
             match timeout_at(end, self.ticks.recv()).await {
                 Ok(Some(tick)) => self.note(tick),
                 Ok(None) | Err(_) => return,
@@ -193,7 +193,7 @@ impl WaitLimits {
 }
 
 /// How long no event may come before the files are looked at. Longer on systems that don't tell of a closed file.
-pub(super) const QUIET: Duration =
+pub(super) const QUIET_BEFORE_LOOK: Duration =
     Duration::from_millis(if cfg!(target_os = "linux") { 40 } else { 120 });
 
 /// How long the files must look the same if no event tells of a closed file.

@@ -84,7 +84,7 @@ impl KnownFiles {
             read(path).is_some_and(|text| known.is_cut(&text, &self.hasher))
         };
         let cut = self.files.iter().filter(is_cut).map(|(path, _)| path.clone()).collect();
-        // If the directory can't be read, the load fails, so nothing comes in force.
+        // If the directory can't be read, the load fails, so nothing takes effect.
         let gone = entries(root).map_or_else(
             |_| Vec::new(),
             |found| self.names.iter().filter(|name| !found.contains(name)).cloned().collect(),
@@ -208,7 +208,7 @@ fn settings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Reads a file of a size that is worth remembering.
 fn read(path: &Path) -> Option<Vec<u8>> {
-    // A pipe in the place of the file would wait for its other end.
+    // A pipe in place of the file would wait for its other end.
     if !path.is_file() {
         return None;
     }

@@ -17,7 +17,7 @@ use std::{
 /// `None` if the kernel does not tell: only the owner of a file and privileged processes may take a lease, and some file
 /// systems, such as NFS, have none.
 pub(super) fn has_writer(path: &Path) -> Option<bool> {
-    // A pipe in the place of the file would wait for its other end.
+    // A pipe in place of the file would wait for its other end.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
     let control = |command: c_int, argument: c_int| {
         #[expect(unsafe_code, reason = "no safe crate has leases")]

@@ -27,7 +27,7 @@ impl FileMarks {
 }
 
 fn mark(path: &Path) -> Option<u64> {
-    // A pipe in the place of the file would wait for its other end.
+    // A pipe in place of the file would wait for its other end.
     if !path.is_file() {
         return None;
     }

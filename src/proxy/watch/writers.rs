@@ -7,7 +7,7 @@
 //! whether a file has a writer at all, by a [lease].
 //!
 //! Processes of other users and of other PID namespaces can't be seen here unless this one is privileged. If the kernel
-//! says that a file has a writer, such a writer counts all the same, without a name. The kernel does not tell
+//! says that a file has a writer, such a writer counts anyway, without a name. The kernel does not tell
 //! everybody. Then the events have to do.
 
 use std::{
@@ -47,7 +47,7 @@ impl fmt::Display for Writer {
 
 /// Describes a writer that `/proc` does not show.
 pub(super) const UNSEEN: &str =
-    "a process that can't be seen from here, such as one outside of this container";
+    "a process that can't be seen from here, such as another user's, or one outside this container";
 
 /// Returns a writer of one of `files`, with its process if that can be seen; `None` if there is none as far as can be known.
 /// May take milliseconds if there is one.

@@ -7,7 +7,7 @@ use tracing::{field::display, info, warn};
 use super::{ClientLine, RefusalReason};
 
 impl ClientLine {
-    /// Logs that so many lines of this sort were left out after the last one.
+    /// Logs that so many lines of this kind were left out after the last one.
     pub(super) fn log_skipped(&self, skipped: u64) {
         let protocol = match self {
             Self::Refused(protocol, _) | Self::AddressForName(protocol) => Some(display(protocol)),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use super::{Generation, Users};
 use crate::{
-    config::{self, Config, NamedHop},
+    config::{ChainConfig, Config, NamedHop},
     metrics::Metrics,
     network::{Dependence, Network},
     router::{Router, Rule},
@@ -90,47 +90,22 @@ impl Generation {
         let Lasting { metrics, peaks, network, lists, advise } = lasting;
         // Conditions and directness are looked up by the position of the chain, and are taken from the settings
         // before these become chains.
-        let dependence = |chain: &config::ChainConfig| Dependence::new(&network, &chain.depends_on);
+        let dependence = |chain: &ChainConfig| Dependence::new(&network, &chain.depends_on);
         let dependences: Vec<_> = chains.iter().map(dependence).collect();
         // A hop that is switched off may be on in another network. So a chain is direct for certain only if it is
         // written without hops, and `/proxy.pac` lets clients go round the proxy for those only.
         let is_direct =
-            |chain: &config::ChainConfig| chain.hops.is_empty() && chain.switched_off.is_empty();
+            |chain: &ChainConfig| chain.hops.is_empty() && chain.switched_off.is_empty();
         let always_direct = chains.iter().map(is_direct).collect();
-        let dialer = Dialer::new(listening.clone());
-        let steps = StepTimeouts { connect: timeouts.connect, handshake: timeouts.handshake };
-        let chains = chains.into_iter().map(|chain| {
-            let chain_hop = |index: usize| {
-                let hop = hops.get(index)?;
-                let (name, url) = (Arc::clone(&hop.name), hop.url.clone());
-                Some(ChainHop { name, hop: Arc::clone(hop.hop.as_ref()?), url })
-            };
-            let of_chain = chain.hops.iter().filter_map(|index| hops.get(*index));
-            let rotate_after = of_chain.filter_map(|hop| hop.rotate_after).min();
-            let hops: Vec<_> = chain.hops.iter().copied().filter_map(chain_hop).collect();
-            // A chain of the same parts stays the same object. Upstream connections belong to it, so one that a
-            // client has signed on to (NTLM) outlives an unrelated reload, and so does the fallback address that
-            // worked.
-            let is_kept = |old: &&Arc<Chain>| {
-                old.is_made_of(&chain.name, &hops, steps, &dialer)
-                    && *old.switched_off() == *chain.switched_off
-                    && old.warm().map_or(0, |warm| warm.limit())
-                        == if Chain::can_be_warm(&hops) { chain.warm } else { 0 }
-            };
-            if let Some(old) = last.iter().find(is_kept) {
-                return Arc::clone(old);
-            }
-            // Counts go by name, so those of a chain that is built again go on.
-            let meter = metrics.meter(&chain.name, hops.iter().map(|hop| Arc::clone(&hop.name)));
-            let warm = warm(&chain.name, chain.warm, &hops, &metrics, last);
-            let names = hops.iter().map(|hop| &hop.name);
-            let accounts = ChainAccounts::new(&metrics.usage, &chain.name, names);
-            let switched_off = chain.switched_off;
-            let chain = Chain::new(chain.name, hops, steps, dialer.clone());
-            let chain = chain.metered(meter).counted_for(accounts).rotated_after(rotate_after);
-            Arc::new(chain.warmed(warm).without(switched_off).advised_by(advise))
-        });
-        let chains: Vec<Arc<Chain>> = chains.collect();
+        let parts = ChainParts {
+            hops: &hops,
+            steps: StepTimeouts { connect: timeouts.connect, handshake: timeouts.handshake },
+            dialer: Dialer::new(listening.clone()),
+            metrics: &metrics,
+            advise,
+            last,
+        };
+        let chains: Vec<_> = chains.into_iter().map(|chain| parts.chain(chain)).collect();
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
         let router = Router::new(routes.iter().map(|route| &route.rule));
         let route_accounts = routes.iter().map(|route| {
@@ -172,6 +147,52 @@ impl Generation {
             is_access_logged: log.access,
             outline,
         }
+    }
+}
+
+/// The parts that the chains of a generation are made of.
+struct ChainParts<'a> {
+    hops: &'a [NamedHop],
+    steps: StepTimeouts,
+    dialer: Dialer,
+    metrics: &'a Metrics,
+    advise: Option<Advise>,
+    /// The chains of the generation before.
+    last: &'a [Arc<Chain>],
+}
+
+impl ChainParts<'_> {
+    /// Returns the chain that `config` describes.
+    ///
+    /// A chain of the same parts stays the same object. Upstream connections belong to it, so one that a client has signed
+    /// on to (NTLM) outlives an unrelated reload, and so does the fallback address that worked.
+    fn chain(&self, config: ChainConfig) -> Arc<Chain> {
+        let Self { steps, dialer, metrics, advise, last, .. } = self;
+        let of_chain = config.hops.iter().filter_map(|index| self.hops.get(*index));
+        let rotate_after = of_chain.clone().filter_map(|hop| hop.rotate_after).min();
+        let chain_hop = |hop: &NamedHop| {
+            let (name, url) = (Arc::clone(&hop.name), hop.url.clone());
+            let (hop, has_answered) = (Arc::clone(hop.hop.as_ref()?), Arc::default());
+            Some(ChainHop { name, hop, url, has_answered })
+        };
+        let hops: Vec<_> = of_chain.filter_map(chain_hop).collect();
+        let is_kept = |old: &&Arc<Chain>| {
+            old.is_made_of(&config.name, &hops, *steps, dialer)
+                && *old.switched_off() == *config.switched_off
+                && old.warm().map_or(0, |warm| warm.limit())
+                    == if Chain::can_be_warm(&hops) { config.warm } else { 0 }
+        };
+        if let Some(old) = last.iter().find(is_kept) {
+            return Arc::clone(old);
+        }
+        // Counts go by name, so those of a chain that is built again go on.
+        let meter = metrics.meter(&config.name, hops.iter().map(|hop| Arc::clone(&hop.name)));
+        let warm = warm(&config.name, config.warm, &hops, metrics, last);
+        let names = hops.iter().map(|hop| &hop.name);
+        let accounts = ChainAccounts::new(&metrics.usage, &config.name, names);
+        let chain = Chain::new(config.name, hops, *steps, dialer.clone());
+        let chain = chain.metered(meter).counted_for(accounts).rotated_after(rotate_after);
+        Arc::new(chain.warmed(warm).without(config.switched_off).advised_by(*advise))
     }
 }
 

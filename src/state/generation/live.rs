@@ -123,7 +123,7 @@ impl Live {
 /// conditions of the generation in force are looked at again, until one wait ends in the generation in which it began.
 ///
 /// # Errors
-/// The outcome of a condition could not be put in force. A request that went on would perhaps go round a hop.
+/// The outcome of a condition could not take effect. A request that went on would perhaps go round a hop.
 pub(crate) async fn settled(
     in_force: &ArcSwap<Generation>,
     mut generation: Arc<Generation>,

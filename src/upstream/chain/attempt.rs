@@ -22,7 +22,7 @@ use super::{
     Cause, Chain, ChainError, Stage, Step, Trace,
     journey::{ChosenHop, Journey},
 };
-use crate::error::with_causes;
+use crate::{error::with_causes, upstream::dial::NameOf};
 
 /// The end of one attempt to connect.
 #[derive(Clone, Copy)]
@@ -96,11 +96,12 @@ impl Chain {
         let connect = journey.within_deadline(self.timeouts.connect);
         let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
+        let of = if hops.is_empty() { NameOf::Target } else { NameOf::Hop };
         // Look-up and connection share one timeout, since the client waits for the sum of both. The
         // block ends the room that they take in this future before the hops need theirs.
         let socket = {
             let dial = pin!(async {
-                let addresses = self.dialer.look_up(stop).await?;
+                let addresses = self.dialer.look_up(stop, of).await?;
                 debug!(%stop, ?addresses, "looked up");
                 trace.looked_up(|| self.stage(first, Step::Dial, stop));
                 self.dialer.connect(addresses).await
@@ -202,6 +203,13 @@ impl Chain {
         let extend = pin!(hop.link.extend(tunnel, next));
         let timeout = journey.within_deadline(self.timeouts.handshake);
         let extended = self.step(at, Step::Extend, next, (timeout, trace), extend).await;
+        let is_answered = match &extended {
+            Ok(_) => true,
+            Err(failed) => matches!(failed.error.cause, Cause::Hop(HopError::Refused(_))),
+        };
+        if is_answered && hop.selection().is_none() {
+            self.hop_answered(hop.position);
+        }
         let extended = extended.map_err(|failed| failed.asked_at(asked))?;
         // The histogram is of tunnels that the hop agreed to, so a refusal is not in it.
         self.meter.agreed(hop.position, asked.elapsed());
@@ -299,7 +307,12 @@ impl Chain {
         let through = hop.map(ChosenHop::through).unwrap_or_default();
         let asked = hop.filter(|_| step == Step::Extend);
         let is_secure = asked.is_some_and(|hop| hop.link.tls().is_some());
-        Stage { protocol, settings, is_secure, next, next_place, through, place, ..stage }
+        let has_answered = hop.is_some_and(|hop| match hop.selection() {
+            Some(selection) => selection.record().is_some_and(|record| record.has_answered()),
+            None => self.has_hop_answered(hop.position),
+        });
+        let is_at = Stage { protocol, settings, is_secure, has_answered, ..stage };
+        Stage { next, next_place, through, place, ..is_at }
     }
 
     /// Returns the name of the hop behind `hop`, if `stop` is its address or that of a member. Returns the place of that

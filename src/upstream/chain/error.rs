@@ -91,6 +91,8 @@ pub struct Stage {
     pub is_login: bool,
     /// Whether the hop took a plain request, and its answer was waited for.
     pub is_sent: bool,
+    /// Whether the hop is known to have answered before in its own protocol.
+    pub has_answered: bool,
     /// The words that name the hop's URL, if it comes from the command line.
     pub url: Option<Arc<str>>,
 }
@@ -184,6 +186,7 @@ impl Stage {
             next_place: None,
             is_login: false,
             is_sent: false,
+            has_answered: false,
             url,
         }
     }

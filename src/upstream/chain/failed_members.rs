@@ -29,7 +29,7 @@ pub struct FailedMember {
     pub wait: Option<Duration>,
 }
 
-/// How a member of a hop failed, in so few sorts that members can be counted by them.
+/// How a member of a hop failed, in so few categories that members can be counted by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberFailure {
     /// Its name can't be looked up.
@@ -92,7 +92,7 @@ impl FailedMembers {
         (counts.len() > 1).then(|| joined(&counts, |failure| failure.in_brief()))
     }
 
-    /// Returns each sort of failure with the number of members that failed in that way, the most frequent first.
+    /// Returns each kind of failure with the number of members that failed in that way, the most frequent first.
     fn counts(&self) -> Vec<(MemberFailure, usize)> {
         let mut counts: Vec<(MemberFailure, usize)> = Vec::new();
         for FailedMember { failure, .. } in &self.members {

@@ -244,8 +244,8 @@ impl Chain {
     }
 }
 
-/// The name in the place of a member for a hop that was left out.
+/// The name in place of a member for a hop that was left out.
 const DIRECT: &str = "direct";
 
-/// How many whole new connections the hops of one journey may ask for.
+/// The maximum number of extra connections that the hops of one journey may ask for.
 const AGAINS_MAX: usize = 2;

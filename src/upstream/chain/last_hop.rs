@@ -1,6 +1,6 @@
 //! The last hop of a connection that carries plain requests, after the first of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use mooltiroute_hops::{
     AnswerRecord, Authority, Eventual, Field, HopError, Link, PlainRequest, Refusal, Request,
@@ -30,6 +30,27 @@ pub(crate) struct LastHop {
 }
 
 impl LastHop {
+    /// Notes that the link answered a plain request, whatever it said.
+    pub(crate) fn answered(&self, chain: &Chain) {
+        // A record notes the answers of its link itself.
+        if self.is_hop_itself() {
+            chain.hop_answered(self.position);
+        }
+    }
+
+    /// Returns whether the link is known to have answered before.
+    fn has_answered(&self, chain: &Chain) -> bool {
+        match &self.record {
+            Some(record) => record.has_answered(),
+            None => self.is_hop_itself() && chain.has_hop_answered(self.position),
+        }
+    }
+
+    /// Whether the hop of the chain has not chosen another one.
+    fn is_hop_itself(&self) -> bool {
+        self.member.is_none() && self.through.is_empty()
+    }
+
     /// Notes that `link` passed on an answer to a plain request.
     pub(crate) fn agreed(&self, chain: &Chain) {
         if let Some(record) = &self.record {
@@ -85,8 +106,8 @@ impl Chain {
         };
         match work.wait().await {
             Ok(fields) => Ok(Some(fields)),
-            // A connection that was kept may have ended since the last request. That is no failure
-            // of the hop, so a new connection is tried, and shows whether the hop fails.
+            // A connection that was kept may have ended since the last request. That is not a failure of the hop, so a
+            // new connection is tried, and shows whether the hop fails.
             Err(HopError::Again(_) | HopError::Closed | HopError::Io(_)) => Ok(None),
             // Another member may take the request.
             Err(HopError::HeldBack(_)) if last.record.is_some() => Ok(None),
@@ -161,8 +182,23 @@ impl Chain {
             is_secure: last.link.tls().is_some(),
             through: last.through.clone(),
             place: last.place.clone(),
+            has_answered: last.has_answered(self),
             ..stage
         }
+    }
+
+    /// Notes that the hop at `position` has answered in its own protocol.
+    pub(super) fn hop_answered(&self, position: usize) {
+        if let Some(hop) = self.hops.get(position) {
+            // Read first, since all connections share it, and it changes only once.
+            if !hop.has_answered.load(Ordering::Relaxed) {
+                hop.has_answered.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn has_hop_answered(&self, position: usize) -> bool {
+        self.hops.get(position).is_some_and(|hop| hop.has_answered.load(Ordering::Relaxed))
     }
 }
 

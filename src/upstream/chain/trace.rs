@@ -21,7 +21,7 @@ pub(crate) trait Trace {
     /// The address of the first stop is known, by a look-up if the stop is a name; what is left of the step follows.
     fn looked_up(&self, _stage: impl FnOnce() -> Stage) {}
 
-    /// A step was taken. An entrance that needed no exchange with its hop is none.
+    /// A step has succeeded. To enter a hop without any exchange with it is not a step.
     fn passed(&self, _stage: impl FnOnce() -> Stage) {}
 
     /// Returns an observer of the rounds of authentication in the step that begins.

@@ -25,7 +25,7 @@ pub(crate) enum Destination<'a> {
     LastHop,
 }
 
-/// A connection that has got to its end.
+/// A connection that has reached its destination.
 pub(super) struct Arrived<'a> {
     pub(super) tunnel: Tunnel,
     /// The fields that the last hop needs in the request.
@@ -48,7 +48,7 @@ pub(crate) struct Unproved {
     attempts: u32,
 }
 
-/// How a last hop did that is to be replaced for one plain request.
+/// How the last hop failed a plain request that another hop is to serve instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlainOutcome {
     /// It gave no answer.
@@ -71,7 +71,7 @@ pub(crate) struct LastAnswer {
 }
 
 impl Arrived<'_> {
-    /// Reports the hops that did their part. A last hop that was asked for nothing yet has its part before it.
+    /// Reports the hops that did their part. A last hop that has not been asked for anything yet is not reported.
     fn connected(self, begun: Instant) -> (Connected, Option<Unproved>) {
         let Self { tunnel, fields, journey, taken, is_at_hop, attempts } = self;
         let reuse = journey.reuse();
@@ -101,7 +101,7 @@ impl Unproved {
         silent >= SILENCE_MIN && self.is_silent()
     }
 
-    /// Whether the hop is one that others are used in place of, and an answer of `status` may be the refusal that led to that.
+    /// Returns whether the hop is on trial after it was left out, and `status` may repeat the refusal that led to that.
     pub(crate) fn may_repeat_refusal(&self, status: u16) -> bool {
         let selection = self.journey.last_selection();
         selection.is_some_and(|one| one.is_trial() && one.may_repeat_refusal(status))
@@ -192,7 +192,7 @@ impl Chain {
         self.go_on(journey, 0, request, destination, trace).await
     }
 
-    /// Goes on with a journey for which so many connections were tried.
+    /// Continues a journey for which `attempts` connections were tried.
     async fn go_on<'c, T: Trace>(
         &'c self,
         mut journey: Journey<'c>,

@@ -27,7 +27,7 @@ impl GssName {
 
     /// A user: `alice`, `alice@REALM` or `DOMAIN\alice`.
     pub(super) fn principal(library: &'static GssLibrary, text: &str) -> Result<Self, GssFailure> {
-        // Kerberos has realms in the place of domains. A backslash would quote the character behind it.
+        // Kerberos has realms in place of domains. A backslash would quote the character behind it.
         let text = text.split_once('\\').map_or(text, |(_, user)| user);
         Self::import(library, text, abi::user_name())
     }

@@ -90,7 +90,7 @@ async fn a_list_that_needs_itself_is_a_problem_with_its_line() {
         assert!(places.iter().any(|place| out.contains(place)), "{yaml}{out}");
         assert!(out.contains(problem), "{yaml}{out}");
     }
-    // A list through another list is no circle.
+    // A list through another list is not a circle.
     let yaml = format!(
         "hops: {{ a: {{ {} }}, b: {{ {} }} }}\nchains: {{ default: [a], way: [b] }}\n",
         pool("way"),

@@ -24,7 +24,7 @@ async fn a_failed_fetch_says_which_list_stays_in_use_and_when_it_is_asked_for_ag
     let event = proxy.event("list not loaded").await;
     let loaded = state["loaded_at"].as_str().unwrap();
     assert_eq!(event.field("in_use"), format!("the last good list, of {loaded}, with 1 proxy"));
-    assert_eq!(event.field("next"), "a request after 1 s asks for it again");
+    assert_eq!(event.field("next"), "the first request after 1 s fetches it again");
     let shown = proxy.command_for(&["status", "--address", &proxy.address().to_string()]);
     let shown = String::from_utf8(shown.stdout).unwrap();
     for words in ["1 proxy, loaded ", "failed ", "the last good one stays in use; "] {
@@ -43,7 +43,7 @@ async fn a_failed_fetch_says_which_list_stays_in_use_and_when_it_is_asked_for_ag
     let proxy = start(&broken.url(PATH), "", "").await;
     assert!(served_by(&proxy).await.starts_with("HTTP/1.1 502 "));
     let event = proxy.event("list not loaded").await;
-    assert_eq!(event.field("in_use"), "no list was loaded yet, so requests are refused");
+    assert_eq!(event.field("in_use"), "no list has been loaded yet, so requests are refused");
 }
 
 #[tokio::test]
@@ -62,10 +62,11 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
         (&ok("<!DOCTYPE html><h1>cAnArY</h1>"), "it is a web page or XML"),
         (&ok(""), "it has no proxy in it"),
         (&ok("# nothing\n"), "it has no proxy in it"),
-        (&ok("{\"detail\": \"cAnArY\"}\n"), "is JSON, and not a list"),
+        (&ok("{\"detail\": \"cAnArY\"}\n"), "is JSON, not a list"),
         (&ok("\u{0}\u{1}cAnArY"), "it has no usable line: line 1: it has an invisible character"),
-        (&ok(&long), "it has over 4 MiB"),
+        (&ok(&long), "it is larger than 4 MiB"),
         (&ok(&"127.0.0.1:80\n".repeat(50_001)), "it has over 50000 proxies"),
+        (BROKEN_CHUNKS, "the chunks of its body are invalid"),
         (cut, "closed the connection without a full answer"),
         ("SSH-2.0-x\r\n\r\n", "this is not HTTP"),
         (
@@ -78,7 +79,7 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
         ),
         (
             "HTTP/1.1 302 Found\r\nLocation: /cAnArY\r\nContent-Length: 0\r\n\r\n",
-            "redirects again and again",
+            "keeps redirecting",
         ),
     ] {
         // Each begins with a good list, so that the pause between attempts is the shortest again.
@@ -115,7 +116,7 @@ async fn a_bad_answer_keeps_the_last_good_list_and_is_warned_of_once() {
     let output = run(["status", "--address", &proxy.address().to_string()]);
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(told.contains("exits has its members from http://127.0.0.1:"), "{told}");
-    assert!(told.contains("redirects again and again"), "{told}");
+    assert!(told.contains("keeps redirecting"), "{told}");
 }
 
 #[tokio::test]
@@ -170,3 +171,5 @@ async fn a_silent_server_delays_no_start_and_a_request_no_longer_than_a_connecti
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(silent.record().now().len(), 1, "requests share one fetch");
 }
+
+const BROKEN_CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";

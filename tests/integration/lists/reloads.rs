@@ -99,7 +99,7 @@ async fn the_last_good_list_is_in_use_again_after_a_restart() {
     assert!(event.field("error").contains("other users may read or change it"), "{event:?}");
 }
 
-/// Waits until the proxy has put another generation in force.
+/// Waits until the proxy has applied another generation.
 async fn reloaded(proxy: &Proxy, seen: usize) {
     proxy.event_after(seen, "config reloaded").await;
 }

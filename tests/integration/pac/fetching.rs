@@ -129,7 +129,7 @@ async fn an_answer_that_is_no_pac_file_is_reported_and_fetched_again() {
     let advice = exchange(proxy.address(), request).await;
     assert!(advice.contains("The `url` is right. Correct the PAC file"), "{advice}");
     server.becomes(answering(&long));
-    tells("it has over 4 MiB").await;
+    tells("it is larger than 4 MiB").await;
     server.becomes(answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfunction"));
     tells("closed the connection").await;
     let problem = stdout(run(["status", "--address", &proxy.address().to_string()]));

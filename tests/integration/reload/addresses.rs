@@ -1,17 +1,19 @@
 //! Edits of the addresses to listen on.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
 use tokio::net::TcpStream;
 
-use crate::support::{ConfigDir, EchoOrigin, Proxy, connect, free_port, pause, ping, within};
+use crate::support::{
+    ConfigDir, EchoOrigin, Proxy, connect, free_address, free_port_at, pause, ping, skip, within,
+};
 
 #[tokio::test]
 async fn an_address_given_by_flag_stays() {
     let echo = EchoOrigin::start().await;
     let config = ConfigDir::new("chains: { default: [] }\n");
     let proxy = Proxy::on(config, &["--listen", "127.0.0.1:0"]).await;
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let address = free_address();
     let more = format!("server: {{ listen: \"{address}\" }}\ntimeouts: {{ idle: 1h }}\n");
     proxy.config().write("20-more.yaml", &more);
     proxy.event("config reloaded").await;
@@ -36,7 +38,7 @@ async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
     connect(proxy.address(), echo.address()).await.tunnel();
 
     let seen = proxy.events().len();
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let address = free_address();
     proxy.config().write("20-listen.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
     proxy.event_after(seen, "config reloaded").await;
     connect(address, echo.address()).await.tunnel();
@@ -54,8 +56,9 @@ async fn listeners_of_both_families_come_and_go_live() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();
-    let (old, second) = (proxy.address(), SocketAddr::from(([127, 0, 0, 1], free_port())));
-    let six = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+    let (old, second) = (proxy.address(), free_address());
+    let Some(six) = free_port_at("[::1]") else { return skip("IPv6") };
+    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, six));
     let mut last = vec![old];
     // An address that the system chose stays the one that was written, which has no port.
     let written = |address: SocketAddr| {

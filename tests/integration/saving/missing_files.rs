@@ -10,7 +10,8 @@ use tokio::time::sleep;
 use super::{HOP, Home, SEEN, Watched, limit};
 use crate::support::{outcome, rename, status};
 
-const WAITING: &str = "these files are gone, and targets would go direct; waiting for them, unless `mooltiroute reload` is run";
+const WAITING: &str = "these files are missing, and targets would go direct; waiting for them, or for `mooltiroute \
+reload`";
 const WENT_DIRECT: &str = "targets that went through hops go direct now";
 
 /// A directory of which one file sends everything through a hop.

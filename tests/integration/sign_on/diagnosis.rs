@@ -28,9 +28,9 @@ async fn each_reason_without_a_token_has_its_sentence() {
     let other = ", kerberos: { spn: HTTP/alias.corp.test }".to_owned();
     for (settings, config, cache, summary, words) in [
         (SPN.to_owned(), &config, &none, "no Kerberos ticket", &*none),
-        (SPN.to_owned(), &config, &empty, "unusable cache of Kerberos tickets", &*empty),
+        (SPN.to_owned(), &config, &empty, "unusable Kerberos ticket cache", &*empty),
         (other, &config, &cache, "service name unknown to the domain", "alias.corp.test"),
-        (SPN.to_owned(), &closed, &cache, "no answer of the domain controller", "Check"),
+        (SPN.to_owned(), &closed, &cache, "no answer from the domain controller", "Check"),
         (login("alice", "wrong-word"), &config, &none, "wrong password", "(username)"),
         (login("nobody", "wrong-word"), &config, &none, "user unknown to the domain", "(username)"),
         (login("locked", Kdc::PASSWORD), &config, &none, "account locked", "(username)"),
@@ -85,7 +85,7 @@ async fn an_untrusted_realm_and_another_principal_have_their_advice() {
     let foreign = ", kerberos: { spn: HTTP/host@OTHER.TEST }";
     let proxy = company.proxy(&company.yaml(foreign, "[corporate]"), "cache").await;
     let told = exchange(proxy.address(), REQUEST).await;
-    assert!(told.contains("Correct the realm behind the `@` in `spn`"), "{told}");
+    assert!(told.contains("Correct the realm after the `@` in `spn`"), "{told}");
     assert!(!told.contains("full name in `address`"), "{told}");
     let other = format!(", kerberos: {{ spn: {SERVICE}, principal: other@CORP.TEST }}");
     let proxy = company.proxy(&company.yaml(&other, "[corporate]"), "cache").await;
@@ -161,7 +161,7 @@ async fn a_keytab_without_the_keys_of_its_principal_is_named() {
     let rules = SquidRules::Kerberos { config, keytab, service: SERVICE };
     let Some(squid) = Squid::start(rules).await else { return };
     let company = Company { kdc, squid };
-    // The keytab of the proxy has no keys of alice, and a YAML file is no keytab at all.
+    // The keytab of the proxy has no keys of alice, and a YAML file is not a keytab at all.
     let other = company.kdc.path("krb5.conf");
     for (file, principal, words) in [
         (company.kdc.path("http.keytab"), "alice@CORP.TEST", "has keys of `alice@CORP.TEST`"),
@@ -225,8 +225,8 @@ async fn a_scheme_that_was_not_tried_after_a_refused_ticket_is_named() {
         assert!(told.contains("it refused a valid ticket"), "{told}");
         let words = "NTLM was not tried, though the proxy offers it";
         assert_eq!(told.contains(words), is_named, "{told}");
-        assert!(told.contains("sends this ticket again in 30 s"), "{told}");
-        assert!(!told.contains("account from being locked"), "{told}");
+        assert!(told.contains("does not send this ticket again for 30 s"), "{told}");
+        assert!(!told.contains("locking the account"), "{told}");
     }
 }
 
@@ -248,7 +248,7 @@ async fn a_proxy_that_breaks_negotiate_off_has_not_refused_the_ticket() {
             "{told}"
         );
         assert!(told.contains("it offered Negotiate, then answered the first message"), "{told}");
-        assert!(told.contains("look for a load balancer before the proxy"), "{told}");
+        assert!(told.contains("look for a load balancer in front of the proxy"), "{told}");
     }
 }
 

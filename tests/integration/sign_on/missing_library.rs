@@ -54,7 +54,7 @@ fn a_missing_library_is_an_error_of_that_hop_that_names_the_package_until_it_is_
             assert!(told.contains("error=proxy_configuration_error"), "{told}");
             assert!(told.contains(PACKAGE), "{told}");
         }
-        // It is no problem of anything else.
+        // It is not a problem of anything else.
         ping(&mut connect(proxy.address(), beside.address()).await.tunnel()).await;
         proxy.assert_is_well().await;
         libraries.iter().for_each(|file| namespace.uncover(file));

@@ -80,7 +80,7 @@ impl Probed {
     /// Asserts that it came there by these steps, and was answered so.
     #[track_caller]
     pub(crate) fn reaches(&self, status: u16, steps: &[&str]) {
-        // An answer that may be a hop's is no proof that the target was reached.
+        // An answer that may be a hop's does not prove that the target was reached.
         let is_certain = self.told["perhaps_by"].is_null();
         let words = if is_certain { "\nreached in " } else { "\nanswered in " };
         assert!(self.words.contains(words), "{}", self.words);

@@ -71,7 +71,7 @@ struct Log {
 #[derive(Debug, Default)]
 struct Lines {
     events: Vec<Event>,
-    /// Lines that are no JSON. There are none if all is well.
+    /// Lines that are not JSON. There are none if all is well.
     others: Vec<String>,
     is_ended: bool,
 }
@@ -325,7 +325,7 @@ impl Proxy {
         self.process.child().wait().unwrap()
     }
 
-    /// Returns the lines that are no JSON, such as the message of a panic.
+    /// Returns the lines that are not JSON, such as the message of a panic.
     pub(crate) fn other_lines(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().others.clone()
     }

@@ -3,8 +3,10 @@
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
 
@@ -202,10 +204,35 @@ pub(super) async fn listens(address: SocketAddr, process: &mut Process) -> bool 
     .await
 }
 
-/// A port that was free a moment ago.
+/// Returns a port of 127.0.0.1 at which nothing listens, for a program that can't choose one, or for a peer that is down.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    free_port_at("127.0.0.1").expect("every machine has IPv4")
 }
+
+/// Returns the address of such a port.
+pub(crate) fn free_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_port()).into()
+}
+
+/// Returns such a port of `host`, or `None` if the machine has no address of that family.
+///
+/// A port that the system chose, and got back, may be given to another test or to a client before the test uses it. So
+/// these are below the ports that systems choose from, and each one is returned once.
+pub(crate) fn free_port_at(host: &str) -> Option<u16> {
+    static RETURNED: AtomicU32 = AtomicU32::new(0);
+    TcpListener::bind(format!("{host}:0")).ok()?;
+    loop {
+        // Another process, such as that of the unit tests, begins elsewhere.
+        let number = process::id().wrapping_mul(61).wrapping_add(RETURNED.fetch_add(1, Relaxed));
+        let port = FREE_PORTS.start + (number % FREE_PORTS.len() as u32) as u16;
+        if TcpListener::bind(format!("{host}:{port}")).is_ok() {
+            return Some(port);
+        }
+    }
+}
+
+/// Ports that neither Linux nor macOS nor Windows gives to clients and to listeners of port 0.
+const FREE_PORTS: Range<u16> = 12_000..32_000;
 
 /// A directory that squid can write to after it let go of being root.
 fn scratch() -> TempDir {
@@ -346,7 +373,7 @@ fn helper(name: &str) -> PathBuf {
     files.into_iter().find(|file| file.is_file()).expect("squid comes with its helpers")
 }
 
-/// `None` for what is no request, such as the connection that waited for squid to listen.
+/// `None` for what is not a request, such as the connection that waited for squid to listen.
 fn parse(line: &str) -> Option<Passed> {
     let mut words = line.split(' ');
     let started: f64 = words.next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Refusals of requests whose clients are still sending: the answer is read all the same.
+//! Refusals of requests whose clients are still sending: the answer is read anyway.
 
 use std::{net::SocketAddr, process::Stdio};
 

@@ -26,6 +26,9 @@ async fn broken_field_lines_are_mended() {
         (": b\r\nA: b\r\n", "A: b\r\n"),
         ("A b: c\r\nA: b\r\n", "A: b\r\n"),
         ("A: b\u{1}c\u{7f}d\r\n", "A: b c d\r\n"),
+        ("A: b\r\r\n", "A: b\r\n"),
+        ("A: b\rc\r\n", "A: b c\r\n"),
+        ("A: b\r\r\r\nC: d\rSet-Cookie: e\r\n", "A: b\r\nC: d Set-Cookie: e\r\n"),
         ("A : b\nC: \u{e9}\n", "A: b\r\nC: \u{e9}\r\n"),
     ] {
         let sent = format!("HTTP/1.1 200 OK\r\n{sent}{LENGTH}\r\nok");
@@ -45,11 +48,14 @@ async fn other_spellings_of_the_status_line_are_mended() {
         ("http/1.1 200 OK", "200 OK"),
         ("HTTP/1.2 200 OK", "200 OK"),
         ("HTTP/1.9 200 OK", "200 OK"),
+        ("HTTP/2.0 200 OK", "200 OK"),
+        ("HTTP/2 200", "200 "),
         ("HTTP/1.1  200 OK", "200 OK"),
         ("HTTP/1.1\t200\tOK", "200 OK"),
         ("HTTP/1.0 \t 200", "200 "),
         ("HTTP/1.1 200", "200 "),
         ("HTTP/1.1 200 O\u{1}K", "200 O K"),
+        ("HTTP/1.1 200 O\rK", "200 O K"),
     ] {
         let sent = format!("{sent}\r\n{LENGTH}\r\nok");
         let passed = format!("HTTP/1.1 {passed}\r\n{LENGTH}Connection: close\r\n\r\nok");

@@ -88,7 +88,7 @@ impl Attempt {
     pub(super) fn field(&self) -> Option<Field> {
         let value = match self {
             Self::None => return None,
-            // Message 1 is no secret, because it names no user and is always the same. The other values are.
+            // Message 1 is not a secret, because it names no user and is always the same. The other values are.
             Self::NtlmNegotiate => ntlm_value(&ntlm::negotiate_message()),
             Self::NtlmAuthenticate(value) | Self::Basic(value) => value.clone(),
             Self::Digest(sent) => sent.value().clone(),

@@ -50,7 +50,7 @@ pub(super) struct Authenticator {
 
 /// The way a CONNECT ended.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum ConnectEnd {
     Connected,
     /// The proxy closes the connection, and a new one goes on with what was learned.
     Closes,
@@ -112,7 +112,7 @@ impl Authenticator {
         }
     }
 
-    /// Keeps these parts of the login out of quotations of the proxy.
+    /// Redacts these parts of the login in quoted answers of the proxy.
     #[must_use]
     pub(super) fn hiding<'a>(mut self, parts: impl IntoIterator<Item = &'a Secret>) -> Self {
         parts.into_iter().for_each(|part| self.secrets.add(part.expose()));
@@ -124,7 +124,7 @@ impl Authenticator {
         refusal.leave_out(&self.secrets);
     }
 
-    /// Has messages name `secret_key` as the place of the password or its hash.
+    /// Sets the key that messages name as the place of the password or its hash.
     #[must_use]
     pub(super) fn with_secret_key(self, secret_key: &'static str) -> Self {
         Self { secret_key, ..self }
@@ -189,7 +189,7 @@ impl Authenticator {
         next: &Authority,
         fields: &[Field],
         (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
-    ) -> Result<Outcome, HopError> {
+    ) -> Result<ConnectEnd, HopError> {
         // Digest hashes the request target, and Negotiate and NTLM hash the proxy's certificate if there is TLS. So
         // their answers are made for this one request on this one connection, and are never kept for another.
         let uri = next.to_string();
@@ -202,7 +202,7 @@ impl Authenticator {
             // first message.
             RoundsEnd::Answered(answer, attempt) if answer.is_success() => {
                 self.succeeded(&attempt);
-                Ok(Outcome::Connected)
+                Ok(ConnectEnd::Connected)
             }
             // Other refusals say nothing about the credentials, so no verdict is recorded, and the next connection may
             // try them.
@@ -214,7 +214,9 @@ impl Authenticator {
                 refusal.login = self.login_of(&attempt);
                 Err(refusal.into())
             }
-            RoundsEnd::Closes | RoundsEnd::Ready(..) | RoundsEnd::Unanswered => Ok(Outcome::Closes),
+            RoundsEnd::Closes | RoundsEnd::Ready(..) | RoundsEnd::Unanswered => {
+                Ok(ConnectEnd::Closes)
+            }
         }
     }
 
@@ -236,7 +238,7 @@ impl Authenticator {
 
     /// Records that the proxy accepted the credentials, if there are any in `attempt`.
     fn succeeded(&self, attempt: &Attempt) {
-        // From now on a new nonce of the proxy is no rejection, also without `stale=true`.
+        // From now on a new nonce of the proxy is not a rejection, also without `stale=true`.
         if let (Attempt::Digest(sent), Some((_, session))) = (attempt, self.digest()) {
             session.accepted(sent);
         }

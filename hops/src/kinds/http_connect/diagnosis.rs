@@ -160,7 +160,7 @@ fn clock_difference(date: &str, now: SystemTime) -> Option<Duration> {
 fn no_key(keytab: &str, principal: &str) -> String {
     let realm = match principal.split_once('@') {
         None => {
-            " The principal has no realm; write it behind an `@`, in capitals, as in `alice@CORP.EXAMPLE`."
+            " The principal has no realm; write it after an `@`, in capitals, as in `alice@CORP.EXAMPLE`."
         }
         Some((_, realm)) if realm.chars().any(char::is_lowercase) => {
             " Realms are in capitals, and this one is not."
@@ -209,7 +209,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     },
     Diagnosis {
         reason: Reason::BadCache,
-        summary: "unusable cache of Kerberos tickets",
+        summary: "unusable Kerberos ticket cache",
         advice: "Name a cache that `kinit` has made: `ccache` below `kerberos`, or the variable `KRB5CCNAME`. The user that \
             runs Mooltiroute must be its owner.",
     },
@@ -243,12 +243,13 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     Diagnosis {
         reason: Reason::ForeignRealm,
         summary: "realm of the service name not trusted",
-        advice: "Correct the realm behind the `@` in `spn` below `kerberos` of this hop, or remove it: it is wrong, or the \
+        advice: "Correct the realm after the `@` in `spn` below `kerberos` of this hop, or remove it: it is wrong, or \
+        the \
             domain of this user does not trust it.",
     },
     Diagnosis {
         reason: Reason::KdcUnreachable,
-        summary: "no answer of the domain controller",
+        summary: "no answer from the domain controller",
         advice: "Check that this machine reaches its domain controller, such as by the company's VPN, and `kdc` in \
             krb5.conf.",
     },
@@ -291,7 +292,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     Diagnosis {
         reason: Reason::Other,
         summary: "Kerberos failed",
-        advice: "If the library's words don't say why, check krb5.conf, and that `kinit` works. \
+        advice: "If the library's message does not say why, check krb5.conf, and that `kinit` works. \
             `KRB5_TRACE=/dev/stderr` makes MIT Kerberos say more.",
     },
 ];

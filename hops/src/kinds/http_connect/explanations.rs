@@ -46,7 +46,8 @@ pub(super) fn broken_off(refusal: Refusal, scheme: AuthScheme) -> Refusal {
         "it offered {scheme}, then answered the first message of {scheme} without a challenge{closed}"
     );
     let advice = format!(
-        "{scheme} needs one connection that stays open: look for a load balancer before the proxy that closes connections, as \
+        "{scheme} needs one connection that stays open: look for a load balancer in front of the proxy that closes \
+         connections, as \
          `option httpclose` of HAProxy does. If there is none, look at the log of the proxy."
     );
     explained(refusal, detail, summary, &advice)
@@ -78,8 +79,8 @@ pub(super) fn rejection(
         ),
         // The username itself is a secret here, so its place is named.
         Some(domain) => format!(
-            "The username has no domain, and the proxy names `{domain}`: try `username: '{domain}\\NAME'`. If that is no \
-             help: {correct}"
+            "The username has no domain, and the proxy names `{domain}`: try `username: '{domain}\\NAME'`. If that \
+             does not help: {correct}"
         ),
         None => correct,
     };
@@ -100,7 +101,7 @@ pub(super) fn with_untried(mut refusal: Refusal, untried: &[&str]) -> Refusal {
     refusal
 }
 
-/// Makes of a refusal one about credentials.
+/// Turns a refusal into one about credentials.
 pub(super) fn explained(
     mut refusal: Refusal,
     detail: String,

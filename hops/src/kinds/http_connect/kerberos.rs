@@ -12,13 +12,13 @@ use crate::{BuildContext, Host, InvalidSetting, Key, Secret};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KerberosSettings {
-    /// The service name of the proxy. Without it, `HTTP/` and the host of `address`, exactly as written there.
+    /// The service name of the proxy. Default: `HTTP/` and the host of `address`, exactly as written there.
     spn: Option<String>,
     /// The credential cache to look for tickets in, such as `FILE:/run/user/1000/tickets`. Unix only.
     ccache: Option<String>,
     /// A file with the keys of `principal`, which gets tickets without a password. Unix only.
     keytab: Option<PathBuf>,
-    /// The Kerberos user, such as `alice@CORP.EXAMPLE`. Without it, `username` if that is written.
+    /// The Kerberos user, such as `alice@CORP.EXAMPLE`. Default: `username`, if that is written.
     principal: Option<String>,
 }
 

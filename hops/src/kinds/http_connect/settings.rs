@@ -184,7 +184,7 @@ impl Written<'_> {
         let found = if username.starts_with('\\') {
             "begins with a `\\`, so its domain is empty"
         } else if username.contains("\\\\") {
-            "has two `\\` after the domain, and one is meant"
+            "has two `\\` after the domain instead of one"
         } else if username.contains('/') {
             "has a `/`, which the name of a Windows account can't have"
         } else {

@@ -15,7 +15,7 @@ pub(super) enum Entry {
     Proxy(Authority),
 }
 
-/// Why a text is no list of proxies.
+/// Why a text is not a list of proxies.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum NoList {
     #[error("it returned an empty text")]

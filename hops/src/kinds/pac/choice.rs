@@ -8,7 +8,7 @@ use std::sync::{
 use super::{
     Pac, PacMember,
     failure::Failure,
-    plan::{Candidate, Plan},
+    plan::{Candidate, PacPlan},
 };
 use crate::{
     AnswerRecord, AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences,
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Choosing {
     pac: Arc<Pac>,
-    plan: Arc<Plan>,
+    plan: Arc<PacPlan>,
     wish: Wish,
     tried: TriedWays,
 }
@@ -50,7 +50,7 @@ struct Way {
 }
 
 impl Choosing {
-    pub(super) fn new(pac: Arc<Pac>, plan: Arc<Plan>, wish: Wish) -> Self {
+    pub(super) fn new(pac: Arc<Pac>, plan: Arc<PacPlan>, wish: Wish) -> Self {
         Self { pac, plan, wish, tried: TriedWays::default() }
     }
 
@@ -199,7 +199,7 @@ impl Way {
 
     /// Records that the hop failed, with all of its own members, and takes another way.
     fn next_way(mut self) -> Eventual<'static, Option<Chosen>> {
-        // A connection that sent nothing, to keep an account from being locked, was no try.
+        // A connection that sent nothing, to keep an account from being locked, was not a try.
         if let Some(member) = self.member()
             && !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent)
         {

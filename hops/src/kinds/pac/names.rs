@@ -161,8 +161,8 @@ impl PacFacts {
 
 impl Surroundings for PacFacts {
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
-        // A script may ask for anything, also for texts of megabytes. One that is no name has no address, and is neither
-        // looked up nor kept.
+        // A script may ask for anything, also for texts of megabytes. One that is not a name has no address, and is
+        // neither looked up nor kept.
         if !matches!(name.parse(), Ok(Host::Name(_))) {
             return Some(Vec::new());
         }

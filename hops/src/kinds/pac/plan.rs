@@ -26,7 +26,7 @@ pub(super) struct Rules {
 
 /// The ways that one answer allows, in their order.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct PacPlan {
     /// The answer of the script, shortened for logs.
     pub(super) answer: Box<str>,
     candidates: Vec<Candidate>,
@@ -46,9 +46,9 @@ pub(super) enum Candidate {
 }
 
 /// The plan for a request, or why there is none.
-pub(super) type Verdict = Result<Arc<Plan>, Arc<Failure>>;
+pub(super) type Verdict = Result<Arc<PacPlan>, Arc<Failure>>;
 
-impl Plan {
+impl PacPlan {
     pub(super) fn candidates(&self) -> impl ExactSizeIterator<Item = &Candidate> + Clone {
         self.candidates.iter()
     }
@@ -104,7 +104,7 @@ impl Rules {
         if candidates.is_empty() {
             return Err(Arc::new(Failure::all_off(text, &off)));
         }
-        Ok(Arc::new(Plan { answer: shown(text).into(), candidates, off: off.into() }))
+        Ok(Arc::new(PacPlan { answer: shown(text).into(), candidates, off: off.into() }))
     }
 
     /// Returns the verdict after a failed call: to go direct, if `otherwise` allows that after this error.
@@ -119,7 +119,7 @@ impl Rules {
             Otherwise::Direct => {
                 let candidates = vec![Candidate::Direct { otherwise: true }];
                 let off = Box::default();
-                Ok(Arc::new(Plan { answer: shown(text).into(), candidates, off }))
+                Ok(Arc::new(PacPlan { answer: shown(text).into(), candidates, off }))
             }
         }
     }
@@ -135,7 +135,7 @@ impl Rules {
     }
 
     /// Says in words what the first candidate of `plan` is, and why.
-    pub(super) fn explain(&self, plan: &Plan, members: &[PacMember]) -> (Decision, String) {
+    pub(super) fn explain(&self, plan: &PacPlan, members: &[PacMember]) -> (Decision, String) {
         let (decision, why) = self.explain_candidate(plan.candidates.first(), members);
         match &*plan.off {
             [] => (decision, why),
@@ -191,7 +191,7 @@ impl Rules {
     }
 }
 
-const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused all the same; \
+const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused anyway; \
                              `enabled: { when: … }` switches this hop off outside of the company's network";
 
 #[cfg(test)]

@@ -366,7 +366,7 @@ impl Health {
 
     /// Nothing was learned of the member.
     pub(in crate::kinds) fn released(&self, taken: Taken) {
-        // Most connections are no trial, and take no lock.
+        // Most connections are not a trial, and take no lock.
         if taken.is_trial
             && let Some(illness) = self.members().get_mut(&taken.member)
         {

@@ -47,7 +47,7 @@ fn parse(line: &str) -> Result<ListedProxy, InvalidLine> {
         if has_login_first(line) {
             return Err(InvalidLine::Order);
         }
-        // Nothing but an address can end before one of these, so it is no part of anything.
+        // Nothing but an address can end before one of these, so it is not part of anything.
         let whole = line.trim_end_matches([',', ';', ' ', '\t']);
         if whole.len() < line.len()
             && let Ok(proxy) = parse_form(whole)

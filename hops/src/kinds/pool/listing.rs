@@ -30,14 +30,14 @@ pub(super) struct Listing {
     cut: Option<(usize, CutSign)>,
 }
 
-/// Why a whole text is no list of proxies. The text never repeats anything of it.
+/// Why a whole text is not a list of proxies. The text never repeats anything of it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum UnusableList {
     #[error("has no proxy in it")]
     Empty,
-    #[error("is JSON, and not a list with one proxy a line")]
+    #[error("is JSON, not a list with one proxy a line")]
     Json,
-    #[error("is a web page or XML, and not a list with one proxy a line")]
+    #[error("is a web page or XML, not a list with one proxy a line")]
     Markup,
     #[error("has over {LISTED_MAX} proxies")]
     TooLong,
@@ -105,7 +105,7 @@ impl Listing {
     /// of its line.
     ///
     /// # Errors
-    /// The text is no list, or has no usable line, or too many.
+    /// The text is not a list, or has no usable line, or too many.
     pub(super) fn read(
         text: &str,
         scheme: ListScheme,

@@ -34,8 +34,8 @@ use crate::{
 pub(super) struct MembersFrom {
     /// The file of the list. A change of it is a reload, as for every file that a setting names.
     file: Option<PathBuf>,
-    /// The address of the list, `http://` or `https://`, instead of `file`. It is fetched when a request needs it, and the
-    /// last good list stays in use. Only its server is ever shown.
+    /// The address of the list, `http://` or `https://`, instead of `file`. It is fetched when a request needs it, and
+    /// the last good list stays in use. The log and the status show only its server, since the path may hold a token.
     url: Option<RemoteUrl>,
     /// How long a list at a `url` is used before it is asked for again. A `file` is watched, and needs no such time.
     #[serde(default)]
@@ -46,7 +46,7 @@ pub(super) struct MembersFrom {
     via: Option<String>,
     /// A PEM file with the only authorities to trust for an `https://` server, instead of the system's.
     ca: Option<PathBuf>,
-    /// The protocol of lines that are no URL.
+    /// The protocol of lines that are not URLs.
     #[serde(default)]
     scheme: ListScheme,
 }

@@ -90,7 +90,7 @@ impl Picked {
 
     /// The member failed, with all hops that it may hold: takes another one.
     fn next_member(self) -> Eventual<'static, Option<Chosen>> {
-        // A connection that sent nothing, to keep an account from being locked, was no try.
+        // A connection that sent nothing, to keep an account from being locked, was not a try.
         if !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent) {
             self.picked().counts.failed.fetch_add(1, Ordering::Relaxed);
         }

@@ -13,7 +13,7 @@ use crate::preferences::stable_number;
 pub(super) struct SessionId {
     /// The characters of an identifier.
     characters: Characters,
-    /// The exact length of an identifier. Without it, `session` may have 1 to 64 characters, and a client's session
+    /// The exact length of an identifier. Default: `session` may have 1 to 64 characters, and a client's session
     /// gets an identifier of 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<NonZeroU8>,

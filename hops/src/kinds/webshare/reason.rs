@@ -39,7 +39,7 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
         // The status alone, and other reasons, do not say that the bandwidth is used up.
         (402, _) => (
             Meaning::Quota,
-            "Webshare wants payment: the plan has ended, or its bandwidth is used up. Look at the dashboard.",
+            "Webshare requires payment: the plan has expired, or its bandwidth is used up. Look at the dashboard.",
         ),
         (_, "no_proxies_allocated") => (
             Meaning::Credentials,
@@ -63,7 +63,7 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
         ),
         (_, "client_connect_forbidden_host") => (
             Meaning::Forbidden,
-            "Webshare blocks this target on every exit. Another exit won't help; route this host another way.",
+            "Webshare blocks this target on every exit. Another exit won't help; route this host through another chain.",
         ),
         (_, "target_connect_resolve_failed") => (
             Meaning::UnknownName,
@@ -75,7 +75,7 @@ fn explained(status: u16, reason: &str) -> Option<(Meaning, &'static str)> {
         ),
         (_, reason) if reason.starts_with("internal_") => (
             Meaning::Fault,
-            "Webshare itself has a fault. Try again later, and look at its status page.",
+            "Webshare reported an internal error. Try again later, and look at its status page.",
         ),
         (_, reason) if reason.starts_with("client_") => (
             Meaning::Credentials,
@@ -133,7 +133,7 @@ mod tests {
         let advice = |reason: &str| explained(402, reason).unwrap().1;
         assert!(advice("bandwidthlimit").starts_with("The account's bandwidth is used up."));
         for reason in ["", "subscription_expired"] {
-            assert!(advice(reason).contains("the plan has ended, or"), "{reason}");
+            assert!(advice(reason).contains("the plan has expired, or"), "{reason}");
         }
     }
 

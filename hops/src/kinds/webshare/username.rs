@@ -86,7 +86,7 @@ impl ExitWish<'_> {
                 Some((key, _)) => Err(InvalidSetting::new(
                     key,
                     "can't be added to a username that is sent as it is written; write `session: rotate`, or a \
-                     number as the session, and the username without anything behind a `-`",
+                     number as the session, and the username without a `-` and what follows it",
                 )),
             };
         }
@@ -181,7 +181,7 @@ fn other_characters(username: &str) -> String {
 /// The most kinds of characters that a message names.
 const KINDS_MAX: usize = 3;
 
-/// Says what `username` is if it is no username of a proxy list: a line, a URL, two values, the account or a template.
+/// Says what `username` is if it is not a username of a proxy list: a line, a URL, two values, the account or a template.
 pub(super) fn something_else(username: &Secret) -> Option<&'static str> {
     let text = username.expose();
     let colons = text.matches(':').count();

@@ -37,16 +37,18 @@ pub(in crate::remote) enum FetchError {
         /// The status and the reason phrase.
         said: String,
     },
-    #[error("the hop asks for a login again and again")]
+    #[error("the hop keeps asking for credentials")]
     Logons,
     #[error("the server redirects to {}; write that as `url`", .0.expose())]
     Elsewhere(RemoteUrl),
     #[error("the server redirects to something that is not a URL")]
     Nowhere,
-    #[error("the server redirects again and again")]
+    #[error("the server keeps redirecting")]
     Redirects,
-    #[error("it has over {} MiB", BYTES_MAX >> 20)]
+    #[error("it is larger than {} MiB", BYTES_MAX >> 20)]
     TooLarge,
+    #[error("the chunks of its body are invalid")]
+    BrokenBody,
     #[error("the server takes longer than {} s", .0.as_secs())]
     Silent(Duration),
 }
@@ -84,7 +86,7 @@ impl FetchError {
             }
             Self::Status { status, .. } => LoadCause::of_status(*status),
             Self::Elsewhere(_) | Self::Nowhere | Self::Redirects => LoadCause::OtherAnswer,
-            Self::TooLarge => LoadCause::Content,
+            Self::TooLarge | Self::BrokenBody => LoadCause::Content,
             // The words of the error name the hop that did not let the request through.
             Self::NotOpened(_)
             | Self::Failed(_)

@@ -47,9 +47,9 @@ impl From<&WentDirect> for DirectSince {
 /// Reloads by outcome.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReloadStatus {
-    /// A new generation came in force.
+    /// A new generation took effect.
     pub applied: u64,
-    /// Nothing had changed that has a meaning.
+    /// The files had changed, but not their meaning.
     pub unchanged: u64,
     /// Something was wrong, and the old generation stayed in force.
     pub rejected: u64,
@@ -85,7 +85,7 @@ impl From<AuthRefusals> for AuthRefusalStatus {
 pub(crate) struct InUse {
     /// Its number.
     pub number: u64,
-    /// When it came in force.
+    /// When it took effect.
     pub since: String,
     /// Tunnels that began under it and are open.
     pub tunnels: usize,

@@ -9,7 +9,7 @@ use crate::{state::generation::Generation, timestamp::rfc_3339};
 
 /// A hop that chooses among several members.
 #[derive(Debug, Serialize)]
-pub(crate) struct Pool {
+pub(crate) struct ListedPool {
     /// The number of members.
     pub members: usize,
     /// The number of those that connections use.
@@ -20,14 +20,14 @@ pub(crate) struct Pool {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_pac_file: bool,
     /// The first members, in written order: at most [`SHOWN_MAX`].
-    pub shown: Vec<Member>,
+    pub shown: Vec<ListedMember>,
     /// The rest of a longer list, added up.
     pub other: Option<Others>,
 }
 
 /// A member of a pool.
 #[derive(Debug, Serialize)]
-pub(crate) struct Member {
+pub(crate) struct ListedMember {
     /// Its name below the pool.
     pub name: String,
     /// The name of the hop that it is, if it has one.
@@ -59,7 +59,7 @@ pub(crate) struct Member {
     pub refusal: Option<String>,
     /// Its connections.
     #[serde(flatten)]
-    pub counts: MemberCounts,
+    pub counts: ListedCounts,
 }
 
 /// The members of a long list that are not shown.
@@ -71,13 +71,13 @@ pub(crate) struct Others {
     pub working: usize,
     /// Their connections.
     #[serde(flatten)]
-    pub counts: MemberCounts,
+    pub counts: ListedCounts,
 }
 
 /// The connections of members since the pool was built. An edit of the pool resets the counts, except those of proxies that
 /// stay in its list.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct MemberCounts {
+pub(crate) struct ListedCounts {
     /// Connections that they carried.
     pub reached: u64,
     /// Connections that they failed.
@@ -86,7 +86,7 @@ pub(crate) struct MemberCounts {
     pub refused: u64,
 }
 
-impl Pool {
+impl ListedPool {
     /// Returns the pools of `generation`, by the names of their hops.
     pub(super) fn all(generation: &Generation) -> BTreeMap<String, Self> {
         let named = generation.built_hops().map(|(name, hop)| (name, Self::of(&**hop)));
@@ -104,7 +104,7 @@ impl Pool {
         let rest_of = |rest: &[MemberStatus]| Others {
             members: rest.len(),
             working: working(rest),
-            counts: MemberCounts {
+            counts: ListedCounts {
                 reached: rest.iter().map(|member| member.reached).sum(),
                 failed: rest.iter().map(|member| member.failed).sum(),
                 refused: rest.iter().map(|member| member.refused).sum(),
@@ -123,8 +123,8 @@ impl Pool {
 
 /// Returns `members` with their labels. An edit of a list changes the line numbers, so its members are labelled with
 /// their addresses. Members with the same address get the line too.
-fn shown(members: &[MemberStatus], is_list: bool) -> Vec<Member> {
-    let mut shown: Vec<_> = members.iter().map(Member::from).collect();
+fn shown(members: &[MemberStatus], is_list: bool) -> Vec<ListedMember> {
+    let mut shown: Vec<_> = members.iter().map(ListedMember::from).collect();
     if !is_list {
         return shown;
     }
@@ -142,7 +142,7 @@ fn shown(members: &[MemberStatus], is_list: bool) -> Vec<Member> {
     shown
 }
 
-impl From<&MemberStatus> for Member {
+impl From<&MemberStatus> for ListedMember {
     fn from(member: &MemberStatus) -> Self {
         Self {
             name: member.name.to_string(),
@@ -159,7 +159,7 @@ impl From<&MemberStatus> for Member {
             problem: member.problem.as_deref().map(str::to_owned),
             refused_in_a_row: member.refused_in_a_row,
             refusal: member.refusal.as_deref().map(str::to_owned),
-            counts: MemberCounts {
+            counts: ListedCounts {
                 reached: member.reached,
                 failed: member.failed,
                 refused: member.refused,

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use mooltiroute_hops::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -30,7 +31,7 @@ pub(super) enum Answer {
 
 impl<C, U> Exchange<'_, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Passes on the answer, interim ones first.
@@ -58,7 +59,10 @@ where
                 }
                 // An origin may answer before it has read the request. The rest still goes to it:
                 // it may store a file that is complete only with its last byte.
-                Answer::Done { .. } if self.upload == Upload::Sending => return Poll::Pending,
+                Answer::Done { .. } if self.upload == Upload::Sending => {
+                    self.note_end_of_upstream(cx);
+                    return Poll::Pending;
+                }
                 Answer::Done { keeps_upstream, is_last } => {
                     let (keeps_upstream, is_last) = (*keeps_upstream, *is_last);
                     return Poll::Ready(self.whole(keeps_upstream, is_last));
@@ -91,7 +95,7 @@ where
                         self.pass_interim(&interim);
                         continue;
                     }
-                    let why = "it sends interim answers without end";
+                    let why = "it keeps sending interim answers";
                     Some(outbound.bad_answer(ProxyError::HttpProtocol, why))
                 }
                 Ok(Some(head)) => {
@@ -118,9 +122,9 @@ where
                         self.hearing = Hearing::ClosedUnheard;
                     }
                     let why = match read {
-                        Ok(_) => "the connection was closed before a whole answer came".into(),
+                        Ok(_) => "the connection was closed before the answer was complete".into(),
                         Err(error) => {
-                            format!("the connection broke before a whole answer came: {error}")
+                            format!("the connection broke before the answer was complete: {error}")
                         }
                     };
                     return Poll::Ready(Some(
@@ -129,6 +133,18 @@ where
                 }
             }
         }
+    }
+
+    /// Notes whether the upstream has ended after its answer. It may go on reading anyway, so the rest of the request
+    /// is still sent to it. But a client that never sends that rest would keep both connections.
+    fn note_end_of_upstream(&mut self, cx: &mut Context<'_>) {
+        if self.upstream_has_ended {
+            return;
+        }
+        let seen = &mut *self.upstream_seen;
+        // Bytes behind the answer belong to no request. They count as an end, since nothing good can follow.
+        self.upstream_has_ended = !seen.is_empty()
+            || read_ahead::poll_read(cx, self.upstream, seen, HEAD_READ_BYTES).is_ready();
     }
 
     fn pass_interim(&mut self, interim: &ResponseHead) {
@@ -142,8 +158,11 @@ where
     /// Begins to pass on the answer whose head has come, or ends the exchange if that can't be passed on.
     fn begin(&mut self, head: ResponseHead, is_after_doubtful: bool) -> Option<Ending> {
         self.status = head.status();
-        // Any head is an answer, also one that is not passed on: the request is no round of a loop.
+        // Any head is an answer, also one that is not passed on: the request is not a round of a loop.
         self.outbound.plan.is_answered(head.status());
+        if let Some(hop) = &self.outbound.end.hop {
+            hop.answered(self.outbound.plan.chain);
+        }
         let challenge = self.logon.as_deref().filter(|_| head.status() == 407);
         if let Some((refused, can_go_on)) = self.outbound.refused(&head, challenge) {
             if can_go_on {
@@ -151,7 +170,7 @@ where
             }
             return Some(refused);
         }
-        // Before the hop is proved, since a refusal is no connection that it carried.
+        // Before the hop is proved, since a refusal is not a connection that it carried.
         self.outbound.note_answer(&head);
         self.outbound.plan.is_proved();
         if let Some(logon) = &self.logon {
@@ -206,5 +225,6 @@ where
 
 /// Most heads fit in one read of this size.
 const HEAD_READ_BYTES: usize = 8 * 1024;
-/// How many interim answers may precede one answer. A server that reports progress stays far below it.
-const INTERIM_MAX: usize = 100;
+/// How many interim answers may precede one answer. A server that sends a 102 each second for an hour stays below it, and the
+/// wait as a whole is bounded by `timeouts.response`.
+const INTERIM_MAX: usize = 10_000;

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use mooltiroute_hops::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Duration, Instant},
@@ -25,16 +26,23 @@ pub(super) enum Wait {
     Client,
     /// That anything moves, for a client that may be gone.
     Movement,
+    /// The next look at a client that is not read.
+    Look,
 }
 
 impl<C, U> Exchange<'_, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Waits until the earliest deadline. Returns the wait that timed out.
     pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
         self.note_quiet();
+        self.look_due = match self.look_due {
+            _ if !self.is_unread => None,
+            None => Some(Instant::now() + LOOK_EVERY),
+            due => due,
+        };
         let stall = self.outbound.stall_timeout();
         let stalled = |outbox: &Outbox| Some(outbox.blocked_since()? + stall?);
         // One alarm serves all waits: it is set to the earliest deadline, and the `Wait` beside
@@ -43,7 +51,8 @@ where
             (self.head_due(), Wait::Head),
             (stalled(&self.to_upstream), Wait::Upstream),
             (stalled(&self.to_client), Wait::Client),
-            (self.quiet.map(|(since, _)| since + QUIET), Wait::Movement),
+            (self.quiet_due(), Wait::Movement),
+            (self.look_due, Wait::Look),
         ];
         let due = due.into_iter().filter_map(|(due, wait)| Some((due?, wait)));
         let Some((due, wait)) = due.min_by_key(|(due, _)| *due) else { return Poll::Pending };
@@ -64,15 +73,9 @@ where
         Some(since + self.outbound.response_timeout()?)
     }
 
-    /// Notes since when nothing moves, if the client may be gone or may not send the rest of its request.
-    ///
-    /// A client that has ended its direction may wait for its answer or be gone; nothing tells the two apart, except that
-    /// writing to one that is gone fails. So what is on its way to the client is waited for, and beyond that only for as
-    /// long as something moves. The same holds for the rest of a request that was already answered with an error.
+    /// Notes since when nothing moves, if the client may be gone or has its answer.
     fn note_quiet(&mut self) {
-        let may_be_gone = self.client_has_ended && self.to_client.blocked_since().is_none();
-        let is_refused = matches!(self.answer, Answer::Done { .. }) && self.status >= 400;
-        if !may_be_gone && !is_refused {
+        if !self.may_be_gone() && !matches!(self.answer, Answer::Done { .. }) {
             self.quiet = None;
             return;
         }
@@ -81,6 +84,32 @@ where
         if self.quiet.is_none_or(|(_, before)| before != moved) {
             self.quiet = Some((Instant::now(), moved));
         }
+    }
+
+    /// When nothing has moved for too long.
+    ///
+    /// A client that has ended its direction may wait for its answer or be gone; nothing tells the two apart, except that
+    /// writing to one that is gone fails. So what is on its way to the client is waited for, and beyond that only for as
+    /// long as something moves.
+    ///
+    /// A client that has its answer, but not sent all of its request, is waited for as well: the origin may go on reading.
+    /// It gets only a moment if the rest is in vain, because the answer was an error or the upstream has ended. The same
+    /// goes for one that sends no body before a 100, since it need not send it behind another answer (RFC 9110 §10.1.1).
+    fn quiet_due(&self) -> Option<Instant> {
+        let (since, _) = self.quiet?;
+        let is_in_vain = self.status >= 400 || self.upstream_has_ended;
+        let may_send_no_body = || {
+            let is_unsent = self.client_seen.is_empty() && self.sent() <= self.head_bytes;
+            is_unsent && self.outbound.plan.head.expects_continue()
+        };
+        if self.may_be_gone() || is_in_vain || may_send_no_body() {
+            return Some(since + QUIET);
+        }
+        Some(since + self.outbound.stall_timeout()?)
+    }
+
+    fn may_be_gone(&self) -> bool {
+        self.client_has_ended && self.to_client.blocked_since().is_none()
     }
 
     /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
@@ -96,7 +125,7 @@ where
                 let why = match self.head_begun {
                     None => format!("no answer within {timeout} (`timeouts.response`)"),
                     Some(_) => format!(
-                        "no whole head of its answer within {timeout} (`timeouts.response`)"
+                        "no complete head of its answer within {timeout} (`timeouts.response`)"
                     ),
                 };
                 Some(self.outbound.bad_answer(ProxyError::HttpResponseTimeout, why))
@@ -104,16 +133,15 @@ where
             // A part of an interim answer is with the client, so no other answer can take its
             // place.
             (Wait::Upstream, Answer::Head { .. }) if self.has_begun() => {
-                Some(self.truncated("the upstream takes nothing of the request"))
+                Some(self.truncated("the upstream reads nothing more of the request"))
             }
             (Wait::Upstream, Answer::Head { .. }) => {
                 let stall = duration::in_words(stall);
                 let why =
-                    format!("it has taken nothing of the request for {stall} (`timeouts.stall`)");
+                    format!("it has read nothing of the request for {stall} (`timeouts.stall`)");
                 Some(self.outbound.bad_answer(ProxyError::ConnectionWriteTimeout, why))
             }
-            // The answer has begun and is worth having all the same. The rest of the request is
-            // read and dropped from now on.
+            // The answer has begun and is worth having anyway. The rest of the request is read and dropped from now on.
             (Wait::Upstream, _) => {
                 self.upload = Upload::Abandoned;
                 self.over = Some(Instant::now());
@@ -121,15 +149,31 @@ where
                 None
             }
             (Wait::Client, _) => Some(Ending::ClientStalled),
-            // The client has its answer. That the rest of its request does not come is no failure.
+            // The client has its answer. That the rest of its request does not come is not a failure.
             (Wait::Movement, Answer::Done { .. }) => Some(self.whole(false, true)),
             (Wait::Movement, _) => {
                 self.left = self.quiet.map(|(since, _)| since);
                 Some(self.client_left())
             }
+            (Wait::Look, _) => {
+                self.look_due = None;
+                self.client_is_reset().then_some(Ending::ClientBroke)
+            }
         }
+    }
+
+    /// Whether the client has reset its connection, whatever waits to be read on it. False on a system that tells this
+    /// only to a reader.
+    fn client_is_reset(&self) -> bool {
+        // The error is taken, so that no other call reports it. The exchange ends, and with it the connection.
+        self.client
+            .socket()
+            .is_some_and(|socket| matches!(socket.take_error(), Ok(Some(_)) | Err(_)))
     }
 }
 
 /// How long nothing may move for a client that may be gone: origins are to know within two seconds.
 pub(super) const QUIET: Duration = Duration::from_millis(1_500);
+/// How often a client that is not read is looked at. A reset is an event of its socket, but the exchange has lent that to the
+/// parts that write to it, and few clients send so much ahead.
+const LOOK_EVERY: Duration = Duration::from_secs(1);

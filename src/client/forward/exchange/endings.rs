@@ -1,5 +1,6 @@
 //! Decides how an exchange ends, which depends on how much of the answer the client has.
 
+use mooltiroute_hops::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Answer, Exchange, Upload};
@@ -16,7 +17,7 @@ use crate::{
 
 impl<C, U> Exchange<'_, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     pub(super) fn whole(&self, keeps_upstream: bool, is_last: bool) -> Ending {
@@ -40,7 +41,7 @@ where
         }
         let why = format!("the body of the request is broken: {bad}");
         let text = format!("Mooltiroute can't pass on this request: {why}.");
-        Ending::Refused(Box::new(Reply::refused(400, &text)), why)
+        Ending::Refused(Box::new(Reply::refused(400, text)), why)
     }
 
     pub(super) fn broke_off(&self, stuck: &Stuck) -> Ending {

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use mooltiroute_hops::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -9,17 +10,20 @@ use tokio::{
 
 use super::{Exchange, Upload};
 use crate::{
-    client::forward::{ending::Ending, pump::Stuck},
+    client::{
+        departure::READ_AHEAD_MAX,
+        forward::{ending::Ending, pump::Stuck},
+    },
     io::read_ahead,
 };
 
 impl<C, U> Exchange<'_, C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Sends the request, and then watches the client. Never ready just because the upstream broke: the answer may be
-    /// there all the same, and say why.
+    /// there anyway, and say why.
     pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         if self.upload == Upload::Sending {
             let client = (&mut *self.client, &mut *self.client_seen);
@@ -27,7 +31,10 @@ where
             let fields = self.outbound.plan.head.fields();
             // If the upstream takes no more of the request, its answer may still come and say why,
             // such as 413 or 401. Only a failure of the client's side ends the exchange here.
-            self.upload = match ready!(self.request.poll(cx, client, upstream, fields)) {
+            let sent = self.request.poll(cx, client, upstream, fields);
+            // An upstream that takes nothing holds up the reading of the client.
+            self.is_unread = self.to_upstream.blocked_since().is_some();
+            self.upload = match ready!(sent) {
                 Ok(()) => Upload::Whole,
                 Err(Stuck::Writer) => Upload::Abandoned,
                 Err(Stuck::Bad(bad)) => return Poll::Ready(self.bad_body(bad)),
@@ -47,20 +54,23 @@ where
     /// These bytes are the next request, which waits, or the rest of a request that the upstream no longer takes. A client
     /// that first sends and then reads would never finish if the rest were not read.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        self.is_unread = false;
         loop {
             // A request that waits its turn is read ahead a little, so that the end of the
             // connection is seen behind it. The rest of an abandoned one is read to its end, within
             // a limit.
             let is_enough = match self.upload {
                 Upload::Abandoned => self.discarded >= DISCARD_BYTES_MAX,
-                Upload::Sending | Upload::Whole => self.client_seen.len() >= READ_AHEAD_BYTES,
+                Upload::Sending | Upload::Whole => self.client_seen.len() >= READ_AHEAD_MAX,
             };
-            // Nothing has to wake this task: no more is read from this side during the exchange.
+            // No more is read from this side during the exchange. A client that has ended its direction is gone once
+            // nothing moves; whether another one is still there is looked at now and then.
             if self.client_has_ended || is_enough {
+                self.is_unread = is_enough && !self.client_has_ended;
                 return Poll::Pending;
             }
             let seen = &mut *self.client_seen;
-            match ready!(read_ahead::poll_read(cx, self.client, seen, READ_AHEAD_BYTES)) {
+            match ready!(read_ahead::poll_read(cx, self.client, seen, READ_BYTES)) {
                 Ok(0) => self.client_has_ended = true,
                 Ok(count) if self.upload == Upload::Abandoned => {
                     self.discarded += count;
@@ -73,7 +83,7 @@ where
     }
 }
 
-/// How much is read behind a request whose answer is under way.
-const READ_AHEAD_BYTES: usize = 4 * 1024;
+/// How much is read at once behind a request whose answer is under way.
+const READ_BYTES: usize = 4 * 1024;
 /// How much of a request that the upstream no longer takes is read and dropped.
 const DISCARD_BYTES_MAX: usize = 128 << 20;

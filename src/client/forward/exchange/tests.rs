@@ -286,7 +286,7 @@ async fn a_head_that_dribbles_is_late_while_the_request_is_under_way() {
     .await;
     assert_eq!(
         (ending.as_str(), begun.elapsed().as_secs()),
-        ("no whole head of its answer within 10 s (`timeouts.response`)", 10)
+        ("no complete head of its answer within 10 s (`timeouts.response`)", 10)
     );
 }
 
@@ -309,6 +309,28 @@ async fn an_answer_is_not_late_while_the_client_takes_nothing_of_an_interim_one(
         ("", 60),
         "at once, and not in its middle"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_interim_answers_pass_and_no_more() {
+    let generation = generation("response: 5m");
+    for (count, expected) in
+        [(10_000, "whole true true"), (10_001, "it keeps sending interim answers")]
+    {
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(count);
+        let last = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let (ending, _, told) = run(&generation, GET, 4096, async |mut client, mut upstream| {
+            read_head(&mut upstream).await;
+            let sent = format!("{interim}{last}");
+            let (_, told) =
+                tokio::join!(upstream.write_all(sent.as_bytes()), read_to_end(&mut client));
+            String::from_utf8(told).unwrap()
+        })
+        .await;
+        assert_eq!(ending, expected);
+        assert_eq!(told.matches("102 Processing").count(), 10_000);
+        assert_eq!(told.ends_with(last), count == 10_000);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -346,7 +368,7 @@ async fn a_receiver_that_takes_nothing_is_given_up_and_one_that_takes_a_little_i
         }
     })
     .await;
-    assert_eq!(ending, "it has taken nothing of the request for 10 s (`timeouts.stall`)");
+    assert_eq!(ending, "it has read nothing of the request for 10 s (`timeouts.stall`)");
     let seconds = begun.elapsed().as_secs();
     assert!((270..=290).contains(&seconds), "{seconds}");
     let begun = Instant::now();
@@ -378,6 +400,62 @@ async fn a_client_that_ended_its_direction_is_gone_once_nothing_moves() {
     .await;
     assert_eq!(ending, "client left");
     assert_eq!(begun.elapsed(), Duration::from_secs(20) + QUIET);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_request_is_not_waited_for_once_the_upstream_has_answered_and_ended() {
+    let generation = generation("response: 5m");
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more",
+    ] {
+        let begun = Instant::now();
+        let (ending, _, came) = run(&generation, POST, 4096, async |mut client, mut upstream| {
+            read_head(&mut upstream).await;
+            upstream.write_all(answer.as_bytes()).await.unwrap();
+            upstream.shutdown().await.unwrap();
+            // What still comes arrives: the upstream may go on reading.
+            for _ in 0..20 {
+                sleep(Duration::from_secs(1)).await;
+                client.write_all(b"x").await.unwrap();
+            }
+            let came = read_to_end(&mut upstream).await;
+            (came, client)
+        })
+        .await;
+        assert_eq!((ending.as_str(), came.0.len()), ("whole false false", 20), "{answer}");
+        // The far end of the client stays open, for which the exchange has a millisecond more.
+        let lasted = begun.elapsed().saturating_sub(Duration::from_secs(20) + QUIET);
+        assert!(lasted <= Duration::from_millis(1), "{answer}: {lasted:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_no_body_behind_its_answer_is_given_up() {
+    let generation = generation("response: 5m, stall: 1m");
+    let expecting = POST.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+    let seconds = Duration::from_secs;
+    // Each is how many bytes of the body the client sends, one a second.
+    let cases = [(POST, 0, seconds(60)), (POST, 5, seconds(65)), (&expecting, 0, QUIET)];
+    for (head, count, expected) in cases {
+        let begun = Instant::now();
+        let (ending, _, _client) =
+            run(&generation, head, 4096, async |mut client, mut upstream| {
+                read_head(&mut upstream).await;
+                upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+                for _ in 0..count {
+                    sleep(seconds(1)).await;
+                    client.write_all(b"x").await.unwrap();
+                }
+                read_to_end(&mut upstream).await;
+                client
+            })
+            .await;
+        assert_eq!(ending, "whole false false", "{head}");
+        let lasted = begun.elapsed().saturating_sub(expected);
+        assert!(begun.elapsed() >= expected && lasted <= Duration::from_millis(1), "{lasted:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
 
     /// Notes that the head of the answer has come, with its `status`.
     pub(crate) fn is_answered(&self, status: u16) {
-        // An answer below 400 is no refusal, as zero is none.
+        // An answer below 400 is not a refusal, as zero is none.
         if status >= 400 {
             self.probation().status = status;
         }
@@ -196,11 +196,12 @@ impl<'a> Plan<'a> {
     ///
     /// A hop that closed the connection may have passed the request on, so that only an idempotent one is repeated, and
     /// only a few times: a request that makes each hop close must not take all of them out of use (RFC 9110 §9.2.2). A
-    /// hop that was silent has used up the time of the client. Any answer shows that the hop works, a 407 too: the target
-    /// can imitate it, and must not be able to take hops out of use. So a hop that refuses is passed over for this request
-    /// only, within the same bounds. If its credentials are held back from now on, no connection could use it, and it is
-    /// left out at once. An answer in another protocol shows nothing of a hop that has answered in its own: a careless hop may
-    /// pass on what a target sent. A hop that never has works for nobody, and has failed.
+    /// hop that was silent has used up the time of the client. Any answer shows that the hop works, a 407 too: the
+    /// target can imitate it, and must not be able to take hops out of use. So a hop that refuses is passed over for
+    /// this request only, within the same bounds. If its credentials are held back from now on, no connection could use
+    /// it, and it is left out at once. An answer in another protocol shows nothing of a hop that has answered in its
+    /// own: a careless hop may pass on what a target sent. A hop that has never answered in its own protocol counts as
+    /// failed.
     pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
         use PlainOutcome::Failed;
         let mut probation = self.probation();
@@ -228,7 +229,7 @@ impl<'a> Plan<'a> {
                 }
             },
             Hearing::ClosedUnheard => (unheard(HopError::Closed.into()), may_repeat, Failed),
-            // A target that is slow is no fault of a hop that answers others meanwhile.
+            // A target that is slow is not a fault of a hop that answers others meanwhile.
             Hearing::Silent if !unproved.is_silent() => return false,
             Hearing::Abandoned { silent, .. } if !unproved.has_failed_after(silent) => {
                 return false;
@@ -262,8 +263,8 @@ impl<'a> Plan<'a> {
         Outbound { plan: self, end: &upstream.end }.next_hop()
     }
 
-    /// Says that the hop at the end of `upstream` means another machine by the target, if that may be why it answered
-    /// `status`.
+    /// Returns a note if the target, such as `localhost`, means another machine to the hop at the end of `upstream`,
+    /// and that may be why it answered `status`.
     pub(crate) fn near_target(&self, upstream: &Upstream, status: u16) -> Option<String> {
         let last = upstream.end.hop.as_ref()?;
         let host = self.resource.authority().host();

@@ -11,8 +11,8 @@ pub(in crate::client::reply) fn credentials(stage: &Stage, refusal: &Refusal) ->
     // Some proxies answer 401 too, so the credentials come first.
     match refusal.http.as_ref().is_some_and(|http| http.status == 401) {
         true => format!(
-            "{advice} 401 is the answer of a web server, and most proxies answer 407: also check that {} is that of an HTTP \
-             proxy.",
+            "{advice} 401 is the answer of a web server, and most proxies answer 407: also check that {} points to an \
+             HTTP proxy.",
             place(stage)
         ),
         false => advice,

@@ -37,7 +37,8 @@ pub(in crate::client::reply) fn other_protocol(stage: &Stage, spoken: Spoken) ->
 /// Returns the protocol that a silent hop may speak in place of its own, with what to write then.
 pub(super) fn silent_protocol(stage: &Stage) -> Option<String> {
     // An HTTP proxy waits for the rest of a line that never comes.
-    (stage.settings.is_socks && stage.step == Step::Extend).then(|| {
+    let is_asked = stage.settings.is_socks && stage.step == Step::Extend;
+    (is_asked && !stage.has_answered).then(|| {
         let write = write(stage, Wanted::Http);
         format!("This port may not speak SOCKS5: an HTTP proxy would wait for more. Then {write}.")
     })

@@ -4,7 +4,10 @@ use mooltiroute_hops::{Authority, InvalidPreferences};
 
 use super::Reply;
 use crate::{
-    client::{auth::SentUsername, reply::texts},
+    client::{
+        auth::SentUsername,
+        reply::{ReplyText, texts},
+    },
     proxy_error::ProxyError,
     state::generation::OverBudget,
     upstream::rounds::NotAdmitted,
@@ -12,13 +15,13 @@ use crate::{
 
 impl Reply {
     /// Refuses a request for which the client is responsible.
-    pub fn refused(status: u16, why: &str) -> Self {
-        Self { status, ..Self::of_ours(ProxyError::HttpRequest, why.to_owned()) }
+    pub(crate) fn refused(status: u16, why: impl Into<ReplyText>) -> Self {
+        Self { status, ..Self::of_ours(ProxyError::HttpRequest, why) }
     }
 
     /// Says that a page of the proxy itself could not be made.
     pub(crate) fn page_not_made() -> Self {
-        Self::of_ours(ProxyError::ProxyInternal, texts::PAGE_NOT_MADE.to_owned())
+        Self::of_ours(ProxyError::ProxyInternal, texts::PAGE_NOT_MADE)
     }
 
     /// Asks the client for the credentials of `server.auth` (RFC 9110 §15.5.8).
@@ -27,25 +30,25 @@ impl Reply {
             status: 407,
             summary: Some("server.auth, by Basic".to_owned()),
             field: Some(texts::CHALLENGE.into()),
-            ..Self::of_ours(ProxyError::HttpRequestDenied, texts::UNAUTHORIZED.to_owned())
+            ..Self::of_ours(ProxyError::HttpRequestDenied, texts::unauthorized())
         }
     }
 
     /// Asks for the credentials of `server.auth`, since those that the client sent are others.
     pub(crate) fn wrong_credentials() -> Self {
         let summary = Some("not those of server.auth".to_owned());
-        Self { summary, text: texts::WRONG_CREDENTIALS.to_owned(), ..Self::unauthorized() }
+        Self { summary, text: texts::wrong_credentials(), ..Self::unauthorized() }
     }
 
     /// Asks for the credentials of `server.auth` by Basic, since the client sent some by `scheme`.
     pub(crate) fn other_scheme(scheme: &str) -> Self {
         let summary = Some("server.auth takes Basic only".to_owned());
-        Self { summary, text: texts::other_scheme(scheme), ..Self::unauthorized() }
+        Self { summary, text: texts::other_scheme(scheme).into(), ..Self::unauthorized() }
     }
 
     /// Asks for the credentials of `server.auth`, for a page of the proxy itself.
     pub fn unauthorized_page() -> Self {
-        let text = texts::UNAUTHORIZED_PAGE.to_owned();
+        let text = texts::UNAUTHORIZED_PAGE.into();
         Self { summary: None, text, ..Self::unauthorized() }
     }
 
@@ -54,13 +57,13 @@ impl Reply {
     pub fn invalid_preferences(invalid: InvalidPreferences, is_beside_auth: bool) -> Self {
         let summary = Some(texts::what_is_misread(invalid, is_beside_auth).to_owned());
         let text = texts::invalid_preferences(invalid, is_beside_auth);
-        Self { summary, ..Self::refused(400, &text) }
+        Self { summary, ..Self::refused(400, text) }
     }
 
     /// Refuses the preferences that a client adds to the username of `server.auth`, since no hop of `chain` takes any.
     pub(crate) fn no_say(chain: &str) -> Self {
         let summary = Some(format!("chain {chain} takes no session"));
-        Self { summary, text: texts::no_say_beside_auth(chain), ..Self::unauthorized() }
+        Self { summary, text: texts::no_say_beside_auth(chain).into(), ..Self::unauthorized() }
     }
 
     /// Asks a client for the session that a hop requires. `is_beside_auth` says that clients have to authenticate too, and
@@ -68,10 +71,10 @@ impl Reply {
     pub(crate) fn no_session(is_beside_auth: bool, sent: SentUsername) -> Self {
         // Browsers and git show the realm and not the text, so both say what to write.
         let (challenge, text) = match (is_beside_auth, sent) {
-            (false, SentUsername::Read) => (texts::SESSION_CHALLENGE, texts::NO_SESSION),
-            (false, SentUsername::None) => (texts::SESSION_CHALLENGE, texts::NO_USERNAME),
-            (false, SentUsername::Unread) => (texts::SESSION_CHALLENGE, texts::UNREAD_USERNAME),
-            (true, _) => (texts::SESSION_CHALLENGE_BESIDE_AUTH, texts::NO_SESSION_BESIDE_AUTH),
+            (false, SentUsername::Read) => (texts::SESSION_CHALLENGE, texts::no_session()),
+            (false, SentUsername::None) => (texts::SESSION_CHALLENGE, texts::no_username()),
+            (false, SentUsername::Unread) => (texts::SESSION_CHALLENGE, texts::unread_username()),
+            (true, _) => (texts::SESSION_CHALLENGE_BESIDE_AUTH, texts::no_session_beside_auth()),
         };
         let summary = match sent {
             SentUsername::Read => "username names no session",
@@ -83,7 +86,7 @@ impl Reply {
             status: 407,
             summary: Some(summary.to_owned()),
             field: Some(challenge.into()),
-            ..Self::of_ours(ProxyError::HttpRequestDenied, text.to_owned())
+            ..Self::of_ours(ProxyError::HttpRequestDenied, text)
         }
     }
 

@@ -23,8 +23,8 @@ pub(in crate::client::reply) fn over_budget(budget: &OverBudget) -> String {
 
 pub(in crate::client::reply) fn over_limit(limit: usize) -> String {
     format!(
-        "This proxy serves no more clients now: `limits.connections: {limit}` is reached. Close some connections, or raise the \
-         limit in the configuration of the proxy."
+        "This proxy has reached its limit of connections (`limits.connections: {limit}`). Close some connections, or \
+         raise the limit in the proxy's configuration."
     )
 }
 

@@ -10,14 +10,16 @@ use crate::{
     upstream::chain::{ChainError, Stage},
 };
 
-pub(in crate::client::reply) const PAYMENT: &str = "Its provider wants to be paid: the plan has ended, or its traffic is used up. Look at the provider's dashboard.";
-pub(in crate::client::reply) const TRAFFIC: &str = "It says that a limit on traffic is reached: the account may have no traffic left, or may use too much of it at \
-     once. Look at the account at its provider.";
-pub(in crate::client::reply) const HOP_FAULT: &str = "It has a fault of its own; try again later.";
+pub(in crate::client::reply) const PAYMENT: &str = "Its provider requires payment: the plan has expired, or its \
+traffic is used up. Look at the provider's dashboard.";
+pub(in crate::client::reply) const TRAFFIC: &str = "It says that a traffic limit is reached: the account may have no \
+traffic left, or may be using too much at once. Check the account at its provider.";
+pub(in crate::client::reply) const HOP_FAULT: &str =
+    "It reported an internal error; try again later.";
 pub(in crate::client::reply) const FORBIDDEN: &str =
-    "It lets no client go there; route this host another way.";
+    "It blocks this target for every client; route this host through another chain.";
 pub(in crate::client::reply) const UNSUPPORTED: &str =
-    "It can't do what it was asked. Route this host through another hop.";
+    "It does not support this request. Route this host through another hop.";
 
 /// Returns which ports a hop refused and which it may allow.
 pub(in crate::client::reply) fn refused_port(
@@ -36,7 +38,7 @@ pub(in crate::client::reply) fn refused_port(
     // host.
     if stops.iter().any(|stop| stop.port() == 443) {
         return format!(
-            "{text}; ask its administrator to allow this host. If it refuses every host, its port may be that of a web \
+            "{text}; ask its administrator to allow this host. If it refuses every host, its port may belong to a web \
              server."
         );
     }
@@ -50,7 +52,8 @@ pub(in crate::client::reply) fn busy(refusal: &Refusal) -> String {
     let wait = refusal.retry_after.map_or_else(String::new, has_to_pass);
     match refusal.http.as_ref().map(|http| http.status) {
         Some(429) => format!(
-            "It limits how many requests it takes at once, or in a given time: send fewer, or more slowly.{wait}"
+            "It limits the rate of requests, or how many it takes at once: send fewer at once, or send them more \
+             slowly.{wait}"
         ),
         _ => format!("It asks for fewer connections at once.{wait}"),
     }
@@ -62,13 +65,13 @@ pub(in crate::client::reply) fn out_of_service(wait: Duration) -> String {
 }
 
 fn has_to_pass(wait: Duration) -> String {
-    format!(" It says that {} have to pass first.", duration::in_words(wait))
+    format!(" It asks clients to wait {}.", duration::in_words(wait))
 }
 
 /// Makes `advice` follow the words of the hop itself, which may tell what to do.
 pub(in crate::client::reply) fn after_own_words(refusal: &Refusal, advice: &str) -> String {
     match refusal.page {
-        Some(_) => format!("If its words don't tell what to do: {}", lower_first(advice)),
+        Some(_) => format!("If its own message does not say what to do: {}", lower_first(advice)),
         None => advice.to_owned(),
     }
 }
@@ -78,8 +81,8 @@ pub(in crate::client::reply) fn refused_after_login(stage: &Stage) -> String {
     let hop = stage.hop_name().unwrap_or_default();
     let stop = &stage.stop;
     format!(
-        "It refused the request after the login. The account may be locked, or not allowed to use `{hop}`; or `{hop}` does \
-         not allow CONNECT to port {} of `{}`. Ask its administrator.",
+        "It refused the request after the login. The account may be locked or not allowed to use `{hop}`, or `{hop}` \
+         may not allow CONNECT to port {} of `{}`. Ask its administrator.",
         stop.port(),
         stop.host()
     )
@@ -90,8 +93,8 @@ pub(in crate::client::reply) fn refused_with_credentials(stage: &Stage) -> Strin
     let hop = stage.hop_name().unwrap_or_default();
     let stop = &stage.stop;
     format!(
-        "It may not allow CONNECT to port {} of `{}`: many proxies allow 443 only. Or the account may be locked, or not \
-         allowed to use `{hop}`: nothing says that it has looked at the credentials. Ask its administrator.",
+        "It may not allow CONNECT to port {} of `{}`: many proxies allow 443 only. Or the account may be locked or \
+         not allowed to use `{hop}`: nothing shows that it checked the credentials. Ask its administrator.",
         stop.port(),
         stop.host()
     )
@@ -107,7 +110,7 @@ pub(in crate::client::reply) fn held_back(wait: Duration, is_of_url: bool) -> St
         }
     };
     format!(
-        "To keep the account from being locked, Mooltiroute sends these credentials again in {} at the earliest{later}. {end}",
+        "To avoid locking the account, Mooltiroute does not send these credentials again for {}{later}. {end}",
         duration::in_words(duration::whole_seconds(wait))
     )
 }
@@ -119,7 +122,7 @@ pub(in crate::client::reply) fn ticket_held_back(wait: Duration, is_of_url: bool
         false => "Another ticket, an edit of the hop or `mooltiroute reload`",
     };
     format!(
-        "Mooltiroute sends this ticket again in {} at the earliest. {end} ends the wait at once.",
+        "Mooltiroute does not send this ticket again for {}. {end} ends the wait at once.",
         duration::in_words(duration::whole_seconds(wait))
     )
 }

@@ -2,7 +2,7 @@
 
 use mooltiroute_hops::InvalidPreferences;
 
-use crate::client::ask::no_say;
+use crate::client::{ask::no_say, reply::ReplyText};
 
 pub(in crate::client::reply) const CHALLENGE: &str =
     "Proxy-Authenticate: Basic realm=\"mooltiroute\", charset=\"UTF-8\"\r\n";
@@ -11,34 +11,75 @@ pub(in crate::client::reply) const SESSION_CHALLENGE: &str = "Proxy-Authenticate
      write session-NAME, and any password\", charset=\"UTF-8\"\r\n";
 pub(in crate::client::reply) const SESSION_CHALLENGE_BESIDE_AUTH: &str = "Proxy-Authenticate: Basic realm=\"mooltiroute: append +session-NAME to the username to choose the exit\", \
      charset=\"UTF-8\"\r\n";
-pub(in crate::client::reply) const NO_SESSION: &str = "Each client chooses its own exit here, and this request names no session. Give this \
-     proxy a username, as in `http://session-NAME:x@localhost:8888`; any password \
-     will do, but many programs send no username without one.";
-pub(in crate::client::reply) const NO_USERNAME: &str = "Each client chooses its own exit here by its username, and this request was sent without one. Give this \
-     proxy a username, as in `http://session-NAME:x@localhost:8888`; any password \
-     will do, but many programs send no username without one.";
-pub(in crate::client::reply) const UNREAD_USERNAME: &str = "Each client chooses its own exit here by its username, and the request has a `Proxy-Authorization` that is not `Basic` with \
-     the base64 of `session-NAME:x`, or more than one. Give this proxy a username, as in `http://session-NAME:x@localhost:8888`, so that the \
-     client makes that field itself.";
-pub(in crate::client::reply) const NO_SESSION_BESIDE_AUTH: &str = "Each client chooses its own exit here, and this request names no session. Append it to the username of \
-     `server.auth`, as in `http://USER+session-NAME:PASSWORD@localhost:8888`.";
-pub(in crate::client::reply) const UNAUTHORIZED: &str = "This proxy asks for a username and a password of its own: those of \
-     `server.auth` in its configuration, as in \
-     `http://USER:PASSWORD@localhost:8888`. It takes them by Basic authentication only, \
-     so a client that is set to Digest, NTLM or Negotiate sends none.";
-pub(in crate::client::reply) const WRONG_CREDENTIALS: &str = "The username or the password that was given to this proxy is not that of \
-     `server.auth` in its configuration. A URL with both is \
-     `http://USER:PASSWORD@localhost:8888`; the name of a session follows the \
-     username, as in `USER+session-NAME`.";
 pub(in crate::client::reply) const UNAUTHORIZED_PAGE: &str = "This page asks for the username and the password of `server.auth`: write `curl -u \
      USER:PASSWORD URL`, or `basic_auth` for a scrape of Prometheus.";
 const NO_COUNTRY: &str = "Leave `country-…` out of the username that was given to this proxy, or `--country` of `mooltiroute exec`. A hop of \
                           `kind: rotating` chooses a country if its template has `{country}`.";
-const COUNTRY_ALONE: &str = "Write both, as in `http://session-NAME,country-us:x@localhost:8888`, or \
-                             `http://USER+session-NAME,country-us:PASSWORD@localhost:8888` if this proxy asks for credentials of its \
-                             own.";
-const OTHER_USERNAME: &str = "Give this proxy another username, as in `http://session-NAME:x@localhost:8888`, or \
-     `http://USER+session-NAME:PASSWORD@localhost:8888` if it asks for credentials of its own.";
+/// The credentials of a client that chooses a session.
+const OF_SESSION: &str = "session-NAME:x";
+
+/// The same, beside those of `server.auth`.
+const OF_SESSION_BESIDE_AUTH: &str = "USER+session-NAME:PASSWORD";
+
+/// The credentials of `server.auth`.
+const OF_AUTH: &str = "USER:PASSWORD";
+
+const ANY_PASSWORD: &str =
+    "`; any password will do, but many programs send no username without one.";
+
+pub(in crate::client::reply) fn no_session() -> ReplyText {
+    ReplyText::from(
+        "Each client chooses its own exit here, and this request names no session. Give this proxy a username, as in `",
+    )
+    .proxy_url_with(OF_SESSION)
+    .words(ANY_PASSWORD)
+}
+
+pub(in crate::client::reply) fn no_username() -> ReplyText {
+    ReplyText::from(
+        "Each client chooses its own exit here by its username, and this request was sent without one. Give this proxy a \
+         username, as in `",
+    )
+    .proxy_url_with(OF_SESSION)
+    .words(ANY_PASSWORD)
+}
+
+pub(in crate::client::reply) fn unread_username() -> ReplyText {
+    ReplyText::from(
+        "Each client chooses its own exit here by its username, and the request has a `Proxy-Authorization` that is not \
+         `Basic` with the base64 of `session-NAME:x`, or more than one. Give this proxy a username, as in `",
+    )
+    .proxy_url_with(OF_SESSION)
+    .words("`, so that the client makes that field itself.")
+}
+
+pub(in crate::client::reply) fn no_session_beside_auth() -> ReplyText {
+    ReplyText::from(
+        "Each client chooses its own exit here, and this request names no session. Append it to the username of \
+         `server.auth`, as in `",
+    )
+    .proxy_url_with(OF_SESSION_BESIDE_AUTH)
+    .words("`.")
+}
+
+pub(in crate::client::reply) fn unauthorized() -> ReplyText {
+    ReplyText::from(
+        "This proxy asks for a username and a password of its own: those of `server.auth` in its configuration, as in `",
+    )
+    .proxy_url_with(OF_AUTH)
+    .words(
+        "`. It takes them by Basic authentication only, so a client that is set to Digest, NTLM or Negotiate sends none.",
+    )
+}
+
+pub(in crate::client::reply) fn wrong_credentials() -> ReplyText {
+    ReplyText::from(
+        "The username or the password that was given to this proxy is not that of `server.auth` in its configuration. A URL \
+         with both is `",
+    )
+    .proxy_url_with(OF_AUTH)
+    .words("`; the name of a session follows the username, as in `USER+session-NAME`.")
+}
 
 /// Describes in a few words the mistake in a client's preferences.
 pub(in crate::client::reply) fn preferences_summary(invalid: InvalidPreferences) -> &'static str {
@@ -50,11 +91,19 @@ pub(in crate::client::reply) fn preferences_summary(invalid: InvalidPreferences)
 }
 
 /// Says how to write preferences that the hop can meet.
-pub(in crate::client::reply) fn other_preferences(invalid: InvalidPreferences) -> &'static str {
+pub(in crate::client::reply) fn other_preferences(invalid: InvalidPreferences) -> ReplyText {
     match invalid {
-        InvalidPreferences::NoCountry => NO_COUNTRY,
-        InvalidPreferences::CountryAlone => COUNTRY_ALONE,
-        _ => OTHER_USERNAME,
+        InvalidPreferences::NoCountry => NO_COUNTRY.into(),
+        InvalidPreferences::CountryAlone => ReplyText::from("Write both, as in `")
+            .proxy_url_with("session-NAME,country-us:x")
+            .words("`, or `")
+            .proxy_url_with("USER+session-NAME,country-us:PASSWORD")
+            .words("` if this proxy asks for credentials of its own."),
+        _ => ReplyText::from("Give this proxy another username, as in `")
+            .proxy_url_with(OF_SESSION)
+            .words("`, or `")
+            .proxy_url_with(OF_SESSION_BESIDE_AUTH)
+            .words("` if it asks for credentials of its own."),
     }
 }
 
@@ -65,13 +114,13 @@ pub(in crate::client::reply) fn what_is_misread(
 ) -> &'static str {
     // They fit beside the longest reason phrase, that of 407.
     match invalid {
-        InvalidPreferences::Session => "a session's name has A-Z, a-z, 0-9, - _ . only",
+        InvalidPreferences::Session => "a session name takes only A-Z a-z 0-9 - _ .",
         InvalidPreferences::Country => "a country is a code of two letters",
         InvalidPreferences::Repeated => "one session and one country at most",
         InvalidPreferences::NoCountry | InvalidPreferences::CountryAlone => {
             preferences_summary(invalid)
         }
-        _ if is_beside_auth => "behind the +: session-NAME or country-CC only",
+        _ if is_beside_auth => "after the +: session-NAME or country-CC only",
         _ => "username takes only session-NAME and country-CC",
     }
 }
@@ -79,24 +128,27 @@ pub(in crate::client::reply) fn what_is_misread(
 pub(in crate::client::reply) fn invalid_preferences(
     invalid: InvalidPreferences,
     is_beside_auth: bool,
-) -> String {
+) -> ReplyText {
     // These two are understood. The hop can't do what they ask for.
     if let InvalidPreferences::NoCountry | InvalidPreferences::CountryAlone = invalid {
-        let advice = other_preferences(invalid);
-        return format!(
-            "The username that was given to this proxy can't be followed: {invalid}. {advice}"
-        );
+        return ReplyText::from(format!(
+            "This proxy can't meet the preferences in the username that it was given: {invalid}. "
+        ))
+        .text(other_preferences(invalid));
     }
     if is_beside_auth {
-        return format!(
-            "The part behind the `+` of the username that was given to this proxy is not understood: {invalid}. A whole URL \
-             of the proxy is `http://USER+session-NAME:PASSWORD@localhost:8888`, with the credentials of `server.auth`."
-        );
+        return ReplyText::from(format!(
+            "The part after the `+` of the username that this proxy was given is not understood: {invalid}. A complete URL \
+             of the proxy is `"
+        ))
+        .proxy_url_with(OF_SESSION_BESIDE_AUTH)
+        .words("`, with the credentials of `server.auth`.");
     }
-    format!(
-        "The username that was given to this proxy is not understood: {invalid}. A whole URL of the proxy is \
-         `http://session-NAME:x@localhost:8888`; any password will do, but many programs send no username without one."
-    )
+    ReplyText::from(format!(
+        "The username that this proxy was given is not understood: {invalid}. A complete URL of the proxy is `"
+    ))
+    .proxy_url_with(OF_SESSION)
+    .words(ANY_PASSWORD)
 }
 
 pub(in crate::client::reply) fn no_say_beside_auth(chain: &str) -> String {

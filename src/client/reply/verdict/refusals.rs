@@ -1,97 +1,23 @@
 //! Judges a refusal of a hop.
 
+mod cause;
+
 use std::borrow::Cow;
 
-use mooltiroute_hops::{HeldBack, Meaning, Party, Refusal};
+use mooltiroute_hops::{HeldBack, Meaning, Refusal};
 
+use self::cause::RefusalCause;
 use super::{FailureVerdict, Hold, with_settings_of_url};
 use crate::{
-    client::reply::{
-        hop_advice,
-        reason_phrase::{is_registered, standard_phrase},
-        texts,
-    },
+    client::reply::{hop_advice, reason_phrase::standard_phrase, texts},
     proxy_error::ProxyError,
     upstream::chain::{ChainError, FailedMembers, Stage},
 };
 
 pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
-    // 508 is the answer of a proxy such as this one to a request that comes back to it. That says
-    // more than the meaning which a kind gives to the status.
-    let status = refusal.http.as_ref().map(|http| http.status);
-    let is_loop = status == Some(508);
-    let own_status = status.filter(|status| *status >= 400 && !is_registered(*status));
-    // A 503 about the hop itself has such a time, as a proxy that does not reach a target can't know when that is back.
-    let pause = refusal.retry_after.filter(|_| status == Some(503));
     let stage = &chain.stage;
-    let (error, advice): (_, Cow<'static, str>) = match refusal.meaning {
-        _ if is_loop => (ProxyError::ProxyLoopDetected, texts::LOOP_THROUGH_HOPS.into()),
-        // Never a 407: the credentials are those of the hop, and the client does not have them.
-        Meaning::Credentials => {
-            (ProxyError::ProxyConfiguration, hop_advice::credentials(stage, refusal).into())
-        }
-        Meaning::Quota => (ProxyError::ProxyConfiguration, texts::PAYMENT.into()),
-        Meaning::Forbidden => (ProxyError::HttpRequestDenied, texts::FORBIDDEN.into()),
-        Meaning::Policy => {
-            let advice = match refusal.login {
-                Some(login) if login.was_asked_for => texts::refused_after_login(stage),
-                Some(_) => texts::refused_with_credentials(stage),
-                None => texts::refused_port(chain),
-            };
-            (ProxyError::HttpProtocol, texts::after_own_words(refusal, &advice).into())
-        }
-        Meaning::Busy => (ProxyError::ConnectionLimitReached, texts::busy(refusal).into()),
-        Meaning::UnknownName => (ProxyError::Dns, hop_advice::unknown_name(stage).into()),
-        Meaning::Fault => (ProxyError::ProxyInternal, texts::HOP_FAULT.into()),
-        Meaning::TargetRefused => {
-            (ProxyError::ConnectionRefused, hop_advice::target_refused(stage).into())
-        }
-        Meaning::NetworkUnreachable => {
-            (ProxyError::DestinationIpUnroutable, hop_advice::not_reached(stage).into())
-        }
-        Meaning::Unclear if pause.is_some() => (
-            ProxyError::DestinationUnavailable,
-            texts::out_of_service(pause.unwrap_or_default()).into(),
-        ),
-        _ if stage.next.is_none() && is_about_a_name(refusal) => {
-            (ProxyError::DestinationUnavailable, hop_advice::unknown_name(stage).into())
-        }
-        Meaning::Unreachable | Meaning::Timeout => {
-            (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
-        }
-        // Providers send it when the traffic of an account is used up or not paid for.
-        Meaning::Unclear if status == Some(402) => {
-            (ProxyError::ProxyConfiguration, texts::PAYMENT.into())
-        }
-        Meaning::Unsupported => (ProxyError::HttpProtocol, texts::UNSUPPORTED.into()),
-        _ if refusal.http.as_ref().is_some_and(|http| (300..400).contains(&http.status)) => {
-            (ProxyError::HttpProtocol, hop_advice::redirected(stage, refusal).into())
-        }
-        // Apache and many providers answer 509 when an account has used up its traffic.
-        _ if status == Some(509) => (ProxyError::ProxyConfiguration, texts::TRAFFIC.into()),
-        // The gate of a network says so (RFC 6585 §6).
-        _ if status == Some(511) => {
-            (ProxyError::HttpProtocol, hop_advice::gate_of_network(stage).into())
-        }
-        _ if own_status.is_some() => {
-            let error = match is_server_error(refusal) {
-                true => ProxyError::DestinationUnavailable,
-                false => ProxyError::HttpProtocol,
-            };
-            (error, hop_advice::own_status(stage, own_status.unwrap_or_default()).into())
-        }
-        // The answer of a server that does not know the method (RFC 9110 §15.6.2).
-        _ if refusal.http.as_ref().is_some_and(|http| http.status == 501) => {
-            (ProxyError::HttpProtocol, hop_advice::perhaps_a_web_server(stage).into())
-        }
-        _ if is_server_error(refusal) => {
-            (ProxyError::DestinationUnavailable, hop_advice::not_reached(stage).into())
-        }
-        _ => {
-            let advice = hop_advice::perhaps_a_web_server(stage);
-            (ProxyError::HttpProtocol, texts::after_own_words(refusal, &advice).into())
-        }
-    };
+    let cause = RefusalCause::of(refusal, stage.next.is_none());
+    let advice = general_advice(cause, chain, refusal);
     // The advice of a kind knows the provider, so it takes the place of the general one.
     let advice = match (&refusal.advice, refusal.meaning) {
         (Some(of_kind), Meaning::Credentials) => {
@@ -104,7 +30,7 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         Some(note) => format!("{advice} {note}").into(),
         None => advice,
     };
-    let mut verdict = FailureVerdict::new(error, refusal_summary(stage, refusal), advice);
+    let mut verdict = FailureVerdict::new(cause.error(), refusal_summary(stage, refusal), advice);
     let hold = if refusal.is_of_ticket { Hold::of_ticket } else { Hold::of_logon };
     verdict.hold = refusal.held_back.map(|wait| hold(wait, stage.url.is_some()));
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
@@ -121,6 +47,45 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         verdict.field = Some(texts::retry_after(wait).into());
     }
     verdict
+}
+
+/// Returns the advice on a refusal for `cause`, whatever the kind of the hop.
+fn general_advice(cause: RefusalCause, chain: &ChainError, refusal: &Refusal) -> Cow<'static, str> {
+    let stage = &chain.stage;
+    match cause {
+        RefusalCause::Loop => texts::LOOP_THROUGH_HOPS.into(),
+        RefusalCause::Credentials => hop_advice::credentials(stage, refusal).into(),
+        RefusalCause::Payment => texts::PAYMENT.into(),
+        RefusalCause::Traffic => texts::TRAFFIC.into(),
+        RefusalCause::Forbidden => texts::FORBIDDEN.into(),
+        RefusalCause::Policy => {
+            let advice = match refusal.login {
+                Some(login) if login.was_asked_for => texts::refused_after_login(stage),
+                Some(_) => texts::refused_with_credentials(stage),
+                None => texts::refused_port(chain),
+            };
+            texts::after_own_words(refusal, &advice).into()
+        }
+        RefusalCause::Busy => texts::busy(refusal).into(),
+        RefusalCause::OutOfService(wait) => texts::out_of_service(wait).into(),
+        RefusalCause::NoLookup | RefusalCause::UnknownName => {
+            hop_advice::unknown_name(stage).into()
+        }
+        RefusalCause::Fault => texts::HOP_FAULT.into(),
+        RefusalCause::TargetRefused => hop_advice::target_refused(stage).into(),
+        RefusalCause::NetworkUnreachable | RefusalCause::NotReached => {
+            hop_advice::not_reached(stage).into()
+        }
+        RefusalCause::Unsupported => texts::UNSUPPORTED.into(),
+        RefusalCause::Redirect => hop_advice::redirected_to_portal(stage, refusal).into(),
+        RefusalCause::CaptivePortal => hop_advice::captive_portal(stage).into(),
+        RefusalCause::OwnStatus(status) => hop_advice::own_status(stage, status).into(),
+        RefusalCause::UnknownMethod => hop_advice::perhaps_a_web_server(stage).into(),
+        RefusalCause::Unclear => {
+            let advice = hop_advice::perhaps_a_web_server(stage);
+            texts::after_own_words(refusal, &advice).into()
+        }
+    }
 }
 
 /// Judges a request whose credentials were not sent, since the hop rejected them a short time ago.
@@ -178,33 +143,6 @@ fn refusal_summary(stage: &Stage, refusal: &Refusal) -> String {
     }
 }
 
-/// Returns whether the hop failed to reach the next stop and says that it can't look up a name. Only advice depends on
-/// the words.
-fn is_about_a_name(refusal: &Refusal) -> bool {
-    let is_meant = matches!(refusal.meaning, Meaning::Unreachable | Meaning::Timeout)
-        || refusal.meaning == Meaning::Unclear && is_server_error(refusal);
-    let detail = refusal.detail.as_deref().unwrap_or_default();
-    let page = refusal.page.as_deref().unwrap_or_default();
-    let said = format!("{} {detail} {page}", refusal.said).to_ascii_lowercase();
-    is_meant && NAME_WORDS.iter().any(|words| said.contains(words))
-}
-
-/// Words of proxies that can't look up a name.
-const NAME_WORDS: [&str; 12] = [
-    "resolv",
-    "resolution",
-    "dns",
-    "nxdomain",
-    "no such host",
-    "unknown host",
-    "host not found",
-    "name or service not known",
-    "getaddrinfo",
-    "enotfound",
-    "ip address from host name",
-    "name does not exist",
-];
-
 /// Returns whether the hop answered for a next stop that it did not reach. 503 may say that it is overloaded itself.
 fn is_unreached(refusal: &Refusal) -> bool {
     let is_meant = matches!(refusal.meaning, Meaning::Unreachable | Meaning::Timeout);
@@ -217,12 +155,4 @@ fn is_standard(said: &str, status: u16) -> bool {
     reason.is_some_and(|reason| {
         reason.is_empty() || reason.eq_ignore_ascii_case(standard_phrase(status))
     })
-}
-
-/// Returns whether the hop answered with a server error, or did not reach the next stop and gives no reason.
-fn is_server_error(refusal: &Refusal) -> bool {
-    match &refusal.http {
-        Some(http) => http.status >= 500,
-        None => refusal.about == Party::Next,
-    }
 }

@@ -87,7 +87,7 @@ impl ClientSettings {
                 format!("Its certificate is not for {host}, and has no name to use instead")
             }
             Some(names) => {
-                // A pattern is no name to connect to.
+                // A pattern is not a name to connect to.
                 let first = names.iter().find(|name| !name.contains('*'));
                 let first = first.map_or("NAME", String::as_str);
                 let all: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();

@@ -17,9 +17,9 @@ pub(super) struct WrappedCommand {
 /// Returns the commands that `program` is known to run: those in the text of a shell or of its script, the interpreter of a
 /// script, or the command behind `env` and the like.
 ///
-/// This is no parser of shells. It finds the first words of commands that are written out, and nothing that the shell works
-/// out, such as variables or another working directory. So a note may be missing, but is about a program that the user has
-/// named.
+/// This is not a parser of shells. It finds the first words of commands that are written out, and nothing that the
+/// shell works out, such as variables or another working directory. So a note may be missing, but is about a program
+/// that the user has named.
 pub(super) fn commands(program: &OsStr, arguments: &[OsString]) -> Vec<WrappedCommand> {
     let mut found = WrappedCommands { commands: Vec::new(), scripts_left: SCRIPTS_MAX };
     found.add(program, arguments, DEPTH_MAX);

@@ -11,7 +11,7 @@ use crate::{
 
 /// The member of a pool that a request takes.
 pub(super) enum TakenMember {
-    /// The hop is no pool, has one member, or has a list that is not known here.
+    /// The hop is not a pool, has one member, or has a list that is not known here.
     None,
     /// The member of this name, while it works.
     One(Arc<str>, Option<Authority>),

@@ -40,9 +40,9 @@ pub(super) fn documents(documents: &Value, verb: &str, out: &mut dyn Write) -> i
             let kept = if is_in_use { "the last good one stays in use; " } else { "" };
             let next = match file["retry_seconds"].as_f64() {
                 Some(pause) if pause > 0.0 => {
-                    format!("a request after {pause:.0} s asks for it again")
+                    format!("the first request after {pause:.0} s fetches it again")
                 }
-                _ => "the next request asks for it again".to_owned(),
+                _ => "the next request fetches it again".to_owned(),
             };
             writeln!(out, "  {kept}{next}")?;
         }

@@ -1,6 +1,9 @@
 //! Lists the members of pools.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use serde_json::Value;
 
@@ -8,95 +11,164 @@ use super::{columns::write_section, list, number, word};
 use crate::upstream::chain::REFUSING_MEMBER;
 
 pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let (mut rows, mut reasons) = (Vec::new(), Vec::new());
-    let (mut is_refusing, mut is_tried_last) = (false, false);
+    let mut table = MembersTable::default();
     for (name, pool) in pools.as_object().into_iter().flatten() {
-        let is_by_pac_file = pool["by_pac_file"] == true;
-        let has_none = pool["working"].as_u64() == Some(0);
-        // Only the first members of a long list are told one by one; `other` adds the rest up.
-        for member in list(&pool["shown"]) {
-            // A member that is left out is tried by the next connection once its pause is over, so the pause
-            // may be zero.
-            let state = match member["retry_seconds"].as_f64() {
-                None => match number(&member["refused_in_a_row"]) {
-                    in_a_row if in_a_row < REFUSALS_IN_A_ROW => "works".to_owned(),
-                    in_a_row => format!("in use, refused the last {in_a_row}"),
-                },
-                _ if member["asked_until"].is_string() => {
-                    let until = word(&member["asked_until"]);
-                    format!("left out until {} UTC, as it asked", time_of(&until))
-                }
-                Some(_) if member["held_back_seconds"].is_u64() => {
-                    let seconds = number(&member["held_back_seconds"]);
-                    format!("credentials rejected, held back for {seconds} s")
-                }
-                Some(seconds) if seconds > 0.0 && is_by_pac_file => {
-                    is_tried_last = true;
-                    format!("failed, tried last for {seconds:.0} s")
-                }
-                Some(seconds) if seconds > 0.0 && !has_none => {
-                    format!("left out, tried again in {seconds:.0} s")
-                }
-                Some(_) if has_none => "failed, tried all the same".to_owned(),
-                Some(_) => "left out, tried again next".to_owned(),
-            };
-            let [reached, failed, refused] =
-                ["reached", "failed", "refused"].map(|key| number(&member[key]).to_string());
-            let at = match member["hop"].is_string() {
-                true => format!("{} ({})", word(&member["name"]), word(&member["hop"])),
-                false => word(&member["name"]),
-            };
-            if member["problem"].is_string() {
-                let is = if has_none || is_by_pac_file { "failed" } else { "is left out" };
-                reasons.push(format!("{name}.{at} {is}: {}", word(&member["problem"])));
-            }
-            let in_a_row = number(&member["refused_in_a_row"]);
-            // Rejected credentials are a problem of the member, and no target can be why.
-            let is_held_back = member["held_back_seconds"].is_u64();
-            if member["refusal"].is_string() && in_a_row >= REFUSALS_IN_A_ROW && !is_held_back {
-                is_refusing = true;
-                let refusal = word(&member["refusal"]);
-                reasons
-                    .push(format!("{name}.{at} refused the last {in_a_row} requests: {refusal}"));
-            }
-            let address =
-                member["address"].as_str().map_or("-".into(), |_| word(&member["address"]));
-            rows.push(vec![name.clone(), at, state, reached, failed, refused, address]);
-        }
-        let other = &pool["other"];
-        if !other.is_null() {
-            let state = format!("{} of {} work", word(&other["working"]), word(&other["members"]));
-            let [reached, failed, refused] =
-                ["reached", "failed", "refused"].map(|key| number(&other[key]).to_string());
-            let counts = [reached, failed, refused, "-".into()];
-            rows.push([name.clone(), "other".into(), state].into_iter().chain(counts).collect());
-        }
+        table.add(name, pool);
     }
-    let head = ["pool", "member", "state", "carried", "failed", "refused", "address"];
-    if rows.is_empty() {
+    if table.rows.is_empty() {
         return Ok(());
     }
-    write_section(&head, rows, out)?;
+    write_section(&HEAD, table.rows, out)?;
     writeln!(
         out,
         "carried: connections to the member, each of which may have had many requests of its client"
     )?;
-    if is_tried_last {
+    if table.is_tried_last {
         writeln!(
             out,
             "tried last: after the others that the PAC file names for a request, such as `DIRECT`; at once if it names no other"
         )?;
     }
-    let rest = reasons.len().saturating_sub(REASONS_MAX);
     out_of_members(pools, out)?;
+    let reasons = table.reasons;
     reasons.iter().take(REASONS_MAX).try_for_each(|reason| writeln!(out, "{reason}"))?;
+    let rest = reasons.len().saturating_sub(REASONS_MAX);
     if rest > 0 {
         writeln!(
             out,
             "and {rest} more: see `pool member left` and `pool member refuses` in the log"
         )?;
     }
-    if is_refusing { writeln!(out, "{REFUSING_MEMBER}") } else { Ok(()) }
+    if table.is_refusing { writeln!(out, "{REFUSING_MEMBER}") } else { Ok(()) }
+}
+
+/// The rows about the members of all pools, and what is written below them.
+#[derive(Default)]
+struct MembersTable {
+    rows: Vec<Vec<String>>,
+    /// The reasons why members fail or refuse requests.
+    reasons: Vec<String>,
+    /// Whether a member refuses one request after the other.
+    is_refusing: bool,
+    /// Whether a member is tried after all others that a PAC file names.
+    is_tried_last: bool,
+}
+
+impl MembersTable {
+    /// Adds the members of a pool. Only the first of a long list are told one by one; `other` adds the rest up.
+    fn add(&mut self, pool: &str, status: &Value) {
+        let facts = PoolFacts {
+            is_by_pac_file: status["by_pac_file"] == true,
+            has_none: status["working"].as_u64() == Some(0),
+        };
+        for member in list(&status["shown"]) {
+            self.add_member(pool, facts, member);
+        }
+        let other = &status["other"];
+        if !other.is_null() {
+            let state = format!("{} of {} work", word(&other["working"]), word(&other["members"]));
+            let [reached, failed, refused] = counts(other);
+            let (pool, name) = (pool.to_owned(), "other".to_owned());
+            self.rows.push(vec![pool, name, state, reached, failed, refused, "-".to_owned()]);
+        }
+    }
+
+    fn add_member(&mut self, pool: &str, facts: PoolFacts, member: &Value) {
+        let state = MemberState::of(member, facts);
+        self.is_tried_last |= matches!(state, MemberState::TriedLast(_));
+        let name = match member["hop"].is_string() {
+            true => format!("{} ({})", word(&member["name"]), word(&member["hop"])),
+            false => word(&member["name"]),
+        };
+        if member["problem"].is_string() {
+            let is = if facts.has_none || facts.is_by_pac_file { "failed" } else { "is left out" };
+            self.reasons.push(format!("{pool}.{name} {is}: {}", word(&member["problem"])));
+        }
+        let in_a_row = number(&member["refused_in_a_row"]);
+        // Rejected credentials are a problem of the member, and no target can be why.
+        let is_held_back = member["held_back_seconds"].is_u64();
+        if member["refusal"].is_string() && in_a_row >= REFUSALS_IN_A_ROW && !is_held_back {
+            self.is_refusing = true;
+            let refusal = word(&member["refusal"]);
+            let reason = format!("{pool}.{name} refused the last {in_a_row} requests: {refusal}");
+            self.reasons.push(reason);
+        }
+        let [reached, failed, refused] = counts(member);
+        let address = member["address"].as_str().map_or("-".into(), |_| word(&member["address"]));
+        let pool = pool.to_owned();
+        self.rows.push(vec![pool, name, state.to_string(), reached, failed, refused, address]);
+    }
+}
+
+/// The facts about a pool that decide what becomes of a member that fails.
+#[derive(Clone, Copy)]
+struct PoolFacts {
+    /// Whether a PAC file names the members that a request may take.
+    is_by_pac_file: bool,
+    /// Whether no member works.
+    has_none: bool,
+}
+
+/// The state of a member, with the seconds or the time that it lasts.
+enum MemberState {
+    Works,
+    /// It is in use, and has refused so many requests in a row.
+    Refuses(u64),
+    AskedToWait(String),
+    HeldBack(u64),
+    TriedLast(f64),
+    LeftOut(f64),
+    TriedAnyway,
+    TriedNext,
+}
+
+impl MemberState {
+    fn of(member: &Value, facts: PoolFacts) -> Self {
+        let Some(seconds) = member["retry_seconds"].as_f64() else {
+            return match number(&member["refused_in_a_row"]) {
+                in_a_row if in_a_row < REFUSALS_IN_A_ROW => Self::Works,
+                in_a_row => Self::Refuses(in_a_row),
+            };
+        };
+        if member["asked_until"].is_string() {
+            return Self::AskedToWait(word(&member["asked_until"]));
+        }
+        if member["held_back_seconds"].is_u64() {
+            return Self::HeldBack(number(&member["held_back_seconds"]));
+        }
+        // A member that is left out is tried by the next connection once its pause is over, so the pause may be
+        // zero.
+        match facts {
+            PoolFacts { is_by_pac_file: true, .. } if seconds > 0.0 => Self::TriedLast(seconds),
+            PoolFacts { has_none: true, .. } => Self::TriedAnyway,
+            _ if seconds > 0.0 => Self::LeftOut(seconds),
+            _ => Self::TriedNext,
+        }
+    }
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Works => write!(f, "works"),
+            Self::Refuses(in_a_row) => write!(f, "in use, refused the last {in_a_row}"),
+            Self::AskedToWait(until) => {
+                write!(f, "left out until {} UTC, as it asked", time_of(until))
+            }
+            Self::HeldBack(seconds) => {
+                write!(f, "credentials rejected, held back for {seconds} s")
+            }
+            Self::TriedLast(seconds) => write!(f, "failed, tried last for {seconds:.0} s"),
+            Self::LeftOut(seconds) => write!(f, "left out, tried again in {seconds:.0} s"),
+            Self::TriedAnyway => write!(f, "failed, tried anyway"),
+            Self::TriedNext => write!(f, "left out, tried again next"),
+        }
+    }
+}
+
+/// Returns the counts of connections of a member, or of the others added up.
+fn counts(of: &Value) -> [String; 3] {
+    ["reached", "failed", "refused"].map(|key| number(&of[key]).to_string())
 }
 
 /// Describes how requests go on in pools without a member that works.
@@ -143,6 +215,8 @@ fn time_of(stamp: &str) -> &str {
     time.trim_end_matches('Z')
 }
 
+const HEAD: [&str; 7] = ["pool", "member", "state", "carried", "failed", "refused", "address"];
+
 /// The number of refusals in a row from which they are shown.
 const REFUSALS_IN_A_ROW: u64 = 3;
 
@@ -172,7 +246,7 @@ mod tests {
         let (some, none, file) = (told(1, false), told(0, false), told(0, true));
         assert!(some.contains("left out, tried again in 4 s"), "{some}");
         assert!(some.contains("office.corporate is left out: "), "{some}");
-        assert!(none.contains("failed, tried all the same"), "{none}");
+        assert!(none.contains("failed, tried anyway"), "{none}");
         assert!(none.contains("no member of office works, so each request tries it"), "{none}");
         assert!(file.contains("failed, tried last for 4 s"), "{file}");
         assert!(file.contains("tried last: after the others that the PAC file names"), "{file}");

@@ -162,7 +162,7 @@ fn may_come_on(hops: &[NamedHop], asked: &[Arc<str>]) -> bool {
     hops.iter().any(|hop| asked.contains(&hop.name) && hop.condition.is_some())
 }
 
-/// A hop in the place of one whose members are all switched off by their conditions. It refuses every request, since
+/// A hop in place of one whose members are all switched off by their conditions. It refuses every request, since
 /// leaving it out of its chains would send requests round it.
 #[derive(Debug)]
 struct MembersOff;

@@ -85,9 +85,9 @@ impl SourceLine<'_> {
             (_, [.., "<<"]) => false,
             // No setting of these sections holds a credential.
             (_, ["timeouts" | "limits" | "log" | "chains" | "routes", ..]) => is_secret,
-            // A text alone is no list of names, whatever it is.
+            // A text alone is not a list of names, whatever it is.
             (Content::Scalar(_), ["hops", _, "members"]) => true,
-            // The names of hops are no secret, unlike the proxies that people write in their place.
+            // The names of hops are not secret, unlike the proxies that people write in their place.
             (Content::List(items), ["hops", _, "members"]) => {
                 !items.iter().all(|item| self.is_other_line_or_known_hop(item))
             }

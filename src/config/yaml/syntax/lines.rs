@@ -1,8 +1,8 @@
 //! Finds mistakes that can be told from one line.
 //!
-//! A plain text goes on in the next line if that is indented far enough, and a line that is no key can only be the rest of
-//! one. So the parser takes a faulty line for a part of the text above it, and stops a line later. The line at which it
-//! stopped and its neighbours are searched for such a line.
+//! A plain text goes on in the next line if that is indented far enough, and a line that is not a key can only be the
+//! rest of one. So the parser takes a faulty line for a part of the text above it, and stops a line later. The line at
+//! which it stopped and its neighbours are searched for such a line.
 
 use super::{At, SyntaxFault};
 use crate::config::report::{

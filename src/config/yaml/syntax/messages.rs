@@ -61,7 +61,8 @@ impl SyntaxFault {
             Self::AfterBracket(_) => "a text that begins with `{` or `[` is written in quotes, as in `username: \
                                       \"{user}-session-{session}\"`"
                 .into(),
-            Self::Deeper { .. } => "begin both lines in the same column; only a key with nothing behind its colon has keys below it".into(),
+            Self::Deeper { .. } => "begin both lines in the same column; only a key with nothing after its colon has \
+            keys below it".into(),
             Self::ColonInText => "each key begins a line of its own; a text with a colon and a space in it is \
                                   written in quotes"
                 .into(),

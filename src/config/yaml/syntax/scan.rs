@@ -74,7 +74,7 @@ impl Scanner<'_> {
                 '#' if self.previous.is_whitespace() => self.comment(),
                 '"' | '\'' => self.quoted(next),
                 '{' | '[' => self.open(next),
-                // Only the matching sort closes. Another one is left for `SyntaxFault::Unopened`.
+                // Only the matching kind closes. Another one is left for `SyntaxFault::Unopened`.
                 '}' | ']' if self.closes(next) => {
                     self.found.open.pop();
                     self.found.last = None;
@@ -96,7 +96,7 @@ impl Scanner<'_> {
                 }
                 // YAML has block texts only outside of brackets (YAML 1.2 §8.1).
                 '|' | '>' if self.found.open.is_empty() => self.block_text(),
-                // A bracket of the wrong sort. As a text it would hide the next token.
+                // A bracket of the wrong kind. As a text it would hide the next token.
                 '}' | ']' if !self.found.open.is_empty() => _ = self.step(),
                 _ => self.plain(),
             }
@@ -109,7 +109,7 @@ impl Scanner<'_> {
         if one == '\n' {
             (self.at, self.indent) = ((self.at.0 + 1, 1), 0);
         } else {
-            // Only blanks at the beginning of the line count, each right behind the one before.
+            // Only blanks at the beginning of the line count, each right after the previous one.
             if one == ' ' && self.at.1 == self.indent + 1 {
                 self.indent += 1;
             }

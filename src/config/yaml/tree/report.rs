@@ -202,8 +202,8 @@ impl Tree {
         // In `{ password: a,b }` the second half of the password has become a key without a value, so such a
         // key is never shown.
         let is_cut_off = self.value(path).is_none_or(Value::is_null);
-        // The name of a key of some program is no secret wherever it is. Any other text is shown only if it can't be the
-        // end of one.
+        // The name of a key of some program is not a secret wherever it is. Any other text is shown only if it can't be
+        // the end of one.
         let is_shown =
             is_public_key(name) || ((near.is_some() || is_word(name)) && !self.hides(path));
         if is_cut_off || !is_shown {

@@ -23,7 +23,7 @@ impl Tree {
         for list in self.lists() {
             while let Some(index) = self.split_item(&list) {
                 let at = list.clone().then(Key::Index(index));
-                let message = "this entry continues the one before it";
+                let message = "this entry continues the previous one";
                 let problem = self.problem(&at, Part::Value, "split-entry", message);
                 let help = "remove the `-`, and begin the line in the column of the key above it";
                 if !problems.skips() {
@@ -43,7 +43,7 @@ impl Tree {
         std::iter::once(KeyPath::of(["routes"])).chain(members).collect()
     }
 
-    /// Returns the index of the first entry of `list` that continues the one before it.
+    /// Returns the index of the first entry of `list` that continues the previous one.
     fn split_item(&self, list: &KeyPath) -> Option<usize> {
         let items = self.value(list)?.as_sequence()?;
         let is_route = list.keys().len() == 1;
@@ -73,7 +73,7 @@ impl Tree {
         found.map(|(_, index)| index)
     }
 
-    /// Puts the keys of the entry at `index` into the one before it.
+    /// Puts the keys of the entry at `index` into the previous one.
     fn join(&mut self, list: &KeyPath, index: usize) {
         let Some(Value::Sequence(items)) = self.value_mut(list) else { return };
         let Value::Mapping(second) = items.remove(index) else { return };

@@ -1,4 +1,4 @@
-//! Edits that are rejected for the same problems as the one before.
+//! Edits that are rejected for the same problems as the previous one.
 
 use std::{collections::BTreeSet, future::pending, path::PathBuf, time::Duration};
 

@@ -232,7 +232,7 @@ impl<'a> Journey<'a> {
         Err(error)
     }
 
-    /// Puts `link` in the place of the hop that returned it, if that hop may have one more connection.
+    /// Puts `link` in place of the hop that returned it, if that hop may have one more connection.
     fn ask_again(&mut self, index: usize, link: Arc<dyn Link>, asked: Instant) -> bool {
         // Counted for the whole journey, so that hops which close each connection can't keep the
         // client waiting.

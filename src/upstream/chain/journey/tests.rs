@@ -70,8 +70,18 @@ async fn chain(allowed: u16, status: u16) -> (Chain, Arc<Strict>, TcpListener) {
     let strict = Arc::new(Strict { address, allowed, status, asked: Mutex::default() });
     let ports = [80, 3128, 443].map(|port| format!("exit.example:{port}").parse().unwrap());
     let hops = vec![
-        ChainHop { name: "corporate".into(), hop: Arc::clone(&strict) as Arc<dyn Hop>, url: None },
-        ChainHop { name: "exit".into(), hop: Arc::new(Wide(ports.into())), url: None },
+        ChainHop {
+            name: "corporate".into(),
+            hop: Arc::clone(&strict) as Arc<dyn Hop>,
+            url: None,
+            has_answered: Arc::default(),
+        },
+        ChainHop {
+            name: "exit".into(),
+            hop: Arc::new(Wide(ports.into())),
+            url: None,
+            has_answered: Arc::default(),
+        },
     ];
     (Chain::new("default".into(), hops, TIMEOUTS, Dialer::default()), strict, listener)
 }
@@ -217,7 +227,12 @@ impl Selection for RowChoice {
 }
 
 fn row_chain(row: &Arc<Row>) -> Chain {
-    let hop = ChainHop { name: "pool".into(), hop: Arc::clone(row) as Arc<dyn Hop>, url: None };
+    let hop = ChainHop {
+        name: "pool".into(),
+        hop: Arc::clone(row) as Arc<dyn Hop>,
+        url: None,
+        has_answered: Arc::default(),
+    };
     Chain::new("default".into(), vec![hop], TIMEOUTS, Dialer::default())
 }
 
@@ -326,7 +341,8 @@ async fn insist(agains: usize, pause: Duration) -> (Result<Tunnel, ChainError>, 
     let address = listener.local_addr().unwrap().into();
     let asked = Arc::default();
     let hop = Arc::new(Insistent { address, agains, pause, asked: Arc::clone(&asked) });
-    let hops = vec![ChainHop { name: "corporate".into(), hop, url: None }];
+    let hops =
+        vec![ChainHop { name: "corporate".into(), hop, url: None, has_answered: Arc::default() }];
     let timeouts = StepTimeouts { handshake: Duration::from_millis(300), ..TIMEOUTS };
     let chain = Chain::new("default".into(), hops, timeouts, Dialer::default());
     let connected = connect(&chain).await;

@@ -5,8 +5,8 @@
 //! NTLM and Negotiate log a connection on, and the requests behind the first one need no credentials then. Each client
 //! has connections of its own, so none uses the logon of another.
 //!
-//! A round that the proxy does not answer by a challenge goes on to the target. What follows its answer, if anything, is
-//! in nobody's hands: some servers answer HEAD with a body. So the request itself then gets a new connection.
+//! A round that the proxy does not answer by a challenge goes on to the target. After that answer the framing can't be
+//! trusted, since some servers answer HEAD with a body. So the request itself then gets a new connection.
 
 use std::{
     any::Any,
@@ -39,7 +39,7 @@ struct ConnectionLogon {
     state: Mutex<LogonState>,
 }
 
-/// The needs of a connection for a plain request.
+/// Whether a plain request can be sent on a connection, and with which fields.
 #[derive(Debug)]
 pub(in crate::kinds::http_connect) enum Authorized {
     /// The request, with these fields.
@@ -187,7 +187,7 @@ impl Authenticator {
         if let (Some((_, session)), Ok(challenge)) =
             (self.digest(), DigestChallenge::strongest(challenges))
         {
-            // The challenge is no verdict about credentials, because none were sent.
+            // The challenge is not a verdict about credentials, because none were sent.
             let _: DigestVerdict = session.challenged(challenge, None);
         }
         self.methods.iter().any(|method| offered.contains(&method.scheme()))

@@ -119,7 +119,7 @@ impl Authenticator {
                 return Ok(RoundsEnd::Closes);
             }
         }
-        Err(HopError::Malformed("it asks for credentials again and again"))
+        Err(HopError::Malformed("it keeps asking for credentials"))
     }
 }
 
@@ -128,7 +128,7 @@ impl Authenticator {
     /// there is no usable answer.
     ///
     /// A proxy that asks does so at once. If it is silent, or what comes is no answer, it has passed the request on. Then
-    /// the target is the reason, which may serve the request itself all the same.
+    /// the target is the reason, which may serve the request itself anyway.
     pub(super) async fn probe(
         &self,
         exchange: &mut Exchange<'_>,

@@ -39,7 +39,7 @@ pub(in crate::kinds::pool) enum ListScheme {
     Socks5,
 }
 
-/// Why a line is no proxy. The text never repeats the line, which may hold a credential.
+/// Why a line is not a proxy. The text never repeats the line, which may hold a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kinds::pool) enum InvalidLine {
     Address(InvalidAuthority),

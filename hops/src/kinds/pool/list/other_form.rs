@@ -117,7 +117,7 @@ impl OtherForm {
     pub(super) fn in_words(&self, with_login: &str, without_login: &str) -> String {
         match self {
             Self::Columns(shape) => {
-                // A list of lines like these is no list of URLs, whose examples would be the same twice.
+                // A list of lines like these is not a list of URLs, whose examples would be the same twice.
                 let or_login_first = match with_login.contains("://") {
                     true => "",
                     false => ", `USER:PASSWORD@HOST:PORT` or a URL",

@@ -72,7 +72,7 @@ impl InvalidLine {
             Self::AddressBeforeAt => {
                 let with = if form.is_url { url } else { "`USER:PASSWORD@HOST:PORT`".to_owned() };
                 return format!(
-                    "the address is before the `@`, and the login behind it; write {with}"
+                    "the address is before the `@`, and the login after it; write {with}"
                 )
                 .into();
             }
@@ -121,13 +121,15 @@ impl LineDoubt {
     pub(in crate::kinds::pool) fn in_words(self, form: LineForm) -> Cow<'static, str> {
         match self {
             Self::LongPassword => format!(
-                "all after the third `:` is read as the password; if it has a `:` in it, write the line as a URL, {}, with \
+                "everything after the third `:` is read as the password; if it has a `:` in it, write the line as a \
+                 URL, {}, with \
                  `%25` for a `%`; otherwise remove what follows the password",
                 form.url()
             )
             .into(),
             Self::NoPassword => format!(
-                "the password behind the username is missing, and an empty one is sent; if the line was cut off, complete it; if \
+                "the password after the username is missing, so an empty one is sent; if the line was cut off, \
+                 complete it; if \
                  the proxy takes no password, write {}",
                 form.url().replace("PASSWORD", "")
             )
@@ -137,7 +139,8 @@ impl LineDoubt {
                     .into()
             }
             Self::Column(one) => format!(
-                "the {} after the third `:`, and all behind it, is read as a part of the password; if it is another column, \
+                "the {} after the third `:`, and everything that follows, is read as part of the password; if it is \
+                 another column, \
                  such as a country, remove it",
                 if one == ' ' { "blank".to_owned() } else { format!("`{one}`") }
             )

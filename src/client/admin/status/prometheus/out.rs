@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    client::admin::status::{BudgetStatus, HopTotals, StatusDocument, pools::MemberCounts},
+    client::admin::status::{BudgetStatus, HopTotals, StatusDocument, pools::ListedCounts},
     metrics::{Failure, Totals},
 };
 
@@ -102,7 +102,7 @@ impl Out<'_> {
                 count_with(&mut failures, &labels, *count)?;
             }
         }
-        let help = "Seconds until a hop agreed to a tunnel";
+        let help = "Seconds that a hop took to accept a tunnel";
         let mut handshakes = self.family("hop_handshake_seconds", help, MetricType::Histogram)?;
         for (name, HopTotals { handshakes: buckets, .. }) in &status.hops {
             handshakes.encode_family(&[("hop", &**name)])?.encode_histogram::<NoLabelSet>(
@@ -129,12 +129,14 @@ impl Out<'_> {
     pub(super) fn budgets(&mut self, status: &StatusDocument) -> fmt::Result {
         type Pick = fn(&BudgetStatus) -> u64;
         let gauges: [(&str, &str, Pick); 5] = [
-            ("budget_bytes", "Bytes that a hop may carry in a period", |one| one.bytes),
+            ("budget_bytes", "Budget of a hop for each period, in bytes", |one| one.bytes),
             ("budget_used_bytes", "Bytes of the current period", |one| one.used),
             ("budget_period_seconds_left", "Seconds until the next period", |one| one.seconds_left),
-            ("budget_warning", "1 from the budget's warning on, 0 before", |one| {
-                u64::from(one.is_warned)
-            }),
+            (
+                "budget_warning",
+                "1 once usage has passed the budget's warning threshold, 0 before",
+                |one| u64::from(one.is_warned),
+            ),
             ("budget_used_up", "1 while the budget is used up, 0 otherwise", |one| {
                 u64::from(one.is_reached)
             }),
@@ -160,7 +162,7 @@ impl Out<'_> {
         let lists = lists.map(|(hop, list)| (hop, "list", list));
         let pac_files = status.pac_files.iter().map(|(hop, file)| (hop, "pac", file));
         let all: Vec<_> = lists.chain(pac_files).collect();
-        let help = "When a list of proxies or a PAC file was last asked for with success, in seconds since 1970";
+        let help = "Unix time of the last successful fetch of a proxy list or a PAC file";
         let name = "document_last_success_timestamp_seconds";
         let mut times = self.family(name, help, MetricType::Gauge)?;
         for (hop, kind, document) in &all {
@@ -180,7 +182,8 @@ impl Out<'_> {
 
     /// Writes the counts of the members of pools. The labels of a long list are bounded: the rest has the label `other`.
     pub(super) fn pools(&mut self, status: &StatusDocument) -> fmt::Result {
-        let help = "Members of a pool that connections use (working) and that they leave out after a failure (left_out)";
+        let help =
+            "Members of a pool that are in use (working), or left out after a failure (left_out)";
         let mut members = self.family("pool_members", help, MetricType::Gauge)?;
         for (hop, pool) in &status.pools {
             // Counts of the whole pool, also of members that have no labels of their own.
@@ -190,8 +193,7 @@ impl Out<'_> {
                 members.encode_family(&labels)?.encode_gauge(&(count as u64))?;
             }
         }
-        let help =
-            "1 while connections use a member of a pool, 0 while they leave it out after a failure";
+        let help = "1 while a member of a pool is in use, 0 while it is left out after a failure";
         let mut up = self.family("pool_member_up", help, MetricType::Gauge)?;
         for (hop, pool) in &status.pools {
             for member in &pool.shown {
@@ -199,12 +201,12 @@ impl Out<'_> {
                 up.encode_family(&labels)?.encode_gauge(&u64::from(member.working))?;
             }
         }
-        type OfMember = fn(&MemberCounts) -> u64;
+        type OfMember = fn(&ListedCounts) -> u64;
         let counters: [(&str, &str, OfMember); 3] = [
             ("pool_member_connections", "Connections that a member of a pool carried", |counts| {
                 counts.reached
             }),
-            ("pool_member_failures", "Connections that a member of a pool failed", |counts| {
+            ("pool_member_failures", "Connections that failed at a member of a pool", |counts| {
                 counts.failed
             }),
             (

@@ -13,7 +13,7 @@ use crate::config::{
 };
 
 impl Tree {
-    /// Returns advice for a value at `hops.NAME` that is no mapping.
+    /// Returns advice for a value at `hops.NAME` that is not a mapping.
     pub(in crate::config) fn advice_on_hop(&self, path: &KeyPath) -> Option<String> {
         let Some(Key::Name(name)) = path.keys().last() else { return None };
         if HOP_KEYS.contains(&name.as_str()) {

@@ -81,7 +81,7 @@ impl<'a> Amount<'a> {
 /// The beginning of the advice for a size without a clear unit.
 pub(super) const UNITS: &str =
     "the units are B, KiB, MiB, GiB and TiB, and a number without one counts bytes";
-/// More digits are no size that a person writes.
+/// More digits are not a size that a person writes.
 const PART_DIGITS_MAX: usize = 6;
 
 #[cfg(test)]

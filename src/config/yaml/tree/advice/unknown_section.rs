@@ -1,4 +1,4 @@
-//! Advice on a key at the top of a file that is no section.
+//! Advice on a key at the top of a file that is not a section.
 
 use mooltiroute_hops::KeyPath;
 use serde_yaml::{Mapping, Value};

@@ -126,7 +126,7 @@ impl Tree {
 /// More hops of a chain than this are not repeated in an example.
 const NAMES_MAX: usize = 5;
 
-/// Returns whether words that are no boolean of YAML mean `true` or `false`.
+/// Returns whether words that are not a boolean of YAML mean `true` or `false`.
 fn switch(value: &Value) -> Option<bool> {
     if let Some(number) = value.as_u64() {
         return [false, true].get(usize::try_from(number).ok()?).copied();

@@ -30,7 +30,7 @@ pub(super) const ENABLED: [OtherKeys; 5] = [
 pub(super) const CONDITION: [OtherKeys; 8] = [
     keys(
         &["ssid", "wifi", "wi_fi", "wlan", "network_name", "location"],
-        "the name of a network is no condition; its addresses and names are, as in `address_in: [10.0.0.0/8]` or \
+        "the name of a network is not a condition; its addresses and names are, as in `address_in: [10.0.0.0/8]` or \
          `resolves: NAME`",
     ),
     keys(

@@ -56,7 +56,7 @@ pub(super) const HOP: [OtherKeys; 33] = [
     ),
     keys(
         &["gateway", "allow_lan"],
-        "it is no setting of a hop; for clients of other machines write `server: { listen: \"0.0.0.0:8888\", auth: { username: \
+        "it is not a setting of a hop; for clients of other machines write `server: { listen: \"0.0.0.0:8888\", auth: { username: \
          NAME, password: \"${PASSWORD}\" } }`",
     ),
     keys(

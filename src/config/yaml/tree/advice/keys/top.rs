@@ -8,7 +8,7 @@ use super::{
     sections::LOG_FILE,
 };
 
-/// Keys that are no section of ours.
+/// Keys that are not a section of ours.
 pub(super) const TOP: [OtherKeys; 18] = [
     keys(
         &[

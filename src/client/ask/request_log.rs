@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{Denial, URL_WITH_SESSIONS, no_say};
 use crate::{
     client::{
-        reply::{Reply, with_address},
+        reply::{Reply, proxy_url},
         socks::reply_code,
     },
     config::{Protocol, ShownSetting},
@@ -33,16 +33,16 @@ pub(crate) struct Asker<'a> {
 
 impl Asker<'_> {
     /// Logs that the request is refused, since clients show little of the answer and the reply of SOCKS has no words.
-    /// Skips the line if another refusal of this sort was logged a moment ago.
+    /// Skips the line if another refusal of this kind was logged a moment ago.
     pub(crate) fn log(&self, denial: &Denial, shared: &Shared) {
         let Self { peer: client, protocol, target } = self;
         let line = ClientLine::Refused(*protocol, denial.reason());
         let Some(skipped) = shared.denials().note(line) else { return };
         let reply = Reply::from(denial.clone());
-        let mut reason = reply.text_at(shared.live().current().example_address());
+        let mut reason = reply.text_at(shared.proxy_address());
         if denial.is_of_provider() {
-            reason.to_mut().push_str(" It may be meant for a provider: ");
-            reason.to_mut().push_str(&username_of_provider("a hop of"));
+            reason.push_str(" It may be meant for a provider: ");
+            reason.push_str(&username_of_provider("a hop of"));
         }
         let reason = &*reason;
         if *protocol == Protocol::Http {
@@ -89,9 +89,9 @@ impl Asker<'_> {
             let reason = format!(
                 "the request has a `Proxy-Authorization` that is not `Basic` with the base64 of `session-NAME:x`, or more than \
                  one; give the client {} as its proxy, so that it makes that field itself",
-                url_with_session(generation)
+                url_with_session(generation, shared)
             );
-            let reason = &*with_address(&reason, generation.example_address());
+            let reason = &*reason;
             warn!(%client, %target, reason, "the client's username has no effect");
         }
     }
@@ -112,13 +112,13 @@ impl Asker<'_> {
             return;
         }
         let Self { peer: client, protocol, target } = self;
-        let url = url_with_session(generation);
+        let url = url_with_session(generation, shared);
         // A hop of the command line has its settings in its URL.
         let of_hop = generation.hops().iter().find(|named| named.name == *hop);
         let (setting, required) = match of_hop.and_then(|named| named.url.as_ref()) {
             Some(of_hop) => (
                 "`sessions=by-client` in its URL",
-                format!("`sessions=by-client-required` behind the `?` of {of_hop}"),
+                format!("`sessions=by-client-required` after the `?` of {of_hop}"),
             ),
             None => ("`sessions: by-client`", "`sessions: by-client-required`".to_owned()),
         };
@@ -126,7 +126,7 @@ impl Asker<'_> {
             "hop `{hop}` has {setting}, and without a session its address may change with each connection. To keep one, give \
              the client {url} as its proxy (curl: `-x`). To refuse clients that name no session, write {required}"
         );
-        let advice = &*with_address(&advice, generation.example_address());
+        let advice = &*advice;
         info!(%client, %protocol, %target, hop = &**hop, advice, "the client names no session");
     }
 
@@ -152,9 +152,9 @@ impl Asker<'_> {
         let advice = format!(
             "pool `{hop}` has `pick: sticky`, and without a session the target's host chooses the member: all clients take the \
              same one for a host. To give a client a member of its own, give it {} as its proxy (curl: `-x`)",
-            url_with_session(generation)
+            url_with_session(generation, shared)
         );
-        let advice = &*with_address(&advice, generation.example_address());
+        let advice = &*advice;
         info!(%client, %protocol, %target, hop = &**hop, advice, "the client names no session");
     }
 
@@ -191,14 +191,15 @@ impl Asker<'_> {
 }
 
 /// Returns a URL of this proxy with a session, for the settings of a client.
-fn url_with_session(generation: &Generation) -> &'static str {
-    match generation.auth {
-        Some(_) => "`http://USER+session-NAME:PASSWORD@localhost:8888`",
-        None => "`http://session-NAME:x@localhost:8888`",
-    }
+fn url_with_session(generation: &Generation, shared: &Shared) -> String {
+    let credentials = match generation.auth {
+        Some(_) => "USER+session-NAME:PASSWORD",
+        None => "session-NAME:x",
+    };
+    format!("`{}`", proxy_url(shared.proxy_address(), Some(credentials)))
 }
 
-/// Returns advice on a username in a provider's form: its account belongs into a hop. `hop` names that hop in the sentence.
+/// Returns advice on a username in a provider's form: its account belongs in a hop. `hop` names that hop in the sentence.
 pub(crate) fn username_of_provider(hop: &str) -> String {
     format!(
         "{USERNAME_OF_PROVIDER} {hop} `kind: webshare` or `kind: rotating`; with `sessions: by-client` there, clients choose by \
