@@ -168,6 +168,7 @@ impl Loaded {
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
         let usage = UsageKeeper::begin(&shared, usage_file);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
+        shared.reserved().note(begun.len(), workers.count());
         shared.set_tls_listeners(listeners.sockets().with_tls());
         let server = Server::new(shared, &workers);
         let mut reloads =

@@ -6,7 +6,7 @@
 mod v4;
 mod v5;
 
-use std::net::Ipv6Addr;
+use std::{borrow::Cow, net::Ipv6Addr};
 
 use bytes::BytesMut;
 use mooltiroute_hops::{Authority, Host, InvalidAuthority, socks::ReplyCode};
@@ -84,31 +84,33 @@ pub struct SocksRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SocksError {
     /// A later message has another version.
-    #[error("its messages have different versions")]
+    #[error("the client's messages have different versions of SOCKS")]
     Version,
     /// The client offers no method that is accepted.
-    #[error("it offers no accepted method of authentication")]
+    #[error(
+        "the client offers no method of authentication that is served: neither none nor a username and password (RFC 1929)"
+    )]
     Method,
     /// The message with the credentials has another version than 1.
-    #[error("its credentials are not sent as RFC 1929 says")]
+    #[error("the client's credentials are not sent as RFC 1929 says")]
     PasswordVersion,
     /// BIND, UDP ASSOCIATE or something unknown.
-    #[error("it asks for another command than CONNECT")]
-    Command,
+    #[error("the client asks for {}", command(*.0))]
+    Command(u8),
     /// The address has an unknown type.
-    #[error("its target has an unknown type of address")]
+    #[error("the target has an unknown type of address")]
     AddressType,
     /// The name is not a host name.
-    #[error("its target is not a host: {0}")]
+    #[error("the target is not a host: {0}")]
     Host(InvalidAuthority),
     /// The name has bytes that no name has.
-    #[error("its target is not a text")]
+    #[error("the target is not a text")]
     NotText,
     /// The port is zero.
-    #[error("its target has port 0")]
+    #[error("the target has port 0")]
     Port,
     /// A text of SOCKS4 does not end.
-    #[error("its user or name is longer than {} bytes", v4::TEXT_BYTES_MAX)]
+    #[error("the user or name is longer than {} bytes", v4::TEXT_BYTES_MAX)]
     TooLong,
 }
 
@@ -202,10 +204,23 @@ impl SocksError {
     /// Returns the reply code for the client.
     pub fn code(self) -> ReplyCode {
         ReplyCode(match self {
-            Self::Command => 7,
+            Self::Command(_) => 7,
             Self::AddressType => 8,
             _ => 1,
         })
+    }
+}
+
+/// Names a command that is not served, and says what to do.
+fn command(code: u8) -> Cow<'static, str> {
+    match code {
+        BIND => {
+            "BIND, and only CONNECT is served; let it make all connections itself, as FTP does in passive mode".into()
+        }
+        UDP_ASSOCIATE => {
+            "UDP ASSOCIATE, and only CONNECT (TCP) is served; let it use no UDP, or none through this proxy".into()
+        }
+        other => format!("the unknown command {other}, and only CONNECT is served").into(),
     }
 }
 
@@ -223,6 +238,10 @@ fn host(name: &[u8]) -> Result<Host, SocksError> {
         Err(_) => name.parse().map_err(SocksError::Host),
     }
 }
+
+/// Commands of both versions that are not served (RFC 1928 §4).
+const BIND: u8 = 2;
+const UDP_ASSOCIATE: u8 = 3;
 
 #[cfg(test)]
 mod tests;

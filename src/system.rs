@@ -5,6 +5,7 @@ pub(crate) mod file_lock;
 pub(crate) mod file_size;
 pub(crate) mod memory;
 pub(crate) mod open_files;
+pub(crate) mod own_lack;
 pub(crate) mod regular_file;
 pub(crate) mod replace_file;
 pub(crate) mod shutdown;

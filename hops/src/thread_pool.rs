@@ -51,6 +51,10 @@ pub fn detach(work: impl FnOnce() + Send + 'static) {
     drop(POOL.run(work));
 }
 
+/// How many threads there may be. A resolver that does not answer holds one for half a minute or more, so whoever runs much
+/// work of one kind should leave some for other work.
+pub const THREADS_MAX: usize = 1024;
+
 static POOL: ThreadPool = ThreadPool::new(IDLE_MAX);
 
 struct ThreadPool {
@@ -181,8 +185,6 @@ impl ThreadPool {
     }
 }
 
-/// A resolver that does not answer holds a thread for half a minute or more.
-const THREADS_MAX: usize = 512;
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

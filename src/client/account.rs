@@ -154,7 +154,7 @@ impl Account {
     pub(crate) fn failed(&self, reply: &Reply, error: &str, shared: &Shared) {
         // A failure for which the client or this proxy is responsible counts for no chain and no
         // hop.
-        if let Some(blame) = reply.blame() {
+        if let Some(blame) = reply.blame().filter(|blame| !blame.is_own_lack) {
             let meter = self.chain().meter();
             meter.failed(blame.hop.as_deref(), blame.stage, reply.error());
             meter.explain(blame.hop.as_deref(), &blame.cause);

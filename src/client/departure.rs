@@ -194,7 +194,7 @@ mod tests {
         let begun = Instant::now();
         let left = leaves(&mut client).await.unwrap();
         assert!(begun.elapsed() >= GRACE, "{:?}", begun.elapsed());
-        // The moment is no part of the time that the client waited, so it is over by now.
+        // The moment is not part of the time that the client waited, so it is over by now.
         assert!(left.elapsed() > GRACE / 2, "{:?}", left.elapsed());
     }
 

@@ -26,7 +26,11 @@ use crate::{
     network::Unsettled,
     router::Query,
     socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
-    state::{denials::RefusalReason, generation::Generation, shared::Shared},
+    state::{
+        denials::{ClientLine, RefusalReason},
+        generation::Generation,
+        shared::Shared,
+    },
     upstream::chain::ChainError,
 };
 
@@ -96,7 +100,11 @@ pub(crate) async fn serve(
                 Unserved::WrongCredentials => {
                     shared.denials().count(protocol, RefusalReason::Unauthorized, 1)
                 }
-                Unserved::Ended | Unserved::Slow | Unserved::Bad(_) => None,
+                // Few clients show a reply code, so the log has the reason, as for a bad request of HTTP.
+                Unserved::Bad(error) => {
+                    shared.denials().note(ClientLine::Refused(protocol, reason(error)))
+                }
+                Unserved::Ended | Unserved::Slow => None,
             };
             match skipped {
                 Some(skipped) => {
@@ -231,6 +239,20 @@ impl fmt::Display for Unserved {
                 f.write_str("the client's credentials are not those of `server.auth`")
             }
             Self::Bad(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Returns the sort of line that the log has for `error`.
+fn reason(error: SocksError) -> RefusalReason {
+    match error {
+        SocksError::Command(_) => RefusalReason::SocksCommand,
+        SocksError::Method => RefusalReason::SocksMethod,
+        SocksError::AddressType | SocksError::Host(_) | SocksError::NotText | SocksError::Port => {
+            RefusalReason::SocksTarget
+        }
+        SocksError::Version | SocksError::PasswordVersion | SocksError::TooLong => {
+            RefusalReason::Malformed
         }
     }
 }

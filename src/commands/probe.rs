@@ -138,7 +138,7 @@ pub async fn probe(
     Ok(if probed.is_reached() { Verdict::Valid } else { Verdict::Invalid })
 }
 
-/// Puts `config` in force, as a proxy does that starts with it.
+/// Applies `config`, as a proxy does that starts with it.
 fn begin(loader: &Loader, config: Config) -> Live {
     // The chain refuses addresses that lead back to the proxy that runs on this configuration.
     let listeners = config.server.listen.iter();

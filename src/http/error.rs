@@ -11,6 +11,13 @@ pub enum BadRequest {
     /// The client sent a TLS ClientHello.
     #[error("this port speaks plain HTTP; the client sent TLS: use http:// in the proxy URL")]
     Tls,
+    /// The client sent a TLS ClientHello inside TLS.
+    #[error(
+        "TLS was begun twice: the connection to this port is in TLS already, and inside it the client began TLS again; let \
+         only one part of it speak TLS to the proxy (the `https://` of its proxy URL, or a wrapper such as stunnel), and use \
+         an https:// target if it is to speak TLS with the target"
+    )]
+    TlsTwice,
     /// The client sent a SOCKS greeting.
     #[error("this port speaks HTTP; the client sent SOCKS{0}: use http:// in the proxy URL")]
     Socks(u8),

@@ -25,7 +25,7 @@ use super::{
     role::{Role, role_of},
 };
 
-/// What becomes of a bare CR in the value of a field.
+/// The way to treat a bare CR in the value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BareCr {
     /// It is refused.

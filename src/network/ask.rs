@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Interfaces, Question};
-use crate::system::open_files;
+use crate::system::own_lack::OwnLack;
 
 /// The result of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,20 +89,30 @@ async fn connect(target: &Authority) -> Finding {
     // All addresses at once, since one that swallows packets would use up the time of the others.
     let mut attempts = JoinSet::new();
     for address in addresses.into_iter().take(ADDRESSES_MAX) {
-        attempts.spawn(TcpStream::connect(SocketAddr::new(address, target.port())));
+        let address = SocketAddr::new(address, target.port());
+        attempts.spawn(async move {
+            let connected = TcpStream::connect(address).await;
+            connected.map_err(|error| OwnLack::of_connect(&error, address))
+        });
     }
-    let mut lacks_descriptors = false;
+    let mut own_lack = None;
     while let Ok(Some(attempt)) = timeout_at(until, attempts.join_next()).await {
         match attempt {
             Ok(Ok(_)) => return Finding::Connected,
-            Ok(Err(error)) => lacks_descriptors |= open_files::are_exhausted(&error),
+            Ok(Err(lack)) => own_lack = own_lack.or(lack),
             Err(_) => {}
         }
     }
-    // A lack of descriptors says nothing about the target. Taken for a refusal, it could switch hops off.
-    match lacks_descriptors {
-        true => Finding::Nothing("this process has too many open files".into()),
-        false => Finding::NotConnected,
+    // A lack of this machine says nothing about the target. Taken for a refusal, it could switch hops off.
+    match own_lack {
+        Some(OwnLack::Descriptors) => {
+            Finding::Nothing("this process has too many open files".into())
+        }
+        Some(OwnLack::Memory) => {
+            Finding::Nothing("the system has no memory for a connection".into())
+        }
+        Some(OwnLack::Ports) => Finding::Nothing("no local port is free".into()),
+        None => Finding::NotConnected,
     }
 }
 

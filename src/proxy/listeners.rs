@@ -17,7 +17,7 @@ use tracing::warn;
 
 pub(crate) use self::prepare::Prepared;
 use self::{
-    bind::{bind, in_words, in_words_at_reload, set_options},
+    bind::{bind, bind_beside, in_words, in_words_at_reload, set_options},
     prepare::{Bound, MissingFamily, WantedSocket},
 };
 use crate::{
@@ -31,7 +31,10 @@ use crate::{
 pub(crate) struct Listeners {
     open: Vec<OpenListener>,
     bind: Binder,
+    bind_beside: BinderBeside,
     sockets: ListeningSockets,
+    /// The sockets of the proxy that is about to end that this one does not take over. They close once its own are bound.
+    left: Vec<net::TcpListener>,
 }
 
 /// The sockets on which a proxy accepts now, for a process that takes them over.
@@ -50,6 +53,9 @@ struct ListeningSocket {
 
 /// A function that listens on an address.
 type Binder = fn(SocketAddr) -> io::Result<net::TcpListener>;
+
+/// A function that listens on an address beside sockets that have the same port and are about to close.
+type BinderBeside = fn(SocketAddr, &[SockRef<'_>]) -> io::Result<net::TcpListener>;
 
 #[derive(Debug)]
 struct OpenListener {
@@ -75,7 +81,7 @@ pub(crate) struct Begun {
     pub listener: Arc<TcpListener>,
     /// The address it is bound to.
     pub address: SocketAddr,
-    /// What is asked of clients that are accepted from now on.
+    /// The terms for clients that are accepted from now on.
     pub terms: Arc<ListenerTerms>,
     /// Cancelled when the listener is to close.
     pub closed: CancellationToken,
@@ -91,6 +97,27 @@ pub enum ListenError {
         address: SocketAddr,
         /// The system's error. The words say it already, so it is not a source.
         cause: io::Error,
+    },
+    /// Two wanted addresses, one of which includes the other.
+    #[error(
+        "the proxy can't listen on {address} and on {other}: one of them includes the other; remove one from `server.listen`"
+    )]
+    Overlap {
+        /// The address.
+        address: SocketAddr,
+        /// The other one.
+        other: SocketAddr,
+    },
+    /// An address whose port this proxy has already, at an address that includes it or is included.
+    #[error(
+        "the proxy can't listen on {address} while it listens on {own} itself: the system lets no two sockets have this port; \
+         restart the proxy"
+    )]
+    OwnPort {
+        /// The address.
+        address: SocketAddr,
+        /// The address that it listens on.
+        own: SocketAddr,
     },
     /// An address that the supervisor listens on for this proxy, and that is not wanted.
     #[error(
@@ -169,7 +196,13 @@ impl ListeningSockets {
 
 impl Default for Listeners {
     fn default() -> Self {
-        Self { open: Vec::new(), bind, sockets: ListeningSockets::default() }
+        Self {
+            open: Vec::new(),
+            bind,
+            bind_beside,
+            sockets: ListeningSockets::default(),
+            left: Vec::new(),
+        }
     }
 }
 
@@ -195,7 +228,8 @@ impl Listeners {
     }
 
     /// Takes over the sockets of a proxy that is shutting down, as far as `listeners` name them, and returns them to be
-    /// accepted on. The others are closed here. Unlike those of a supervisor, they close when an edit drops them.
+    /// accepted on. The others are closed once `listeners` are bound, which may need their ports. Unlike those of a
+    /// supervisor, they close when an edit drops them.
     ///
     /// # Errors
     /// One of them can't be used.
@@ -212,6 +246,7 @@ impl Listeners {
                 .any(|listener| listener.address.sockets().any(|socket| socket == address));
             let is_open = self.open.iter().any(|open| open.place.actual == address);
             if !is_wanted || is_open {
+                self.left.push(taken);
                 continue;
             }
             // It shares this flag with the other process, which has set it already.
@@ -289,6 +324,7 @@ impl Listeners {
             let reason = in_words(source);
             warn!(%listener, missing = %address, reason, "listening on one loopback address only");
         }
+        self.left.clear();
         let bound = std::mem::take(&mut prepared.bound);
         let begun = bound.into_iter().map(|Bound { place, listener }| {
             let closed = CancellationToken::new();
@@ -424,6 +460,88 @@ mod tests {
         assert_eq!(replace(&mut open, &[&localhost]).len(), 1, "the one of IPv6");
         drop(open);
         assert!(begun[0].address == address && !begun[0].closed.is_cancelled());
+    }
+
+    /// Changes listeners whose addresses overlap, and returns the address of the first one and what begins.
+    fn overlapping(old: &str, new: &[&str], bind_beside: BinderBeside) -> Result<(), ListenError> {
+        let mut open = Listeners { bind_beside, ..Listeners::default() };
+        let begun = replace(&mut open, &[old]);
+        let address = begun[0].address;
+        // The port is written now, as an operator writes it.
+        let with_port = |host: &str| host.replace("PORT", &address.port().to_string());
+        let written = old.replace(":0", &format!(":{}", address.port()));
+        for open in &mut open.open {
+            open.place.wanted.address = open.place.actual;
+        }
+        assert!(replace(&mut open, &[&written]).is_empty());
+        let new: Vec<_> = new.iter().map(|new| with_port(new)).collect();
+        let new: Vec<_> = new.iter().map(String::as_str).collect();
+        let prepared = open.prepare(&listeners(&new))?;
+        let began = open.replace(prepared);
+        assert!(began.len() == 1 && begun[0].closed.is_cancelled(), "{old} to {new:?}");
+        let shares = |begun: &Begun| SockRef::from(&*begun.listener).reuse_port().unwrap();
+        assert!(!began.iter().chain(&begun).any(shares), "{old} to {new:?}");
+        // While both are open and after that, no other program can join, whatever it asks for.
+        let joins = || {
+            let socket = socket2::Socket::new(
+                socket2::Domain::for_address(began[0].address),
+                socket2::Type::STREAM,
+                None,
+            );
+            let socket = socket.unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.set_reuse_port(true).unwrap();
+            socket.bind(&began[0].address.into()).is_ok()
+        };
+        assert!(!joins(), "{old} to {new:?}");
+        drop(begun);
+        assert!(!joins(), "{old} to {new:?}");
+        net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, address.port())).unwrap();
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_address_that_overlaps_with_the_old_one_is_listened_on_before_that_closes() {
+        for (old, new) in [
+            ("0.0.0.0:0", "127.0.0.1:PORT"),
+            ("127.0.0.1:0", "0.0.0.0:PORT"),
+            ("localhost:0", "0.0.0.0:PORT"),
+        ] {
+            overlapping(old, &[new], bind_beside).unwrap();
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_overlap_that_the_system_does_not_allow_is_called_our_own() {
+        let refuses: BinderBeside = |_, _| Err(io::ErrorKind::AddrInUse.into());
+        let fails = |old: &str, new: &[&str], bind_beside| {
+            let error = overlapping(old, new, bind_beside).unwrap_err();
+            assert!(matches!(error, ListenError::OwnPort { .. }), "{error}");
+            let words = error.at_reload();
+            assert!(words.contains("while it listens on 0.0.0.0:"), "{words}");
+            assert!(words.ends_with("restart the proxy"), "{words}");
+        };
+        fails("0.0.0.0:0", &["127.0.0.1:PORT"], refuses);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn two_wanted_addresses_that_overlap_are_both_named() {
+        let free = net::TcpListener::bind(ANY).unwrap().local_addr().unwrap().port();
+        let both = [format!("0.0.0.0:{free}"), format!("127.0.0.1:{free}")];
+        let both = both.each_ref().map(String::as_str);
+        let check = |error: ListenError| {
+            let words = error.at_reload();
+            assert!(words.contains(both[0]) && words.contains(both[1]), "{words}");
+            assert!(words.contains("one of them includes the other"), "{words}");
+        };
+        // At the start, and as an edit.
+        check(Listeners::default().prepare(&listeners(&both)).unwrap_err());
+        let mut open = Listeners::default();
+        let _begun = replace(&mut open, &both[..1]);
+        check(open.prepare(&listeners(&both)).unwrap_err());
     }
 
     #[tokio::test]

@@ -1,6 +1,19 @@
 //! Accepts clients and begins a session for each.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -49,10 +62,15 @@ impl Server {
         let tls = begun.terms.tls().is_some().then_some(true);
         info!(address = %begun.address, tls, "listening");
         // All workers accept from one queue, so the clients of a worker that can't take part go to the others.
+        let pause = Arc::<AtomicBool>::default();
         for (worker, runtime) in self.crew.others() {
+            // Counted before it is open, so that no client takes its descriptor.
+            let counted = CountedDoor::new(&self.shared);
             match begun.share(runtime) {
                 Ok(shared) => {
-                    let accept = accept(self.clone(), shared, worker, Voice::Silent);
+                    let pause = Pause::new(Arc::clone(&pause));
+                    let worker = (worker, Voice::Silent);
+                    let accept = accept(self.clone(), (shared, counted), worker, pause);
                     drop(self.sessions.spawn_on(accept, runtime));
                 }
                 Err(error) => {
@@ -60,7 +78,9 @@ impl Server {
                 }
             }
         }
-        self.sessions.spawn(accept(self.clone(), begun, 0, Voice::Logged));
+        let begun = (begun, CountedDoor::new(&self.shared));
+        let worker = (0, Voice::Logged);
+        self.sessions.spawn(accept(self.clone(), begun, worker, Pause::new(pause)));
     }
 
     /// Returns the number of threads that serve connections.
@@ -148,18 +168,21 @@ impl Server {
     }
 }
 
-/// Whether a listener logs its events. Of the listeners that share a socket, one does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether a listener logs its end. Of the listeners that share a socket, one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Voice {
-    #[default]
     Logged,
     Silent,
 }
 
 /// Accepts on one listener until it is closed or the proxy drains.
-async fn accept(server: Server, begun: Begun, worker: usize, voice: Voice) {
+async fn accept(
+    server: Server,
+    (begun, _counted): (Begun, CountedDoor),
+    (worker, voice): (usize, Voice),
+    pause: Pause,
+) {
     let Begun { listener, address, terms, closed } = begun;
-    let pause = Pause { voice, ..Pause::default() };
     let timer = EarlyTimer::default();
     let mut door = Door { server, worker, listener, address, terms, pause, timer, fit: None };
     let shutdown = door.server.shared.shutdown().clone();
@@ -184,6 +207,23 @@ async fn accept(server: Server, begun: Begun, worker: usize, voice: Voice) {
     }
 }
 
+/// A socket to accept on. Counts its descriptor until it is dropped.
+#[derive(Debug)]
+struct CountedDoor(Arc<Shared>);
+
+impl CountedDoor {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.reserved().add_door();
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for CountedDoor {
+    fn drop(&mut self) {
+        self.0.reserved().remove_door();
+    }
+}
+
 /// One listener, and how it copes with a lack of descriptors.
 #[derive(Debug)]
 struct Door {
@@ -203,42 +243,68 @@ struct Door {
 impl Door {
     /// Accepts the next client and begins its session. Dropping the future loses no client.
     async fn next(&mut self) {
-        self.room().await;
+        let accepted = loop {
+            self.room().await;
+            if let Some(accepted) = poll_fn(|cx| self.poll_accept(cx)).await {
+                break accepted;
+            }
+        };
         // For a client that was accepted, no `await` lies between here and the start of its session.
-        let accepted = self.listener.accept().await;
         self.welcome(accepted).await;
+    }
+
+    /// Accepts a client, or returns `None` if one comes when there is no room any more.
+    ///
+    /// While this waits, other listeners and workers may have taken the room that there was at its beginning, so it looks
+    /// again each time it is woken.
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
+        if !self.has_room() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(ready!(self.listener.poll_accept(cx))))
     }
 
     /// Accepts a client if one waits. Returns whether one did.
     async fn next_waiting(&mut self) -> bool {
         self.room().await;
         // The timeout polls once before it expires, so it accepts a client only if one waits already.
-        let accepted = time::timeout(Duration::ZERO, self.listener.accept()).await;
-        let is_client = matches!(accepted, Ok(Ok(_)));
-        if let Ok(accepted) = accepted {
-            self.welcome(accepted).await;
+        let accept = poll_fn(|cx| self.poll_accept(cx));
+        match time::timeout(Duration::ZERO, accept).await {
+            Ok(Some(accepted)) => {
+                let is_client = accepted.is_ok();
+                self.welcome(accepted).await;
+                is_client
+            }
+            // The next call waits for room again.
+            Ok(None) => true,
+            Err(_) => false,
         }
-        is_client
     }
 
     /// Waits until the descriptors for one more client and its upstream connection are free.
     async fn room(&mut self) {
-        let shared = &self.server.shared;
-        loop {
+        while !self.has_room() {
+            let shared = &self.server.shared;
             let open = shared.open();
-            // Another process may change the limit, and to read it is a system call. Well below it, a number that is a
-            // second old will do.
-            let fit = match self.fit {
-                Some(fit) if open < fit / 2 => fit,
-                _ => *self.fit.insert(shared.clients_that_fit()),
-            };
-            if open < fit {
-                return;
-            }
             self.pause.begin(self.address, &format_args!("{open} clients leave no open files"));
             // The limit may be raised from outside, and no event tells of that.
             let _ = time::timeout(PAUSE_MAX, shared.one_ended()).await;
         }
+    }
+
+    fn has_room(&mut self) -> bool {
+        let shared = &self.server.shared;
+        let open = shared.open();
+        // Another process may change the limit, and to read it is a system call. Well below it, a number that is a
+        // second old will do.
+        let fit = match self.fit {
+            Some(fit) if open < fit / 2 => fit,
+            _ => *self.fit.insert(shared.clients_that_fit()),
+        };
+        open < fit
     }
 
     async fn welcome(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
@@ -246,7 +312,7 @@ impl Door {
             Ok((socket, peer)) => {
                 let shared = &self.server.shared;
                 // Only well below the limit, or each client that ends would bring a line.
-                if self.pause.is_announced && shared.open() < shared.clients_that_fit() / 4 * 3 {
+                if self.pause.is_announced() && shared.open() < shared.clients_that_fit() / 4 * 3 {
                     self.pause.end(self.address);
                 }
                 self.pause.failures = 0;
@@ -262,19 +328,26 @@ impl Door {
 }
 
 /// A time in which there are no descriptors for more clients. The log says once that it begins, and once that it ends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pause {
-    voice: Voice,
-    is_announced: bool,
+    /// Whether the log has said that it began. All workers that share a listener share this.
+    announced: Arc<AtomicBool>,
     /// How often accepting has failed in a row.
     failures: u32,
 }
 
 impl Pause {
-    fn begin(&mut self, address: SocketAddr, error: &dyn fmt::Display) {
-        if !self.is_announced && self.voice == Voice::Logged {
+    fn new(announced: Arc<AtomicBool>) -> Self {
+        Self { announced, failures: 0 }
+    }
+
+    fn is_announced(&self) -> bool {
+        self.announced.load(Relaxed)
+    }
+
+    fn begin(&self, address: SocketAddr, error: &dyn fmt::Display) {
+        if !self.announced.swap(true, Relaxed) {
             warn!(%address, %error, "can't accept connections now; trying again until it works");
-            self.is_announced = true;
         }
     }
 
@@ -290,9 +363,10 @@ impl Pause {
         time::sleep(PAUSE_FIRST.saturating_mul(1 << self.failures.min(5)).min(PAUSE_MAX)).await;
     }
 
-    fn end(&mut self, address: SocketAddr) {
-        info!(%address, "accepting connections again");
-        self.is_announced = false;
+    fn end(&self, address: SocketAddr) {
+        if self.announced.swap(false, Relaxed) {
+            info!(%address, "accepting connections again");
+        }
     }
 }
 

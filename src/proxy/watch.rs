@@ -8,6 +8,7 @@ mod completeness;
 mod cut;
 #[cfg(target_os = "linux")]
 mod lease;
+mod looker;
 mod marks;
 mod survey;
 mod tick;
@@ -17,11 +18,14 @@ mod writers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    convert::Infallible,
     future::pending,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -36,7 +40,8 @@ use self::{
     burst::Burst,
     completeness::WriteProgress,
     cut::KnownFiles,
-    survey::{Files, Looker, Sizes, Survey, lock},
+    looker::{Looker, reports_all_changes},
+    survey::{Files, Sizes, Survey, lock},
     tick::{Tick, listen},
     trail::{Identity, Look, Trail},
 };
@@ -68,8 +73,10 @@ pub(crate) struct Watch {
     known: Arc<KnownFiles>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
-    /// Dropping it ends the thread that looks from time to time.
-    _looks: mpsc::Sender<Infallible>,
+    /// Tells the thread that looks of each change that was followed. Dropping it ends that thread.
+    followings: mpsc::Sender<()>,
+    /// Whether some change may not be reported, so that the thread looks from time to time.
+    is_blind: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -94,9 +101,16 @@ impl Watch {
         let root = std::path::absolute(root)?;
         let files = Arc::new(Mutex::new(Files { root: root.clone(), named: Vec::new() }));
         let look = Arc::new(Mutex::default());
-        let (looks, ended) = mpsc::channel();
-        let followed = Arc::clone(&look);
-        let looker = Looker { files: Arc::clone(&files), followed, sender, ended, pause };
+        let (tell, followings) = mpsc::channel();
+        let is_blind = Arc::<AtomicBool>::default();
+        let looker = Looker {
+            files: Arc::clone(&files),
+            followed: Arc::clone(&look),
+            sender,
+            followings,
+            is_blind: Arc::clone(&is_blind),
+            pause,
+        };
         let mut watch = Self {
             files,
             watcher,
@@ -112,7 +126,8 @@ impl Watch {
             emptied: Vec::new(),
             known: Arc::new(KnownFiles::of(&Files { root: root.clone(), named: Vec::new() })),
             look,
-            _looks: looks,
+            followings: tell,
+            is_blind,
         };
         // Before the thread begins, which compares with the look that is taken here.
         watch.follow_now();
@@ -235,8 +250,19 @@ impl Watch {
     fn follow(&mut self, survey: Survey) -> Sizes {
         let Survey { trail, directories: wanted, look, sizes, .. } = survey;
         *lock(&self.look) = look;
+        let count = wanted.len();
+        self.watch_directories(trail, wanted);
         // Without a watcher, the look alone tells of changes.
-        let Ok(watcher) = &mut self.watcher else { return sizes };
+        let is_watched = self.watcher.is_ok() && self.watched.len() == count;
+        let is_blind = !is_watched || !self.watched.keys().all(|path| reports_all_changes(path));
+        self.is_blind.store(is_blind, Relaxed);
+        // The thread ends only with this.
+        let _ = self.followings.send(());
+        sizes
+    }
+
+    fn watch_directories(&mut self, trail: Trail, wanted: BTreeMap<PathBuf, Identity>) {
+        let Ok(watcher) = &mut self.watcher else { return };
         // A directory that was removed and made again has the same name, but the watch belongs to the old one. The
         // identity tells the two apart.
         let stale =
@@ -271,7 +297,6 @@ impl Watch {
                 Err(_) => {}
             }
         }
-        sizes
     }
 
     /// Logs which directories of files can't be watched, once for each. The first of them are known before there is a log.
@@ -394,7 +419,7 @@ mod tests {
         let root = home.path().join("config.d");
         fs::create_dir(&root).unwrap();
         let mut watch = blind(&root);
-        let (stop, stopped) = mpsc::channel::<Infallible>();
+        let (stop, stopped) = mpsc::channel::<std::convert::Infallible>();
         let (new, noisy) = (home.path().join("new"), root.join("05-noise.yaml"));
         let noise = thread::spawn(move || {
             while stopped.recv_timeout(LOOKS) == Err(mpsc::RecvTimeoutError::Timeout) {

@@ -97,8 +97,8 @@ fn what_is_not_served_is_told_in_the_message_that_is_due() {
     let no = |code| [b"\x05\x00".as_slice(), &v5::reply(ReplyCode(code))].concat();
     let asks = |rest: &[u8]| [b"\x05\x01\x00".as_slice(), rest].concat();
     for (request, code, error) in [
-        (&b"\x05\x02\x00\x01\0\0\0\0\0\0"[..], 7, SocksError::Command),
-        (b"\x05\x03\x00\x01\0\0\0\0\0\0", 7, SocksError::Command),
+        (&b"\x05\x02\x00\x01\0\0\0\0\0\0"[..], 7, SocksError::Command(2)),
+        (b"\x05\x03\x00\x01\0\0\0\0\0\0", 7, SocksError::Command(3)),
         (b"\x05\x01\x00\x02", 8, SocksError::AddressType),
         (b"\x05\x01\x00\x01\x7f\0\0\x01\0\0", 1, SocksError::Port),
         (b"\x04\x01", 1, SocksError::Version),
@@ -108,7 +108,7 @@ fn what_is_not_served_is_told_in_the_message_that_is_due() {
     }
     check_refused(b"\x05\x01\x02\x05", policy, b"\x05\x02\x01\x01", SocksError::PasswordVersion);
     let rejected = b"\0\x5b\0\0\0\0\0\0";
-    check_refused(b"\x04\x02\0\x50\x01\x02\x03\x04\0", policy, rejected, SocksError::Command);
+    check_refused(b"\x04\x02\0\x50\x01\x02\x03\x04\0", policy, rejected, SocksError::Command(2));
     check_refused(b"\x04\x01\0\0\x01\x02\x03\x04\0", policy, rejected, SocksError::Port);
     let endless = [&b"\x04\x01\0\x50\x01\x02\x03\x04"[..], &[b'a'; 256]].concat();
     check_refused(&endless, policy, rejected, SocksError::TooLong);

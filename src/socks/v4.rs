@@ -25,7 +25,7 @@ pub(super) fn request(seen: &[u8]) -> Result<Option<(SocksRequest, usize)>, Sock
     // Judged only now that the message is complete, so that the client has sent all of it when the
     // refusal comes.
     if command != CONNECT {
-        return Err(SocksError::Command);
+        return Err(SocksError::Command(command));
     }
     let port = NonZeroU16::new(u16::from_be_bytes([high, low])).ok_or(SocksError::Port)?;
     let request = SocksRequest { target: Authority::new(host?, port), user: user.to_vec() };

@@ -77,7 +77,7 @@ pub(super) fn request(seen: &[u8]) -> Result<Option<(Authority, usize)>, SocksEr
     let Some((host, rest)) = address else { return Ok(None) };
     let Some((port, rest)) = rest.split_first_chunk() else { return Ok(None) };
     if command != CONNECT {
-        return Err(SocksError::Command);
+        return Err(SocksError::Command(command));
     }
     let port = NonZeroU16::new(u16::from_be_bytes(*port)).ok_or(SocksError::Port)?;
     Ok(Some((Authority::new(host?, port), seen.len() - rest.len())))

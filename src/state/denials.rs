@@ -87,6 +87,8 @@ pub(crate) enum RefusalReason {
     Unsettled,
     /// The client speaks TLS to a listener without it.
     Tls,
+    /// The client speaks TLS inside TLS.
+    TlsTwice,
     /// The client speaks SOCKS to a listener with TLS.
     Socks,
     /// The client speaks HTTP/2.
@@ -99,6 +101,12 @@ pub(crate) enum RefusalReason {
     UnknownScheme,
     /// The target of CONNECT has no port, or is none.
     ConnectTarget,
+    /// The client asks by SOCKS for another command than CONNECT.
+    SocksCommand,
+    /// The client offers by SOCKS no method of authentication that is served.
+    SocksMethod,
+    /// The target of a request by SOCKS is none.
+    SocksTarget,
     /// The request is malformed in another way.
     Malformed,
 }

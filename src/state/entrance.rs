@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 use super::generation::Generation;
 use crate::{config::Protocol, tls::TlsServer};
 
-/// What a listener asks of clients, which a reload changes while the connections that it accepted go on.
+/// The terms on which a listener accepts clients. A reload changes them while the connections that it accepted go on.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerTerms {
     tls: ArcSwapOption<TlsServer>,

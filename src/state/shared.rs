@@ -227,6 +227,11 @@ impl Shared {
         self.reserved.clients_that_fit(spares)
     }
 
+    /// The descriptors that are not for clients.
+    pub(crate) fn reserved(&self) -> &open_files::Reserved {
+        &self.reserved
+    }
+
     /// Waits until a client connection has ended, perhaps one that ended before the call.
     pub(crate) async fn one_ended(&self) {
         self.ended.notified().await;

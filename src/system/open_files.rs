@@ -4,7 +4,7 @@
 //! is reached has none left for upstream connections and answers everything with an error. So accepting stops while
 //! descriptors for both are not free, and further clients wait in the queue of the listener.
 
-use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Raises this process's limit as far as allowed, and logs it if `connections` clients would not fit.
 pub(crate) fn raise(connections: usize) {
@@ -14,65 +14,113 @@ pub(crate) fn raise(connections: usize) {
     let _ = connections;
 }
 
-/// Whether `error` says that this process, or the whole system, has no descriptor left.
-pub(crate) fn are_exhausted(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    return unix::are_exhausted(error);
-    #[cfg(not(unix))]
-    {
-        let _ = error;
-        false
+/// The two descriptors of a pipe, which serves speed alone. Counts them until it is dropped.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) struct PipeDescriptors(());
+
+#[cfg(target_os = "linux")]
+impl PipeDescriptors {
+    /// Counts one more pipe. Returns `None` if all pipes together would take more than their share.
+    pub(crate) fn take() -> Option<Self> {
+        let before = PIPES.fetch_add(1, Relaxed);
+        // Dropped if there is no room, which takes it off the count.
+        let counted = Self(());
+        let most = unix::limit().map_or(u64::MAX, |limit| limit / PIPE_SHARE / PER_PIPE);
+        (before < most).then_some(counted)
     }
 }
 
-/// Whether a descriptor that serves speed alone, such as that of a pipe, leaves enough of them for sockets.
 #[cfg(target_os = "linux")]
-pub(crate) fn leave_room_beside(descriptor: &impl std::os::fd::AsRawFd) -> bool {
-    // The system hands out the lowest free number, so a high one means that nearly all are in use.
-    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(u64::MAX);
-    unix::limit().is_none_or(|limit| number < limit / 4 * 3)
+impl Drop for PipeDescriptors {
+    fn drop(&mut self) {
+        PIPES.fetch_sub(1, Relaxed);
+    }
 }
 
 /// The descriptors that are not for clients and their upstream connections.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reserved(u64);
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    /// The number of descriptors that were open before there were clients.
+    measured: u64,
+    /// How many of these are sockets to accept on.
+    measured_doors: AtomicU64,
+    /// The sockets to accept on now. Each worker has its own duplicate of each listener.
+    doors: AtomicU64,
+    /// The threads that accept.
+    workers: AtomicU64,
+}
 
 impl Reserved {
-    /// Counts what is open now, before there are clients, and adds some for reloads and name look-ups.
+    /// Counts what is open now, before there are clients.
     pub(crate) fn measure() -> Self {
         #[cfg(unix)]
-        return Self(unix::in_use() + SPARE);
+        let measured = unix::in_use();
         #[cfg(not(unix))]
-        Self(SPARE)
+        let measured = 0;
+        Self {
+            measured,
+            measured_doors: AtomicU64::new(0),
+            doors: AtomicU64::new(0),
+            workers: AtomicU64::new(1),
+        }
+    }
+
+    /// Notes that so many sockets to accept on were open when it was measured, and how many threads accept.
+    pub(crate) fn note(&self, measured_doors: usize, workers: usize) {
+        self.measured_doors.store(measured_doors as u64, Relaxed);
+        self.workers.store(workers as u64, Relaxed);
+    }
+
+    /// Counts another socket to accept on.
+    pub(crate) fn add_door(&self) {
+        self.doors.fetch_add(1, Relaxed);
+    }
+
+    /// Counts one socket to accept on less.
+    pub(crate) fn remove_door(&self) {
+        self.doors.fetch_sub(1, Relaxed);
     }
 
     /// Returns how many clients fit below the limit as it is now, beside `spares` spare upstream connections. One
     /// always does.
-    pub(crate) fn clients_that_fit(self, spares: usize) -> usize {
+    pub(crate) fn clients_that_fit(&self, spares: usize) -> usize {
         #[cfg(unix)]
         let limit = unix::limit();
         #[cfg(not(unix))]
         let limit: Option<u64> = None;
         let Some(limit) = limit else { return usize::MAX };
         // Without room for a single client, the proxy would never accept one. So one is let in, and may fail.
-        let left = limit.saturating_sub(self.0).saturating_sub(spares as u64);
+        let left = limit.saturating_sub(self.now()).saturating_sub(spares as u64);
         usize::try_from(left / PER_CLIENT).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Returns how many there are at the moment.
+    fn now(&self) -> u64 {
+        let more_doors = self.doors.load(Relaxed).saturating_sub(self.measured_doors.load(Relaxed));
+        // Workers that look for room at the same time may each take the last one.
+        let at_once = (self.workers.load(Relaxed) - 1) * PER_CLIENT;
+        self.measured + more_doors + at_once + SPARE + PIPES.load(Relaxed) * PER_PIPE
     }
 }
 
+/// The pipes of all workers, each of which keeps some.
+static PIPES: AtomicU64 = AtomicU64::new(0);
+const PER_PIPE: u64 = 2;
+/// Pipes may take one in so many descriptors. Without one, a tunnel works by copying.
+#[cfg(target_os = "linux")]
+const PIPE_SHARE: u64 = 8;
 /// The client's socket and the upstream's.
 const PER_CLIENT: u64 = 2;
-/// For the files of a reload, and for the second attempt of a race between addresses.
-const SPARE: u64 = 4;
+/// For the control socket, the watch of the network, the files of a reload, and the second attempt of a race between
+/// addresses.
+const SPARE: u64 = 8;
 
 #[cfg(unix)]
 mod unix {
-    use std::{fs, io};
+    use std::fs;
 
-    use rustix::{
-        io::Errno,
-        process::{Resource, Rlimit, getrlimit, setrlimit},
-    };
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use tracing::{info, warn};
 
     use super::PER_CLIENT;
@@ -125,11 +173,6 @@ mod unix {
         fs::read_dir(directory).map_or(OTHERS, |entries| (entries.count() as u64).saturating_sub(1))
     }
 
-    pub(super) fn are_exhausted(error: &io::Error) -> bool {
-        let is = |known: Errno| error.raw_os_error() == Some(known.raw_os_error());
-        is(Errno::MFILE) || is(Errno::NFILE)
-    }
-
     /// Listeners, the runtime, the log, name look-ups: more than they usually need.
     const OTHERS: u64 = 64;
     /// More clients than the programs of one user have.
@@ -140,20 +183,52 @@ mod unix {
 mod tests {
     use super::*;
 
+    fn reserved(measured: u64) -> Reserved {
+        Reserved { measured, ..Reserved::measure() }
+    }
+
     #[test]
     fn clients_fit_in_pairs_of_descriptors_below_the_limit() {
         let Some(limit) = unix::limit() else { return };
-        let fit = |reserved, spares| Reserved(reserved).clients_that_fit(spares) as u64;
-        assert_eq!(fit(0, 0), limit / 2);
-        assert_eq!(fit(limit - 21, 0), 10);
-        assert_eq!(fit(limit - 21, 11), 5);
+        let pipes = PIPES.load(Relaxed) * PER_PIPE;
+        let fit = |measured, spares| reserved(measured).clients_that_fit(spares) as u64;
+        assert_eq!(fit(0, 0), (limit - SPARE - pipes) / 2);
+        assert_eq!(fit(limit - SPARE - pipes - 21, 0), 10);
+        assert_eq!(fit(limit - SPARE - pipes - 21, 11), 5);
         assert_eq!((fit(limit, 0), fit(limit * 2, 7)), (1, 1));
     }
 
     #[test]
-    fn only_missing_descriptors_count_as_exhausted() {
-        let error = io::Error::from_raw_os_error;
-        assert!(are_exhausted(&error(24)) && are_exhausted(&error(23)));
-        assert!(!are_exhausted(&error(11)) && !are_exhausted(&io::Error::other("24")));
+    fn each_worker_needs_room_for_its_listeners_and_for_a_client_that_it_accepts() {
+        let reserved = reserved(20);
+        let before = reserved.now();
+        // One worker with the two listeners that were measured needs no more.
+        reserved.note(2, 1);
+        reserved.add_door();
+        reserved.add_door();
+        assert_eq!(reserved.now(), before);
+        // Three more workers have a duplicate of each, and may each accept one client too many.
+        reserved.note(2, 4);
+        (0..6).for_each(|_| reserved.add_door());
+        assert_eq!(reserved.now(), before + 6 + 3 * PER_CLIENT);
+        // A reload closes one listener.
+        (0..4).for_each(|_| reserved.remove_door());
+        assert_eq!(reserved.now(), before + 2 + 3 * PER_CLIENT);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn pipes_take_no_more_than_their_share() {
+        let Some(limit) = unix::limit() else { return };
+        let most = limit / PIPE_SHARE / PER_PIPE;
+        // More than any machine allows, or few enough to count.
+        if most > 1 << 20 {
+            return;
+        }
+        let taken: Vec<_> = (0..most).map_while(|_| PipeDescriptors::take()).collect();
+        assert!(taken.len() as u64 <= most && PipeDescriptors::take().is_none());
+        assert!(PIPES.load(Relaxed) >= taken.len() as u64);
+        drop(taken);
+        assert!(PipeDescriptors::take().is_some());
     }
 }

@@ -46,6 +46,11 @@ impl Workers {
         Ok(Self { running })
     }
 
+    /// Returns the number of workers, together with the first one.
+    pub(crate) fn count(&self) -> usize {
+        self.running.len() + 1
+    }
+
     /// Returns the list of all workers. The first one is the runtime of the caller.
     pub(crate) fn crew(&self) -> Arc<Crew> {
         let others = self.running.iter().map(|worker| worker.runtime.clone());

@@ -9,9 +9,9 @@ use std::{
 
 use mooltiroute_hops::{Authority, Host, thread_pool};
 use thiserror::Error;
-use tokio::{net::TcpStream, task::JoinSet, time};
+use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet, time};
 
-use crate::io::keepalive;
+use crate::{io::keepalive, system::own_lack::OwnLack};
 
 /// Why no socket could be connected.
 #[derive(Debug, Error)]
@@ -25,9 +25,21 @@ pub enum DialError {
     /// No address accepted the connection. This is the error of the first one.
     #[error("can't connect")]
     Connect(#[source] io::Error),
+    /// This machine lacks something for the connection, such as a descriptor, which is not about the stop.
+    #[error("this machine can't open a connection")]
+    OwnLack(OwnLack, #[source] io::Error),
     /// The address is one that this proxy listens on.
     #[error("that is this proxy itself")]
     Loop,
+}
+
+/// The bearer of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameOf {
+    /// A hop, which the operator has named.
+    Hop,
+    /// A target, which a client has named.
+    Target,
 }
 
 /// Connects sockets, and knows which addresses would lead back to this proxy.
@@ -44,21 +56,37 @@ impl Dialer {
 
     /// Returns the addresses of `stop`, with both families in turn. An address is not looked up.
     ///
+    /// A look-up holds a thread until the resolver gives up, which may take half a minute if a name server is silent. So
+    /// names of targets, which clients choose, leave threads for the names of hops and for reading files.
+    ///
     /// # Errors
     /// The name can't be looked up, or has no address. There is no timeout in here.
     pub(crate) async fn look_up(
         &self,
         stop: &Authority,
+        of: NameOf,
     ) -> Result<VecDeque<SocketAddr>, DialError> {
         let name = match stop.host() {
             Host::Address(ip) => return Ok([(*ip, stop.port()).into()].into()),
             Host::Name(name) => name,
         };
+        let place = match of {
+            NameOf::Hop => None,
+            // Never closed.
+            NameOf::Target => TARGETS.acquire().await.ok(),
+        };
         let (name, port) = (name.clone(), stop.port());
-        let look_up = move || (&*name, port).to_socket_addrs();
+        let look_up = move || {
+            // Kept by the thread: the look-up goes on if the client leaves.
+            let _place = place;
+            (&*name, port).to_socket_addrs()
+        };
         let found =
             thread_pool::run(look_up).await.map_err(io::Error::other).and_then(|found| found);
-        let addresses = interleave(found.map_err(DialError::Lookup)?);
+        let addresses = interleave(found.map_err(|error| match OwnLack::of_look_up(&error) {
+            Some(lack) => DialError::OwnLack(lack, error),
+            None => DialError::Lookup(error),
+        })?);
         if addresses.is_empty() { Err(DialError::NoAddress) } else { Ok(addresses) }
     }
 
@@ -98,8 +126,14 @@ impl Dialer {
                 Ok(Some(Ok(Ok(socket)))) => return Ok(socket),
                 Ok(Some(Ok(Err(error)))) => {
                     // That an address leads back here explains more than the error of another
-                    // family, such as that this machine has no IPv6.
-                    if first_error.is_none() || matches!(error, DialError::Loop) {
+                    // family, such as that this machine has no IPv6. If an attempt could not even
+                    // be made, the others do not show whether the stop is there.
+                    let explains_more = match (&first_error, &error) {
+                        (None, _) | (_, DialError::Loop) => true,
+                        (Some(DialError::Loop), _) => false,
+                        (Some(_), error) => matches!(error, DialError::OwnLack(..)),
+                    };
+                    if explains_more {
                         first_error = Some(error);
                     }
                     addresses.pop_front()
@@ -117,7 +151,13 @@ impl Dialer {
         if self.is_own(address) {
             return Err(DialError::Loop);
         }
-        let socket = TcpStream::connect(address).await.map_err(DialError::Connect)?;
+        let socket =
+            TcpStream::connect(address).await.map_err(|error| {
+                match OwnLack::of_connect(&error, address) {
+                    Some(lack) => DialError::OwnLack(lack, error),
+                    None => DialError::Connect(error),
+                }
+            })?;
         // `0.0.0.0` and `[::]` lead to this machine, to the address that the socket tells.
         let is_own = address.ip().to_canonical().is_unspecified()
             && socket.peer_addr().is_ok_and(|peer| self.is_own(peer));
@@ -163,6 +203,9 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> VecDeque<SocketAdd
     mixed
 }
 
+/// The look-ups of targets that may be under way: three quarters of the threads for work that blocks.
+static TARGETS: Semaphore = Semaphore::const_new(TARGETS_MAX);
+const TARGETS_MAX: usize = thread_pool::THREADS_MAX / 4 * 3;
 /// RFC 8305 §5.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
@@ -200,6 +243,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn names_of_hops_do_not_wait_for_those_of_targets() {
+        let all = TARGETS.acquire_many(TARGETS_MAX as u32).await.unwrap();
+        let (dialer, stop) = (Dialer::default(), "localhost:1".parse().unwrap());
+        let mut of_target = std::pin::pin!(dialer.look_up(&stop, NameOf::Target));
+        let waits = time::timeout(Duration::from_millis(1), &mut of_target).await;
+        assert!(waits.is_err(), "every place is taken");
+        dialer.look_up(&stop, NameOf::Hop).await.unwrap();
+        drop(all);
+        of_target.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn the_proxy_does_not_call_itself() {
         for own in ["127.0.0.1:0", "0.0.0.0:0"] {
             let listener = TcpListener::bind(own).await.unwrap();
@@ -207,7 +262,7 @@ mod tests {
             for host in ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"] {
                 let stop = format!("{host}:{}", own.port()).parse().unwrap();
                 let dialer = Dialer::new(vec![own]);
-                match dialer.connect(dialer.look_up(&stop).await.unwrap()).await {
+                match dialer.connect(dialer.look_up(&stop, NameOf::Target).await.unwrap()).await {
                     Err(DialError::Loop) => {}
                     // Not every system takes the last two for addresses of its own.
                     Err(DialError::Connect(_)) if host != "127.0.0.1" && host != "localhost" => {}

@@ -55,6 +55,40 @@ fn env_prints_lines_that_a_shell_evaluates() {
 }
 
 #[test]
+fn env_names_a_protocol_that_the_proxy_speaks() {
+    for (protocols, scheme) in [
+        ("[http, socks5, socks4a]", "http"),
+        ("[socks5, socks4a]", "socks5h"),
+        ("[socks4a]", "socks4a"),
+    ] {
+        let (config, port) = at_a_known_port(ROUTES);
+        config.write("20.yaml", &format!("server: {{ protocols: {protocols} }}\n"));
+        let lines = text(&run(["env", "-c", path(&config), "--shell", "sh"]).stdout).to_owned();
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        assert!(lines.lines().next().unwrap().contains(&url), "{protocols}: {lines}");
+        // Node's switch makes it use an HTTP proxy, and it knows no other.
+        assert_eq!(lines.contains("NODE_USE_ENV_PROXY"), scheme == "http", "{lines}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn exec_names_a_protocol_that_the_running_proxy_speaks() {
+    let yaml = "server: { protocols: [socks4a] }\nchains: { default: [] }\n";
+    let proxy = Proxy::start(yaml).await;
+    let url = format!("socks4a://{}\n", proxy.address());
+    let config = path(proxy.config());
+    let command = ["exec", "-c", config, "--", "printenv", "http_proxy"];
+    let told = || text(&proxy.command_for(&command).stdout).to_owned();
+    assert_eq!(told(), url);
+    // The running proxy tells what it speaks if its files don't.
+    let seen = proxy.events().len();
+    proxy.config().write("90-broken.yaml", "routes: [\n");
+    proxy.event_after(seen, "config rejected").await;
+    assert_eq!(told(), url);
+}
+
+#[test]
 fn env_shows_credentials_only_if_asked() {
     let (config, port) = at_a_known_port(ROUTES);
     config.write("20.yaml", "server: { auth: { username: ann, password: \"can'ary\" } }\n");

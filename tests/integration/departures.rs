@@ -129,7 +129,7 @@ async fn the_wait_of_a_client_ends_when_it_leaves_and_not_when_that_is_noticed()
         let line = proxy.event(message).await;
         let noticed = begun.elapsed();
         assert_eq!(line.field("end"), "client left");
-        // The proxy serves the client for a moment more, which is no part of its wait.
+        // The proxy serves the client for a moment more, which is not part of its wait.
         let (shown, noticed) = (line.number("duration_seconds"), noticed.as_secs_f64());
         let (lasted, moment) = (lasted.as_secs_f64(), 1.3);
         // A client of SOCKS leaves an answer unread, so that its end is a reset, which is noticed at once.

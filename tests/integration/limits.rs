@@ -2,9 +2,9 @@
 #![cfg(target_os = "linux")]
 
 use std::{
-    collections::VecDeque,
     fs::{self, OpenOptions, Permissions},
     net::SocketAddr,
+    ops::RangeInclusive,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::Stdio,
@@ -17,6 +17,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::TcpStream,
     process::{Child, ChildStderr, Command},
+    task::JoinSet,
     time,
 };
 
@@ -258,18 +259,38 @@ const LISTEN: &str = "server: { listen: \"127.0.0.1:0\" }\n";
 
 #[tokio::test]
 async fn with_64_descriptors_a_crowd_is_served_in_turns() {
+    crowd_is_served_in_turns(1, 64, 17..=28).await;
+}
+
+#[tokio::test]
+async fn with_several_workers_and_96_descriptors_a_crowd_is_served_in_turns() {
+    crowd_is_served_in_turns(4, 96, 15..=34).await;
+}
+
+/// Has more clients come than there are descriptors for, of which as many as `expected` are to be served at once.
+async fn crowd_is_served_in_turns(
+    workers: usize,
+    descriptors: u64,
+    expected: RangeInclusive<usize>,
+) {
     let echo = EchoOrigin::start().await;
     let config = ConfigDir::new("chains: { default: [] }\n");
-    let Some(proxy) = Proxy::limited(config, 64).await else { return };
+    config.write("05-workers.yaml", &format!("server: {{ workers: {workers} }}\n"));
+    let Some(proxy) = Proxy::limited(config, descriptors).await else { return };
     let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
     let target = echo.address();
     let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
-    let mut clients: VecDeque<TcpStream> = VecDeque::new();
+    // At once, so that all workers accept at the same time.
+    let mut opened = JoinSet::new();
     for _ in 0..CROWD {
-        let mut client = open(proxy.address()).await;
-        client.write_all(request.as_bytes()).await.unwrap();
-        clients.push_back(client);
+        let (request, address) = (request.clone(), proxy.address());
+        opened.spawn(async move {
+            let mut client = open(address).await;
+            client.write_all(request.as_bytes()).await.unwrap();
+            client
+        });
     }
+    let mut clients = opened.join_all().await;
     proxy.event("can't accept connections now; trying again until it works").await;
     let served = within("the first ones are served", async {
         let mut served = 0;
@@ -283,9 +304,14 @@ async fn with_64_descriptors_a_crowd_is_served_in_turns() {
         }
     })
     .await;
-    assert!((20..=28).contains(&served), "{served} clients are served at once");
-    // Each that ends lets another in, in the order in which they came.
-    while let Some(mut client) = clients.pop_front() {
+    assert!(expected.contains(&served), "{served} clients are served at once");
+    // An edit is read all the same, and a listener that it adds is opened.
+    proxy.config().write("06-edit.yaml", "timeouts: { drain: 7s }\n");
+    proxy.event("config reloaded").await;
+    // Each that ends lets another in. With several workers, the order is not exactly that in which they came.
+    while !clients.is_empty() {
+        let answered = within("a client is served", next_answered(&clients)).await;
+        let mut client = clients.remove(answered);
         assert_eq!(head(&mut client).await, "HTTP/1.1 200 Connection established\r\n\r\n");
         ping(&mut client).await;
     }
@@ -298,6 +324,66 @@ async fn with_64_descriptors_a_crowd_is_served_in_turns() {
     proxy.event("accepting connections again").await;
     let failed = proxy.events().iter().filter(|event| event.message() == "request failed").count();
     assert_eq!(failed, 0);
+}
+
+/// Waits until one of `clients` has been sent something, and returns its index.
+async fn next_answered(clients: &[TcpStream]) -> usize {
+    loop {
+        for (index, client) in clients.iter().enumerate() {
+            if time::timeout(Duration::ZERO, client.peek(&mut [0])).await.is_ok() {
+                return index;
+            }
+        }
+        pause().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lack_of_descriptors_says_nothing_about_the_members_of_a_pool() {
+    let echo = EchoOrigin::start().await;
+    let hop = Proxy::start("chains: { default: [] }\n").await;
+    let other = Proxy::start("chains: { default: [] }\n").await;
+    let ports = [hop.address().port(), other.address().port()];
+    // By address, and by a name that has to be looked up, for which files are read.
+    for host in ["127.0.0.1", "localhost"] {
+        let [one, two] =
+            ports.map(|port| format!("{{ kind: http-connect, address: \"{host}:{port}\" }}"));
+        let proxy = Proxy::start(&format!(
+            "hops:\n  one: {one}\n  two: {two}\n  pool: {{ kind: pool, pick: round-robin, members: [one, two] }}\n\
+             chains: {{ default: [pool] }}\n"
+        ))
+        .await;
+        connect(proxy.address(), echo.address()).await.tunnel();
+        let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+        let process = Pid::from_raw(pid as i32);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = |current: u64| {
+            let limit = Rlimit { current: Some(current), maximum };
+            prlimit(process, Resource::Nofile, limit).unwrap();
+        };
+        // Fewer and fewer, until a client fits and its upstream connection does not.
+        let (mut descriptors, mut failed) = (resources(pid).0 as u64 + 5, 0);
+        while failed < 3 {
+            limit(descriptors);
+            let answer = connect(proxy.address(), echo.address()).await;
+            match answer.head.split(' ').nth(1) {
+                Some("200") => descriptors -= 1,
+                Some("503") => {
+                    assert!(answer.head.contains("too many open files here"), "{}", answer.head);
+                    failed += 1;
+                }
+                _ => panic!("{}", answer.head),
+            }
+        }
+        limit(4096);
+        for _ in 0..4 {
+            connect(proxy.address(), echo.address()).await.tunnel();
+        }
+        let left = proxy.events().iter().any(|event| event.message() == "pool member left");
+        assert!(!left, "{host}");
+        let hops = &status(proxy.address()).await["hops"];
+        assert!(!hops.to_string().contains("open files"), "{hops}");
+    }
 }
 
 /// How many clients the process has accepted: half of its established TCP connections, of which each has two.

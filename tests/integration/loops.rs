@@ -118,7 +118,7 @@ async fn a_loop_of_tunnels_ends_in_the_second_round_if_all_proxies_add_via() {
 async fn a_loop_through_squid_ends_early() {
     for via in ["none", "first"] {
         // Squid takes a parent for dead that does not listen when it starts.
-        let parent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let parent = std::net::TcpListener::bind(address()).unwrap();
         let a = parent.local_addr().unwrap();
         let Some(squid) = Squid::start(SquidRules::Below(a)).await else { return };
         drop(parent);

@@ -1,4 +1,4 @@
-//! Memory goes back to the system after a peak.
+//! Memory goes back to the system after a peak, and an idle proxy takes no time.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::support::{
-    EchoOrigin, Proxy, connect, pause, raise_open_files, resources, status, within,
+    EchoOrigin, Proxy, connect, pause, raise_open_files, resources, skip, status, within,
 };
 
 #[tokio::test]
@@ -72,3 +72,35 @@ async fn open(proxy: &Proxy, echo: &EchoOrigin, count: usize) -> Vec<tokio::net:
 
 const TUNNELS: usize = 1_500;
 const HOPS: u64 = 5_000;
+
+/// Every wake-up of a thread is counted as a voluntary switch when the thread goes back to sleep.
+#[tokio::test]
+async fn an_idle_proxy_never_wakes_up() {
+    let mut proxy = Proxy::start("chains: { default: [] }\n").await;
+    let kind = rustix::fs::statfs(proxy.config().path()).unwrap().f_type as u32;
+    // ext4, XFS, Btrfs, tmpfs. Others may not report all changes, so that the files are looked at.
+    if ![0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994].contains(&kind) {
+        return skip("a temporary directory on a local file system");
+    }
+    let pid = proxy.pid();
+    let switches = || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let status = tasks.flatten().map(|task| task.path().join("status"));
+        let texts = status.filter_map(|status| std::fs::read_to_string(status).ok());
+        let count = |text: String| {
+            let line = text.lines().find(|line| line.starts_with("voluntary_ctxt_switches:"));
+            line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap()
+        };
+        texts.map(count).sum::<u64>()
+    };
+    // The last of the start comes after five seconds. From then on nothing happens, for longer than any pause.
+    within("it sleeps", async {
+        let mut quiet = (switches(), 0);
+        while quiet.1 < 12 {
+            sleep(Duration::from_secs(1)).await;
+            let now = switches();
+            quiet = (now, if now == quiet.0 { quiet.1 + 1 } else { 0 });
+        }
+    })
+    .await;
+}

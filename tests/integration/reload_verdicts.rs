@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{ConfigDir, Proxy, outcome, within};
+use crate::support::{ConfigDir, Proxy, free_address, outcome, within};
 
 const ONE_HOP: &str =
     "hops: { pool1: { kind: socks5, address: \"a.test:1\" } }\nchains: { default: [pool1] }\n";
@@ -136,8 +136,8 @@ async fn an_address_in_use_is_reported_at_its_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_whose_port_becomes_free_comes_in_force_by_itself() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let also_taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind(free_address()).unwrap();
+    let also_taken = std::net::TcpListener::bind(free_address()).unwrap();
     let proxy = Proxy::start(ONE_HOP).await;
     let addresses = [&taken, &also_taken].map(|one| one.local_addr().unwrap());
     let [first, second] = addresses;

@@ -143,6 +143,46 @@ async fn bad_exchanges_get_their_answer_and_then_the_end() {
 }
 
 #[tokio::test]
+async fn the_log_says_why_an_exchange_is_refused() {
+    let named = |name: &[u8], port: u16| {
+        let greeting = b"\x05\x01\x00\x05\x01\x00\x03".as_slice();
+        [greeting, &[name.len() as u8], name, &port.to_be_bytes()].concat()
+    };
+    let cases: [(Vec<u8>, &str, u8, &str); 9] = [
+        (b"\x05\x01\x00\x05\x02\x00\x01\x7f\0\0\x01\0\x50".to_vec(), "socks5", 7, "BIND"),
+        (
+            b"\x05\x01\x00\x05\x03\x00\x01\0\0\0\0\0\0".to_vec(),
+            "socks5",
+            7,
+            "UDP ASSOCIATE, and only CONNECT (TCP) is served",
+        ),
+        (named(b"a.test", 0), "socks5", 1, "the target has port 0"),
+        (named(b"127.1", 80), "socks5", 1, "the target is not a host"),
+        (named("b\u{fc}cher.test".as_bytes(), 80), "socks5", 1, "the target is not a host"),
+        (b"\x05\x01\x01".to_vec(), "socks5", 1, "no method of authentication that is served"),
+        (b"\x05\x01\x00\x05\x01\x00\x07".to_vec(), "socks5", 8, "an unknown type of address"),
+        (b"\x05\x01\x00\x04\x01\x00".to_vec(), "socks5", 1, "different versions of SOCKS"),
+        (b"\x04\x02\0\x50\x7f\0\0\x01\0".to_vec(), "socks4a", 7, "BIND"),
+    ];
+    for (sent, protocol, code, reason) in cases {
+        // One line of a sort is logged in ten seconds, so each has a proxy of its own.
+        let proxy = Proxy::start(DIRECT).await;
+        for _ in 0..3 {
+            let mut client = open(proxy.address()).await;
+            client.write_all(&sent).await.unwrap();
+            everything(&mut client).await;
+        }
+        let denied = proxy.event("request denied").await;
+        assert!(denied.field("reason").contains(reason), "{}", denied.text());
+        assert_eq!(denied.field("protocol"), protocol, "{reason}");
+        assert_eq!(denied.number("code"), f64::from(code), "{reason}");
+        let lines = proxy.events();
+        let lines = lines.iter().filter(|event| event.message() == "request denied");
+        assert_eq!(lines.count(), 1, "{reason}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_stops_in_the_middle_is_answered_at_the_header_timeout() {
     let yaml = format!("timeouts: {{ header: 1s }}\n{DIRECT}");
     let proxy = Proxy::start(&yaml).await;

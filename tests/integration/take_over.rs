@@ -100,6 +100,17 @@ async fn a_take_over_closes_addresses_that_the_new_proxy_does_not_want() {
     assert!(TcpStream::connect(addresses[1]).await.is_err());
 }
 
+/// An address that includes that of the running proxy can't be bound beside it in the usual way.
+#[tokio::test]
+async fn a_take_over_may_change_to_an_address_that_includes_the_old_one() {
+    let mut old = Proxy::start("server: { auth: { username: u, password: p } }\n").await;
+    let address = old.address();
+    let every = SocketAddr::from(([0, 0, 0, 0], address.port()));
+    let _new = take_over(&old, &[every]).await;
+    assert_eq!(old.exit().await.code(), Some(0));
+    assert!(ask(address).await.is_some_and(|page| page.contains("`server.auth`")));
+}
+
 /// Starts a proxy on the files of `old` that takes over `addresses`.
 async fn take_over(old: &Proxy, addresses: &[SocketAddr]) -> Proxy {
     let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();

@@ -169,6 +169,21 @@ async fn socks_works_inside_tls() {
 }
 
 #[tokio::test]
+async fn a_client_that_begins_tls_inside_tls_is_told_so() {
+    let certificates = Certificates::new();
+    let mut proxy = proxy(&certificates.listener_tls(), DIRECT).await;
+    let mut client = tls(&proxy, &certificates).await;
+    // The beginning of a record with a ClientHello.
+    client.write_all(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03").await.unwrap();
+    let answer = rest(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("TLS was begun twice") && !answer.contains("plain HTTP"), "{answer}");
+    let denied = proxy.event("request denied").await;
+    assert!(denied.field("reason").contains("TLS was begun twice"), "{}", denied.text());
+    proxy.assert_is_well().await;
+}
+
+#[tokio::test]
 async fn a_client_without_tls_gets_the_reason_in_its_own_protocol() {
     let certificates = Certificates::new();
     let mut proxy = proxy(&certificates.listener_tls(), DIRECT).await;

@@ -48,6 +48,8 @@ pub struct Blame {
     pub advice: Option<ReplyText>,
     /// The name of the step that failed: that of a [`Step`](crate::upstream::chain::Step), or `response`.
     pub stage: &'static str,
+    /// Whether this machine lacked something at that step, for which nobody upstream is responsible.
+    pub is_own_lack: bool,
 }
 
 impl Reply {
@@ -80,6 +82,7 @@ impl Reply {
                 through: error.stage.through.clone(),
                 left_out: error.direct_hops.iter().map(|hop| Arc::clone(&hop.name)).collect(),
                 stage: error.stage.step.name(),
+                is_own_lack: error.cause.own_lack().is_some(),
                 cause,
                 advice: Some(advice.text(texts::missing_hops(error))),
             }),
@@ -105,6 +108,7 @@ impl Reply {
                 through: Vec::new(),
                 left_out: Vec::new(),
                 stage: "response",
+                is_own_lack: false,
                 cause: details.to_owned(),
                 advice: Some(advice.clone().into()),
             }),

@@ -45,6 +45,10 @@ pub(super) const PAGE_NOT_MADE: &str =
 pub(super) const ONLY_READING: &str = "This page is read-only: use GET or HEAD.";
 pub(super) const NO_DESCRIPTORS: &str =
     "Mooltiroute has run out of file descriptors. Raise its limit of open files (`ulimit -n`).";
+pub(super) const NO_MEMORY: &str = "The system has no memory for another connection at the moment. Free some, or raise the \
+                                    limit of the container or service.";
+pub(super) const NO_PORTS: &str = "All local ports for connections to that address are in use. Wait until some of them end, \
+                                   or widen the system's range (on Linux: `net.ipv4.ip_local_port_range`).";
 
 // Failures of the way to a stop.
 pub(super) const NO_NETWORK: &str =

@@ -15,7 +15,7 @@ use self::{
 use super::{hop_advice, reply_text::ReplyText, texts};
 use crate::{
     proxy_error::ProxyError,
-    system::open_files,
+    system::own_lack::OwnLack,
     upstream::{
         chain::{Cause, ChainError, Stage, Step},
         dial::DialError,
@@ -102,6 +102,9 @@ impl From<&ChainError> for FailureVerdict {
 impl FailureVerdict {
     fn of(error: &ChainError) -> Self {
         let stage = &error.stage;
+        if let Some(lack) = error.cause.own_lack() {
+            return lacking(lack);
+        }
         match &error.cause {
             Cause::Preferences(invalid) => Self::new(
                 ProxyError::HttpRequest,
@@ -154,17 +157,11 @@ fn timed_out(chain: &ChainError) -> FailureVerdict {
 }
 
 fn not_dialled(chain: &ChainError, error: &DialError) -> FailureVerdict {
-    // A lack of descriptors shows as an error of the look-up or of the connection, and says nothing
-    // about the stop.
     match error {
         DialError::Loop => {
             FailureVerdict::new(ProxyError::ProxyLoopDetected, "this proxy itself", texts::LOOP)
         }
-        DialError::Lookup(source) | DialError::Connect(source)
-            if open_files::are_exhausted(source) =>
-        {
-            no_descriptors()
-        }
+        DialError::OwnLack(lack, _) => lacking(*lack),
         DialError::Lookup(_) => {
             FailureVerdict::new(ProxyError::Dns, "name lookup failed", texts::look_up(chain))
         }
@@ -175,15 +172,16 @@ fn not_dialled(chain: &ChainError, error: &DialError) -> FailureVerdict {
     }
 }
 
-/// Reports that this process has no descriptor for the upstream connection. Neither target nor hop is responsible.
-fn no_descriptors() -> FailureVerdict {
+/// Reports that this machine lacks something for the upstream connection. Neither target nor hop is responsible.
+fn lacking(lack: OwnLack) -> FailureVerdict {
+    let (summary, advice) = match lack {
+        OwnLack::Descriptors => ("too many open files here", texts::NO_DESCRIPTORS),
+        OwnLack::Memory => ("no memory for a connection here", texts::NO_MEMORY),
+        OwnLack::Ports => ("no free local port here", texts::NO_PORTS),
+    };
     FailureVerdict {
         field: Some(texts::RETRY_IN_A_SECOND.into()),
-        ..FailureVerdict::new(
-            ProxyError::ConnectionLimitReached,
-            "too many open files here",
-            texts::NO_DESCRIPTORS,
-        )
+        ..FailureVerdict::new(ProxyError::ConnectionLimitReached, summary, advice)
     }
 }
 

@@ -148,10 +148,15 @@ pub(super) fn shut_out(client: &Client, generation: &Generation) -> Option<Reply
     Some(Reply::refused(403, format!("Mooltiroute can't serve this: {reason}.")))
 }
 
-pub(super) async fn refuse(client: Client, arrival: Arrival, shared: &Shared) {
+pub(super) async fn refuse(client: Client, mut arrival: Arrival, shared: &Shared) {
+    // Only the connection knows that the parser has read what came inside TLS.
+    if client.is_tls && matches!(arrival, Arrival::Bad(BadRequest::Tls)) {
+        arrival = Arrival::Bad(BadRequest::TlsTwice);
+    }
     // Few clients show the answer, and one of another protocol can't, so the log has the reason.
     let reason = match &arrival {
         Arrival::Bad(BadRequest::Tls) => Some(RefusalReason::Tls),
+        Arrival::Bad(BadRequest::TlsTwice) => Some(RefusalReason::TlsTwice),
         Arrival::Bad(BadRequest::Socks(_)) => Some(RefusalReason::Socks),
         Arrival::Bad(BadRequest::Http2) => Some(RefusalReason::Http2),
         Arrival::Bad(BadRequest::ProxyProtocol) => Some(RefusalReason::ProxyProtocol),

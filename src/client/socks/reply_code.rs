@@ -56,12 +56,8 @@ pub(super) fn of_failure(error: &ChainError, target: &Authority) -> ReplyCode {
 fn dialled(error: &DialError) -> ReplyCode {
     match error {
         DialError::NoAddress => HOST_UNREACHABLE,
-        // This process has no descriptor left, which is not about the target.
-        DialError::Lookup(source) | DialError::Connect(source)
-            if crate::system::open_files::are_exhausted(source) =>
-        {
-            GENERAL_FAILURE
-        }
+        // This is not about the target.
+        DialError::OwnLack(..) => GENERAL_FAILURE,
         DialError::Lookup(_) => HOST_UNREACHABLE,
         DialError::Connect(source) => match source.kind() {
             io::ErrorKind::ConnectionRefused => REFUSED,

@@ -134,7 +134,7 @@ impl ClientSettings {
             (*name, if is_list { hosts.clone() } else { url.clone() })
         };
         let mut variables: Vec<_> = VARIABLES.iter().map(value).collect();
-        if self.scheme != "socks5h" {
+        if !self.scheme.starts_with("socks") {
             variables.extend(SWITCHES.map(|(name, value)| (name, value.to_owned())));
         }
         variables

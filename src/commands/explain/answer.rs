@@ -113,7 +113,7 @@ impl<'a> InquiryAnswer<'a> {
     fn describe_routes(&self, out: &mut dyn Write) -> io::Result<()> {
         let target = &self.question.asked.target;
         writeln!(out, "\nroutes (the first match applies)")?;
-        // Routes after the one that applies are not tried, so they are no part of the answer.
+        // Routes after the one that applies are not tried, so they are not part of the answer.
         let tried = self.found.map_or(usize::MAX, |at| at + 1);
         for (index, route) in self.config.routes.iter().enumerate().take(tried) {
             writeln!(out, "  {}", describe::route(index, route, self.config))?;

@@ -79,7 +79,7 @@ impl<'a> ExplainedWay<'a> {
         let next = |position: usize| hops.get(position + 1).copied();
         let of_hops = hops.iter().enumerate();
         let of_hops = of_hops.map(|(position, hop)| request.step(hop, next(position)));
-        // A hop that forwards the request connects to the target itself, so the target is no step of ours then.
+        // A hop that forwards the request connects to the target itself, so the target is not a step of ours then.
         let ends_in_tunnel =
             refusing.is_none() && !hops.last().is_some_and(|hop| request.is_forwarded_by(hop));
         let at_target = ends_in_tunnel.then(|| request.step_at_target());

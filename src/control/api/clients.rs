@@ -20,6 +20,8 @@ pub(crate) struct ClientFacts {
     pub over_tls: Vec<SocketAddr>,
     /// Whether clients may speak HTTP to it, and not only SOCKS.
     pub speaks_http: bool,
+    /// Whether clients may speak SOCKS5 to it. Earlier versions don't say.
+    pub speaks_socks5: Option<bool>,
     /// Whether clients have to present credentials.
     pub needs_credentials: bool,
     /// The entries of `no_proxy`.
@@ -46,6 +48,7 @@ impl ClientFacts {
             plain,
             over_tls,
             speaks_http: current.protocols.contains(&Protocol::Http),
+            speaks_socks5: Some(current.protocols.contains(&Protocol::Socks5)),
             needs_credentials: current.auth.is_some(),
             no_proxy: bypassed_hosts(&routes),
             takes_preferences: current.chains_led_to().any(|chain| chain.takes_preferences()),

@@ -10,7 +10,7 @@ use std::{
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::{io::Interest, net::TcpStream};
 
-use crate::system::open_files;
+use crate::system::open_files::PipeDescriptors;
 
 /// A pipe with the bytes that are in it.
 pub(super) struct Pipe {
@@ -22,6 +22,7 @@ struct Ends {
     read: OwnedFd,
     write: OwnedFd,
     capacity: usize,
+    _counted: PipeDescriptors,
 }
 
 impl Pipe {
@@ -95,14 +96,12 @@ impl Pipe {
 
 impl Ends {
     fn new() -> io::Result<Self> {
+        // A tunnel works without a pipe, by copying. A new client does not work without descriptors.
+        let counted = PipeDescriptors::take().ok_or(io::ErrorKind::ResourceBusy)?;
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        if !open_files::leave_room_beside(&write) {
-            // A tunnel works without a pipe, by copying. A new client does not work without descriptors.
-            return Err(io::ErrorKind::ResourceBusy.into());
-        }
         // Linux limits the pages in all pipes of a user. Beyond that limit the pipe keeps its usual size.
         let capacity = fcntl_setpipe_size(&write, PIPE_BYTES).unwrap_or(PIPE_BYTES_USUAL);
-        Ok(Self { read, write, capacity })
+        Ok(Self { read, write, capacity, _counted: counted })
     }
 }
 

@@ -1,7 +1,12 @@
 //! Opens the listeners of a configuration before it takes effect.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{self, SocketAddr},
+    sync::Arc,
+};
 
+use socket2::SockRef;
 use tokio::net::TcpListener;
 
 use super::{ListenError, ListenPlace, Listeners, bind::is_address_missing};
@@ -80,6 +85,14 @@ impl Ensured {
     }
 }
 
+/// Returns whether two sockets at these addresses would contend for a port.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_all = |address: SocketAddr| address.ip().is_unspecified();
+    one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || is_all(one) || is_all(other))
+}
+
 /// How often the system may choose a port for `localhost`.
 const PORT_CHOICES_MAX: u32 = 16;
 
@@ -91,6 +104,8 @@ impl Listeners {
     /// again.
     pub(crate) fn prepare(&self, listeners: &[Listener]) -> Result<Prepared, ListenError> {
         let mut prepared = Prepared::default();
+        let all: Vec<_> =
+            listeners.iter().flat_map(|listener| listener.address.sockets()).collect();
         for listener in listeners {
             // All sockets of the entry are noted, also those that are open already: what is not wanted closes
             // later.
@@ -101,11 +116,12 @@ impl Listeners {
                 .collect();
             match listener.address {
                 ListenAddress::Socket(address) => {
-                    prepared.bound.extend(self.ensure(wanted[0], address.port())?.bound());
+                    prepared.bound.extend(self.ensure(wanted[0], address.port(), &all)?.bound());
                 }
                 // `localhost` is two sockets, which have to agree on the port.
                 ListenAddress::Localhost(_) => {
-                    let (bound, missing) = self.ensure_localhost(listener.address, &wanted)?;
+                    let (bound, missing) =
+                        self.ensure_localhost(listener.address, &wanted, &all)?;
                     prepared.bound.extend(bound);
                     prepared.missing.extend(missing);
                 }
@@ -128,11 +144,12 @@ impl Listeners {
         &self,
         listener: ListenAddress,
         wanted: &[WantedSocket],
+        all: &[SocketAddr],
     ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
         let mut attempts = PORT_CHOICES_MAX;
         loop {
             attempts -= 1;
-            match self.ensure_all(listener, wanted) {
+            match self.ensure_all(listener, wanted, all) {
                 // Only a port that the system chose can be chosen again. A written one that is taken is an error
                 // at once.
                 Err(ListenError::Bind { address, cause })
@@ -149,13 +166,14 @@ impl Listeners {
         &self,
         listener: ListenAddress,
         wanted: &[WantedSocket],
+        all: &[SocketAddr],
     ) -> Result<(Vec<Bound>, Option<MissingFamily>), ListenError> {
         let (mut bound, mut missing) = (Vec::new(), None::<MissingFamily>);
         // The second address takes the port of the first, whether that was bound now or before.
         let mut port = None;
         for wanted in wanted {
             let address = wanted.address;
-            match self.ensure(*wanted, port.unwrap_or(address.port())) {
+            match self.ensure(*wanted, port.unwrap_or(address.port()), all) {
                 Ok(ensured) => {
                     port = Some(ensured.place().actual.port());
                     bound.extend(ensured.bound());
@@ -171,16 +189,64 @@ impl Listeners {
         Ok((bound, missing))
     }
 
-    /// Finds the open socket for `wanted`, or binds one at `port`.
-    fn ensure(&self, wanted: WantedSocket, port: u16) -> Result<Ensured, ListenError> {
+    /// Finds the open socket for `wanted`, or binds one at `port`. Listeners that are not among `all` wanted ones are about
+    /// to close.
+    fn ensure(
+        &self,
+        wanted: WantedSocket,
+        port: u16,
+        all: &[SocketAddr],
+    ) -> Result<Ensured, ListenError> {
         // Found by what was written and not by the port it got, so `port: 0` keeps its socket over a reload.
         if let Some(open) = self.open.iter().find(|open| open.place.wanted == wanted) {
             return Ok(Ensured::Open(open.place));
         }
         let fail = |cause| ListenError::Bind { address: wanted.address, cause };
-        let bound = (self.bind)(SocketAddr::new(wanted.address.ip(), port)).map_err(fail)?;
+        let address = SocketAddr::new(wanted.address.ip(), port);
+        let bound = match (self.bind)(address) {
+            Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+                let is_other =
+                    |other: &&SocketAddr| **other != address && overlap(**other, address);
+                if let Some(other) = all.iter().find(is_other) {
+                    return Err(ListenError::Overlap { address, other: *other });
+                }
+                self.bind_beside_own(address, all).unwrap_or(Err(fail(cause)))?
+            }
+            bound => bound.map_err(fail)?,
+        };
         let actual = bound.local_addr().map_err(fail)?;
         let listener = TcpListener::from_std(bound).map_err(fail)?;
         Ok(Ensured::Bound(Bound { place: ListenPlace { wanted, actual }, listener }))
+    }
+
+    /// Binds `address` although this proxy has the port, at an address that includes `address` or is included in it. Returns
+    /// `None` if it does not have the port.
+    fn bind_beside_own(
+        &self,
+        address: SocketAddr,
+        all: &[SocketAddr],
+    ) -> Option<Result<net::TcpListener, ListenError>> {
+        // Among them are listeners that have closed and still take the clients that wait.
+        let listening = self.sockets.open();
+        let sockets = listening.iter().map(|listener| SockRef::from(&**listener));
+        let sockets = sockets.chain(self.left.iter().map(SockRef::from));
+        let of = |socket: &SockRef<'_>| socket.local_addr().ok()?.as_socket();
+        let overlapping: Vec<_> = sockets
+            .filter_map(|socket| Some((of(&socket)?, socket)))
+            .filter(|(own, _)| overlap(*own, address))
+            .collect();
+        let own = overlapping.first()?.0;
+        let stays = |own: &SocketAddr| {
+            let open = self.open.iter().find(|open| open.place.actual == *own);
+            open.is_some_and(|open| all.contains(&open.place.wanted.address))
+        };
+        // One that stays, by port 0, can't share its port for longer than a moment.
+        if let Some((own, _)) = overlapping.iter().find(|(own, _)| stays(own)) {
+            return Some(Err(ListenError::OwnPort { address, own: *own }));
+        }
+        let leaving: Vec<_> = overlapping.into_iter().map(|(_, socket)| socket).collect();
+        // Whatever the reason is, the port is not that of another program.
+        let bound = (self.bind_beside)(address, &leaving);
+        Some(bound.map_err(|_| ListenError::OwnPort { address, own }))
     }
 }

@@ -92,7 +92,7 @@ impl Reloads {
         ReloadVerdict { warnings, notes, ..unchanged }
     }
 
-    /// Puts `config`, in which the settings `changed` have other values, in force if its addresses can be listened on.
+    /// Applies `config`, in which the settings `changed` have other values, if its addresses can be listened on.
     async fn replace(&mut self, config: Config, changed: &[String], call: Call) -> ReloadVerdict {
         if let Some((address, why)) = self.listeners.newly_out_of_date(&config.server.listen) {
             let why = format!(

@@ -2,22 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::mpsc::UnboundedSender;
-
 use super::{
     completeness::WRITER_WAIT_MAX,
-    tick::Tick,
     trail::{Identity, Look, Trail},
     writers::{self, Writer},
 };
@@ -130,43 +123,11 @@ pub(crate) fn wait_for_writers(root: &Path, named: &[PathBuf]) -> Result<(), Wri
     }
 }
 
-/// Looks at the files from time to time, since some file systems send no events, such as network file systems that
-/// other machines write to.
-///
-/// It has a thread of its own for two reasons. A look may take long. And while a timer of the runtime is set, each
-/// wait of the proxy's thread sets one in the hardware, which costs open tunnels time.
-pub(super) struct Looker {
-    pub(super) files: Arc<Mutex<Files>>,
-    pub(super) followed: Arc<Mutex<Look>>,
-    pub(super) sender: UnboundedSender<Tick>,
-    pub(super) ended: Receiver<Infallible>,
-    /// The shortest time between two looks.
-    pub(super) pause: Duration,
-}
-
-impl Looker {
-    pub(super) fn run(self) {
-        // A look at many files, or at a slow network file system, is taken less often.
-        let mut pause = self.pause;
-        while let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(pause) {
-            let begun = Instant::now();
-            let files = lock(&self.files).clone();
-            let look = Trail::to(&files.root, &files.named).look();
-            pause = begun.elapsed().saturating_mul(PAUSE_FACTOR).max(self.pause);
-            if look != *lock(&self.followed) && self.sender.send(Tick::Differs).is_err() {
-                return;
-            }
-        }
-    }
-}
-
 /// Locks a value that is only ever replaced in one step, so it is valid even after a panic of a holder.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The pause between two looks is this many times as long as a look takes.
-const PAUSE_FACTOR: u32 = 200;
 /// How often the writers are looked for at the start.
 const PAUSE_FOR_WRITER: Duration = Duration::from_millis(50);
 

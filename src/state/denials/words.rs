@@ -60,12 +60,16 @@ impl RefusalReason {
             Self::NotAdmitted => "too many equal requests are unanswered",
             Self::Unsettled => "the network has changed",
             Self::Tls => "TLS to a listener without it",
+            Self::TlsTwice => "TLS inside TLS",
             Self::Socks => "SOCKS to a listener with TLS",
             Self::Http2 => "HTTP/2",
             Self::ProxyProtocol => "the PROXY protocol",
             Self::NeedsConnect => "an `https://` URL without CONNECT",
             Self::UnknownScheme => "a URL with an unknown scheme",
             Self::ConnectTarget => "CONNECT without a host and a port",
+            Self::SocksCommand => "another command than CONNECT",
+            Self::SocksMethod => "no method of authentication that is served",
+            Self::SocksTarget => "a target that is no host with a port",
             Self::Malformed => "a malformed request",
         }
         .into()

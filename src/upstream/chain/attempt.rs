@@ -22,7 +22,7 @@ use super::{
     Cause, Chain, ChainError, Stage, Step, Trace,
     journey::{ChosenHop, Journey},
 };
-use crate::error::with_causes;
+use crate::{error::with_causes, upstream::dial::NameOf};
 
 /// The end of one attempt to connect.
 #[derive(Clone, Copy)]
@@ -96,11 +96,12 @@ impl Chain {
         let connect = journey.within_deadline(self.timeouts.connect);
         let stop = hops.first().map_or(request.target, |hop| &hop.address);
         let first = (0, hops.first());
+        let of = if hops.is_empty() { NameOf::Target } else { NameOf::Hop };
         // Look-up and connection share one timeout, since the client waits for the sum of both. The
         // block ends the room that they take in this future before the hops need theirs.
         let socket = {
             let dial = pin!(async {
-                let addresses = self.dialer.look_up(stop).await?;
+                let addresses = self.dialer.look_up(stop, of).await?;
                 debug!(%stop, ?addresses, "looked up");
                 trace.looked_up(|| self.stage(first, Step::Dial, stop));
                 self.dialer.connect(addresses).await

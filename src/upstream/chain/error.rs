@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::{ChainHop, FailedMembers, Passage, TakenHop};
 use crate::{
     duration::{in_words, whole_milliseconds},
+    system::own_lack::OwnLack,
     upstream::dial::DialError,
 };
 
@@ -130,6 +131,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Returns what this machine lacks, if the step failed for that and not because of a peer.
+    pub(crate) fn own_lack(&self) -> Option<OwnLack> {
+        match self {
+            Self::Dial(DialError::OwnLack(lack, _)) => Some(*lack),
+            Self::Hop(HopError::Io(error) | HopError::Tls(error)) => OwnLack::of(error),
+            _ => None,
+        }
+    }
+
     /// Adds the name of the hop that chose among members, and found that all of them asked to wait.
     pub(super) fn of_pool(mut self, pool: &Arc<str>) -> Self {
         if let Self::Hop(HopError::AskedToWait(asked)) = &mut self {

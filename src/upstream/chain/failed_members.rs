@@ -122,7 +122,9 @@ impl From<&Cause> for MemberFailure {
             },
             Cause::Timeout(..) | Cause::ClientLeft(_) => Self::Silent,
             Cause::Hop(error) => error.into(),
-            Cause::Dial(DialError::Loop) | Cause::Preferences(_) => Self::Other,
+            Cause::Dial(DialError::Loop | DialError::OwnLack(..)) | Cause::Preferences(_) => {
+                Self::Other
+            }
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::{
     env,
     io::Write as _,
+    net::TcpListener,
     path::Path,
-    process::{Child, Command, Output},
+    process::{self, Child, Command, Output},
+    sync::atomic::{AtomicU16, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -50,7 +52,15 @@ pub(crate) fn wait_until(mut what: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// A port that was free a moment ago.
+/// Returns a port at which nothing listens. No other call returns it, and it is below the ports that systems give to clients.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static RETURNED: AtomicU16 = AtomicU16::new(0);
+    let first = (process::id() % 10_000) as u16;
+    loop {
+        let number = first.wrapping_add(RETURNED.fetch_add(1, Relaxed)) % 20_000;
+        let port = 12_000 + number;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

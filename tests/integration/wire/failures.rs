@@ -121,7 +121,7 @@ async fn a_plain_request_that_a_hop_refuses_for_credentials_is_a_502() {
 async fn the_proxy_does_not_call_itself() {
     for listen in ["127.0.0.1", "0.0.0.0", "[::1]", "[::]"] {
         let own = if listen.starts_with('[') { "[::1]" } else { "127.0.0.1" };
-        // A machine without IPv6 may listen on `[::]` all the same.
+        // A machine without IPv6 may listen on `[::]` anyway.
         let (Some(port), Some(_)) = (free_port_at(listen), free_port_at(own)) else { continue };
         let address = format!("{own}:{port}");
         let server = format!(

@@ -135,7 +135,7 @@ where
         }
     }
 
-    /// Notes whether the upstream has ended behind its answer. It may go on reading all the same, so the rest of the request
+    /// Notes whether the upstream has ended after its answer. It may go on reading anyway, so the rest of the request
     /// is still sent to it. But a client that never sends that rest would keep both connections.
     fn note_end_of_upstream(&mut self, cx: &mut Context<'_>) {
         if self.upstream_has_ended {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use mooltiroute_hops::Registry;
 
-use super::{ClientSettings, NO_PORT, nearest};
+use super::{ClientSettings, NO_PORT, nearest, of_config::plain_scheme};
 use crate::{
     cli::ProxyChoice,
     commands::{complain, env::auth_origins::AuthOrigins, running, status},
@@ -125,12 +125,13 @@ impl ClientSettings {
         wanted: &[SocketAddr],
     ) -> Result<Self, String> {
         let ClientFacts { plain, over_tls, speaks_http, no_proxy, takes_preferences, .. } = facts;
+        let speaks_socks5 = facts.speaks_socks5.unwrap_or(true);
         let requires_session = facts.requires_session;
         let leading = |listening: &[SocketAddr]| {
             let leads = |one: &&SocketAddr| listening.iter().any(|other| leads_to(**one, *other));
             wanted.iter().find(leads).copied().map(reachable)
         };
-        let plain_scheme = if speaks_http { "http" } else { "socks5h" };
+        let plain_scheme = plain_scheme(speaks_http, speaks_socks5);
         let found = leading(&plain).map(|address| (plain_scheme, address));
         let found = found.or_else(|| Some(("https", leading(&over_tls)?)));
         let found = found.or_else(|| Some((plain_scheme, nearest(&plain)?)));

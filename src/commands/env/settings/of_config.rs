@@ -75,10 +75,8 @@ impl ClientSettings {
         let names: BTreeSet<_> = without.map(|chain| Arc::clone(&chain.name)).collect();
         let chains_without_choice: Vec<_> = names.into_iter().collect();
         let auth = config.server.auth.clone();
-        let speaks_http = config.server.protocols.contains(&Protocol::Http);
-        // With `socks5h` the proxy looks names up. With `socks5` clients would do that themselves, and routes
-        // by name would not match.
-        let scheme = if speaks_http { "http" } else { "socks5h" };
+        let speaks = |protocol| config.server.protocols.contains(&protocol);
+        let scheme = plain_scheme(speaks(Protocol::Http), speaks(Protocol::Socks5));
         let takes_preferences = !with.is_empty();
         let no_proxy = no_proxy(config);
         let asked = config.routes.iter().filter(|route| {
@@ -107,5 +105,17 @@ impl ClientSettings {
             chains_without_choice,
             bypassed_chains,
         }
+    }
+}
+
+/// Returns the scheme of the URL of a proxy without TLS that speaks these protocols.
+///
+/// By `socks5h` and `socks4a` the proxy looks names up. By `socks5` and `socks4` clients would do that themselves, and routes
+/// by name would not match.
+pub(super) fn plain_scheme(speaks_http: bool, speaks_socks5: bool) -> &'static str {
+    match (speaks_http, speaks_socks5) {
+        (true, _) => "http",
+        (false, true) => "socks5h",
+        (false, false) => "socks4a",
     }
 }

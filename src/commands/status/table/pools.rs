@@ -57,12 +57,12 @@ struct MembersTable {
 impl MembersTable {
     /// Adds the members of a pool. Only the first of a long list are told one by one; `other` adds the rest up.
     fn add(&mut self, pool: &str, status: &Value) {
-        let place = PoolFacts {
+        let facts = PoolFacts {
             is_by_pac_file: status["by_pac_file"] == true,
             has_none: status["working"].as_u64() == Some(0),
         };
         for member in list(&status["shown"]) {
-            self.add_member(pool, place, member);
+            self.add_member(pool, facts, member);
         }
         let other = &status["other"];
         if !other.is_null() {
@@ -73,15 +73,15 @@ impl MembersTable {
         }
     }
 
-    fn add_member(&mut self, pool: &str, place: PoolFacts, member: &Value) {
-        let state = MemberState::of(member, place);
+    fn add_member(&mut self, pool: &str, facts: PoolFacts, member: &Value) {
+        let state = MemberState::of(member, facts);
         self.is_tried_last |= matches!(state, MemberState::TriedLast(_));
         let name = match member["hop"].is_string() {
             true => format!("{} ({})", word(&member["name"]), word(&member["hop"])),
             false => word(&member["name"]),
         };
         if member["problem"].is_string() {
-            let is = if place.has_none || place.is_by_pac_file { "failed" } else { "is left out" };
+            let is = if facts.has_none || facts.is_by_pac_file { "failed" } else { "is left out" };
             self.reasons.push(format!("{pool}.{name} {is}: {}", word(&member["problem"])));
         }
         let in_a_row = number(&member["refused_in_a_row"]);
@@ -118,12 +118,12 @@ enum MemberState {
     HeldBack(u64),
     TriedLast(f64),
     LeftOut(f64),
-    TriedAllTheSame,
+    TriedAnyway,
     TriedNext,
 }
 
 impl MemberState {
-    fn of(member: &Value, place: PoolFacts) -> Self {
+    fn of(member: &Value, facts: PoolFacts) -> Self {
         let Some(seconds) = member["retry_seconds"].as_f64() else {
             return match number(&member["refused_in_a_row"]) {
                 in_a_row if in_a_row < REFUSALS_IN_A_ROW => Self::Works,
@@ -138,9 +138,9 @@ impl MemberState {
         }
         // A member that is left out is tried by the next connection once its pause is over, so the pause may be
         // zero.
-        match place {
+        match facts {
             PoolFacts { is_by_pac_file: true, .. } if seconds > 0.0 => Self::TriedLast(seconds),
-            PoolFacts { has_none: true, .. } => Self::TriedAllTheSame,
+            PoolFacts { has_none: true, .. } => Self::TriedAnyway,
             _ if seconds > 0.0 => Self::LeftOut(seconds),
             _ => Self::TriedNext,
         }
@@ -160,7 +160,7 @@ impl fmt::Display for MemberState {
             }
             Self::TriedLast(seconds) => write!(f, "failed, tried last for {seconds:.0} s"),
             Self::LeftOut(seconds) => write!(f, "left out, tried again in {seconds:.0} s"),
-            Self::TriedAllTheSame => write!(f, "failed, tried all the same"),
+            Self::TriedAnyway => write!(f, "failed, tried anyway"),
             Self::TriedNext => write!(f, "left out, tried again next"),
         }
     }

@@ -28,6 +28,8 @@ impl<'a> Journey<'a> {
     /// 3. A hop failed: it can't be reached, or it refused for a reason of its own. The selection that chose it may
     ///    know another hop in its place. If a hop says that it can't reach the *next* one, that one failed.
     ///
+    /// A lack of this machine's own, such as of descriptors, is final too, and says nothing about any hop.
+    ///
     /// A failure to reach the target itself is final: another hop would meet it too. The one exception is a hop that was
     /// left out: if the target can't be dialled without it, its selection may know a way with a hop.
     ///
@@ -43,6 +45,11 @@ impl<'a> Journey<'a> {
         }
         // The deadline was for the hop that asked again. Another way has the full timeouts.
         self.deadline = None;
+        // No hop is responsible, and another one would most likely meet the same lack.
+        if error.cause.own_lack().is_some() {
+            self.reached_before(index.min(self.hops.len()), None);
+            return Err(error);
+        }
         // Kind 2.
         if self.tries_another_address(index, &mut error) {
             return Ok(());
@@ -138,6 +145,9 @@ impl<'a> Journey<'a> {
     /// Reports that the last hop failed with `error`, and looks for no other one.
     pub(crate) fn give_up(mut self, error: &ChainError) {
         let Some(last) = self.hops.pop() else { return };
+        if error.cause.own_lack().is_some() {
+            return;
+        }
         self.log_failure(&last, error);
         drop(match error.holds_back() {
             true => last.instead_of_rejecting(&error.cause),

@@ -13,9 +13,12 @@ use mooltiroute_hops::{
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::upstream::{
-    chain::{Cause, ChainHop, FailedAttempt, StepTimeouts},
-    dial::Dialer,
+use crate::{
+    system::own_lack::OwnLack,
+    upstream::{
+        chain::{Cause, ChainHop, FailedAttempt, StepTimeouts},
+        dial::{DialError, Dialer},
+    },
 };
 
 /// Refuses with this status whatever has another port than `allowed`, and notes what it was asked for.
@@ -252,6 +255,41 @@ async fn a_hop_that_can_not_be_reached_gives_way_to_the_one_in_its_place() {
         .unwrap_err();
     assert_eq!(error.to_string(), "chain `default` failed at hop `pool`, while it chose a proxy");
 }
+
+#[tokio::test]
+async fn a_lack_of_this_machine_is_reported_to_no_selection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: Authority = listener.local_addr().unwrap().into();
+    let told = || Told { address: address.clone(), refusal: None };
+    let row = Row::new(vec![told(), told()]);
+    let chain = row_chain(&row);
+    let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
+    let lack = || std::io::Error::from_raw_os_error(EMFILE);
+    let dialled = || DialError::OwnLack(OwnLack::Descriptors, lack()).into();
+    let causes: [(Step, Cause, usize); 4] = [
+        (Step::Dial, dialled(), 0),
+        (Step::Enter, HopError::Tls(lack()).into(), 0),
+        (Step::Extend, HopError::Io(lack()).into(), 0),
+        // The counterpart: a connection that breaks is the member's failure.
+        (Step::Extend, HopError::Io(std::io::ErrorKind::ConnectionReset.into()).into(), 1),
+    ];
+    for (step, cause, failures) in causes {
+        let journey = Journey::new(&chain, &Request::new(&target, &preferences)).await;
+        let stage = Stage::new(chain.hops.first(), None, step, address.clone());
+        let error = chain.error(stage, cause);
+        let failed = FailedAttempt { index: 0, error, again: None, asked: Instant::now() };
+        assert_eq!(journey.unwrap().detour(failed).await.is_err(), failures == 0, "{step:?}");
+        assert_eq!(row.counts(), [(0, failures), (0, 0)], "{step:?}");
+    }
+    let journey = Journey::new(&chain, &Request::new(&target, &preferences)).await;
+    let stage = Stage::new(chain.hops.first(), None, Step::Extend, address.clone());
+    let error = chain.error(stage, HopError::Io(lack()).into());
+    journey.unwrap().give_up(&error);
+    assert_eq!(row.counts(), [(0, 1), (0, 0)], "no more than before");
+}
+
+/// "Too many open files".
+const EMFILE: i32 = if cfg!(windows) { 10_024 } else { 24 };
 
 #[tokio::test]
 async fn only_a_refusal_about_the_hop_itself_makes_a_selection_leave_it() {

@@ -39,7 +39,7 @@ pub(super) enum RefusalCause {
     CaptivePortal,
     /// No standard has this status.
     OwnStatus(u16),
-    /// The hop does not know the method, as a web server that is no proxy.
+    /// The hop does not know the method, as a web server that is not a proxy.
     UnknownMethod,
     Unclear,
 }
