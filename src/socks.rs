@@ -240,8 +240,8 @@ fn host(name: &[u8]) -> Result<Host, SocksError> {
 }
 
 /// Commands of both versions that are not served (RFC 1928 §4).
-const BIND: u8 = 2;
-const UDP_ASSOCIATE: u8 = 3;
+pub(crate) const BIND: u8 = 2;
+pub(crate) const UDP_ASSOCIATE: u8 = 3;
 
 #[cfg(test)]
 mod tests;

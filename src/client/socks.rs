@@ -25,7 +25,10 @@ use crate::{
     io::{lazy_timer::Alarm, read_ahead},
     network::Unsettled,
     router::Query,
-    socks::{LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion},
+    socks::{
+        BIND, LoginPolicy, SocksError, SocksRequest, SocksServer, SocksStep, SocksVersion,
+        UDP_ASSOCIATE,
+    },
     state::{
         denials::{ClientLine, RefusalReason},
         generation::Generation,
@@ -246,6 +249,8 @@ impl fmt::Display for Unserved {
 /// Returns the sort of line that the log has for `error`.
 fn reason(error: SocksError) -> RefusalReason {
     match error {
+        SocksError::Command(BIND) => RefusalReason::SocksBind,
+        SocksError::Command(UDP_ASSOCIATE) => RefusalReason::SocksUdp,
         SocksError::Command(_) => RefusalReason::SocksCommand,
         SocksError::Method => RefusalReason::SocksMethod,
         SocksError::AddressType | SocksError::Host(_) | SocksError::NotText | SocksError::Port => {

@@ -101,7 +101,11 @@ pub(crate) enum RefusalReason {
     UnknownScheme,
     /// The target of CONNECT has no port, or is none.
     ConnectTarget,
-    /// The client asks by SOCKS for another command than CONNECT.
+    /// The client asks by SOCKS for BIND.
+    SocksBind,
+    /// The client asks by SOCKS for UDP ASSOCIATE.
+    SocksUdp,
+    /// The client asks by SOCKS for an unknown command.
     SocksCommand,
     /// The client offers by SOCKS no method of authentication that is served.
     SocksMethod,

@@ -183,6 +183,20 @@ async fn the_log_says_why_an_exchange_is_refused() {
 }
 
 #[tokio::test]
+async fn one_refused_command_hides_no_other_one_in_the_log() {
+    let proxy = Proxy::start(DIRECT).await;
+    for (command, reason) in [(2, "BIND"), (3, "UDP ASSOCIATE"), (9, "unknown command 9")] {
+        let seen = proxy.events().len();
+        let mut client = open(proxy.address()).await;
+        let request = [5, 1, 0, 5, command, 0, 1, 127, 0, 0, 1, 0, 80];
+        client.write_all(&request).await.unwrap();
+        everything(&mut client).await;
+        let denied = proxy.event_after(seen, "request denied").await;
+        assert!(denied.field("reason").contains(reason), "{}", denied.text());
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_stops_in_the_middle_is_answered_at_the_header_timeout() {
     let yaml = format!("timeouts: {{ header: 1s }}\n{DIRECT}");
     let proxy = Proxy::start(&yaml).await;
