@@ -2,6 +2,7 @@
 
 mod advice;
 mod config_flags;
+mod hop_names;
 mod proxy_flags;
 
 use std::path::PathBuf;

@@ -3,7 +3,6 @@
 //! A [`Loader`] reads the files, merges them, puts variables in, applies the command line's overrides, and resolves all
 //! names. The result is a [`Config`], or a list of every [`Problem`].
 
-mod budget;
 mod credentials;
 pub(crate) mod edit;
 mod fingerprint;
@@ -22,13 +21,7 @@ mod units;
 mod workers;
 mod yaml;
 
-pub(crate) use self::{
-    budget::BudgetPeriod,
-    listen::{ProxyAddress, bare_port, has_too_large_port, reachable},
-    report::first_problems::sort_by_place,
-};
 pub use self::{
-    budget::{Budget, Consequence, Per, Zone},
     credentials::{Credential, CredentialSource},
     fingerprint::{Outline, Overridden, Shadowed},
     listen::{InvalidListenAddress, ListenAddress, Listener},
@@ -42,3 +35,8 @@ pub use self::{
     source::{Environment, Source},
     workers::WorkerCount,
 };
+pub(crate) use self::{
+    listen::{ProxyAddress, bare_port, has_too_large_port, reachable},
+    report::first_problems::sort_by_place,
+};
+pub use crate::budget::{Budget, Consequence, Per, Zone};

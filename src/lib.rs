@@ -1,23 +1,24 @@
 //! Mooltiroute is a local proxy daemon that routes each request through a chain of hops.
 //!
-//! The modules, from the outermost to the innermost. Each one uses only those below it, with one exception: `control` holds the
-//! sockets of `proxy::listeners`, to hand them over to a new process.
+//! The modules, from the outermost to the innermost. Each one uses only those below it.
 //!
-//! - [`cli`] and [`commands`]: the command line, with one file per command.
+//! - [`commands`]: the commands, one file each.
 //! - [`proxy`]: the process. It listens, accepts, watches files and reloads. Embedding programs start here.
-//! - [`control`]: the socket through which the owner lists and ends connections and reloads the configuration.
 //! - [`client`]: everything that faces a client: connections, requests, tunnels, the proxy's own endpoints, error replies.
-//! - [`state`]: the configuration in force (a generation), and the state that outlives generations.
+//! - [`control`]: the socket through which the owner lists and ends connections and reloads the configuration.
+//! - [`state`]: the configuration in force (a generation), the state that outlives generations, and its report.
 //! - [`upstream`]: the chain of hops to a target, the dial to its first hop, and spare tunnels.
-//! - [`io`]: relays bytes between sockets, reads ahead, and keeps the timers and keepalive probes of connections.
-//! - [`metrics`]: the counters. The page that shows them is in [`client`].
-//! - [`usage`]: the bytes on the wire, by hop, and what is used of budgets.
+//! - [`cli`]: the command line, as types.
 //! - [`log`]: writes the log's lines.
 //! - [`config`]: turns YAML files into a valid configuration, or into a list of problems.
+//! - [`metrics`]: the counters. The page that shows them is in [`state`].
+//! - [`io`]: relays bytes between sockets, reads ahead, and keeps the timers and keepalive probes of connections.
+//! - [`usage`]: the bytes on the wire, by hop, and what is used of budgets.
 //! - [`network`]: the network that this machine is in, and the conditions on it that switch hops on and off.
+//! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
 //! - [`router`]: finds the chain for a target.
 //! - [`tls`]: TLS with clients.
-//! - [`http`] and [`socks`]: the messages of HTTP/1.1 and SOCKS, without sockets.
+//! - [`budget`]: a limit on the bytes of a hop, and its periods.
 //! - [`duration`]: durations in words.
 //! - [`timestamp`]: times of day in words.
 //! - [`shorten`]: long texts, cut with a mark.
@@ -30,6 +31,7 @@
 
 pub use mooltiroute_hops as hops;
 
+pub(crate) mod budget;
 pub mod cli;
 pub(crate) mod client;
 pub mod commands;

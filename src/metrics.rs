@@ -10,7 +10,6 @@ mod warm;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -20,7 +19,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{proxy_error::ProxyError, shorten::shortened, timestamp::rfc_3339, usage::UsageLedger};
+use crate::{
+    io::CountBytes, proxy_error::ProxyError, shorten::shortened, timestamp::rfc_3339,
+    usage::UsageLedger,
+};
 
 pub(crate) use self::{
     by_name::ByName,
@@ -84,15 +86,6 @@ pub(crate) struct Meter {
     chain: Arc<Counts>,
     hops: Box<[(Arc<str>, Arc<HopCounts>)]>,
     target: Arc<HopCounts>,
-}
-
-/// Counts the bytes of one connection while they move.
-pub trait CountBytes: fmt::Debug + Send + Sync {
-    /// Adds bytes from the client that the upstream took.
-    fn sent(&self, bytes: u64);
-
-    /// Adds bytes from the upstream that the client took.
-    fn received(&self, bytes: u64);
 }
 
 /// Counts as they were at one moment.

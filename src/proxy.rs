@@ -33,13 +33,14 @@ use crate::{
         usage_keeper::UsageKeeper,
         watch::{Watch, wait_for_writers},
     },
-    state::{generation::Generation, saved_lists::SavedLists, shared::Shared},
+    state::{
+        generation::Generation, saved_lists::SavedLists, shared::Shared, usage_file::usage_file,
+    },
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
         workers::Workers,
     },
-    usage::UsageFile,
 };
 
 /// A configuration that is valid, and the watch over its files.
@@ -158,7 +159,7 @@ impl Loaded {
         // The last step that can fail. Returning closes the sockets that were bound.
         let workers = Workers::start(config.server.workers.get()).map_err(ListenError::Workers)?;
         let (overridden, shadowed) = (config.overridden.clone(), config.shadowed.clone());
-        let usage_file = UsageFile::find(loader.source(), loader.environment());
+        let usage_file = usage_file(loader.source(), loader.environment());
         let (written, network) = (config.written.clone(), Arc::clone(&loader.network));
         // In force are the outcomes that this generation was built with. If the facts differ by now, a reload
         // follows.

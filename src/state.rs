@@ -1,4 +1,4 @@
-//! State that outlives a connection: the configuration in force, and all that generations share.
+//! State that outlives a connection: the configuration in force, all that generations share, and the report of both.
 
 pub(crate) mod advice;
 pub(crate) mod challenges;
@@ -7,5 +7,8 @@ pub(crate) mod denials;
 pub(crate) mod entrance;
 pub(crate) mod generation;
 pub(crate) mod hop_services;
+pub(crate) mod listening_sockets;
 pub(crate) mod saved_lists;
 pub(crate) mod shared;
+pub(crate) mod status;
+pub(crate) mod usage_file;

@@ -35,7 +35,7 @@ pub(crate) use self::{
     wire::{CountedWire, Owner, RecentOwner, owned_by},
 };
 use self::{book::Book, wire::Wires};
-use crate::config::Budget;
+use crate::budget::Budget;
 
 /// All counts of this process. A file keeps them across restarts.
 #[derive(Debug)]

@@ -6,8 +6,6 @@
 
 mod autoconfig;
 mod last_stop;
-mod metrics_format;
-pub(crate) mod status;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -20,12 +18,14 @@ use tracing::debug;
 
 use crate::{
     client::{
-        admin::{metrics_format::MetricsFormat, status::StatusDocument},
         connection::{Client, is_head},
         reply::{Reply, ReplyText},
     },
     http::{Fields, RequestHead, Target, Version},
-    state::shared::Shared,
+    state::{
+        shared::Shared,
+        status::{MetricsFormat, StatusDocument},
+    },
 };
 
 /// A successful answer.

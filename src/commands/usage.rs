@@ -14,8 +14,9 @@ use crate::{
     cli::{self, Format, UsageBy},
     config::{Environment, Source},
     duration,
+    state::usage_file::usage_file,
     timestamp::rfc_3339_of,
-    usage::{BudgetRecord, Sum, UsageFile, UsageRecord},
+    usage::{BudgetRecord, Sum, UsageRecord},
 };
 
 /// Runs the command. It asks the proxy with this configuration if that runs, and reads the file that the proxy keeps
@@ -54,7 +55,7 @@ pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
 
 /// Reads the counts that the last proxy with this configuration has saved.
 fn of_file(source: &Source, environment: &Environment) -> Result<UsageRecord, String> {
-    let file = UsageFile::find(source, environment).ok_or(NO_DIRECTORY)?;
+    let file = usage_file(source, environment).ok_or(NO_DIRECTORY)?;
     let path = file.path().display();
     match file.read() {
         Ok(Some(record)) => Ok(record),

@@ -26,12 +26,10 @@ pub(crate) use self::{
     overview::Overview,
     refused::Refused,
 };
-use super::verdict::{ReloadOrders, ReloadVerdict, ToldProblem};
+use super::verdict::{ReloadOrders, ReloadVerdict, ToldProblem, notes_on_rejected};
 use crate::{
-    client::admin::status::StatusDocument,
     config::{Loader, Source, edit::EditedFile},
-    proxy::{listeners::ListeningSockets, reload::notes_on_rejected},
-    state::shared::Shared,
+    state::{listening_sockets::ListeningSockets, shared::Shared, status::StatusDocument},
 };
 
 /// Answers requests for one proxy.

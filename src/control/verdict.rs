@@ -132,6 +132,21 @@ impl From<&Problem> for ToldProblem {
     }
 }
 
+/// Returns notes on what the proxy can't see of a configuration that is rejected for `problems`.
+pub(crate) fn notes_on_rejected(problems: &[ToldProblem]) -> Vec<String> {
+    let is_unset = problems.iter().any(|problem| problem.code == "variable");
+    is_unset.then(note_on_variables).into_iter().collect()
+}
+
+/// Returns a note on why variables have their old values.
+pub(crate) fn note_on_variables() -> String {
+    format!(
+        "variables have the values that they had when the proxy was started (process {}): restart it for new ones. A hop \
+         that may have `password_file` or `pass_file` can take its password from a file instead, which is read at each reload",
+        std::process::id()
+    )
+}
+
 /// The longest advice that a line of the log has beside the problem.
 const SHORT_HELP_BYTES: usize = 160;
 

@@ -32,7 +32,7 @@ use self::{
     delivery::Delivery,
     direction::{Break, Direction},
 };
-use crate::{io::send_queue::not_sent, metrics::CountBytes};
+use crate::io::{CountBytes, send_queue::not_sent};
 
 /// Two connections, and the state of the copying between them.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-use super::{CountBytes, HopCounts, Metrics, lock};
-use crate::{proxy_error::ProxyError, usage::UsageAccount};
+use super::{HopCounts, Metrics, lock};
+use crate::{io::CountBytes, proxy_error::ProxyError, usage::UsageAccount};
 
 /// The counts of the hops that a PAC file or a pool chose for one connection.
 ///

@@ -14,7 +14,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use mooltiroute_hops::thread_pool;
 use tokio::sync::mpsc;
 
-pub(crate) use self::words::{announce, notes_on_rejected};
+pub(crate) use self::words::announce;
 use self::{
     rebind::{Rebind, next_rebind},
     rejection::{LastRejected, next_due},

@@ -13,7 +13,7 @@ use super::{
     budget::{BudgetEvent, Spending},
     lock,
 };
-use crate::config::Budget;
+use crate::budget::Budget;
 
 /// The requests and bytes of one hop, chain, route, session or target, and the use of its budget if it has one.
 ///

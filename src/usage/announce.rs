@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{BudgetUse, UsageAccount, budget::BudgetEvent};
 use crate::{
-    config::{Budget, Consequence},
+    budget::{Budget, Consequence},
     duration::{in_words, whole_seconds},
 };
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Budget, BudgetPeriod};
+use crate::budget::{Budget, BudgetPeriod};
 
 /// The part of a budget that is used, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

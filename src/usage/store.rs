@@ -18,10 +18,7 @@ use super::{
 };
 #[cfg(unix)]
 use crate::system::file_lock;
-use crate::{
-    config::{Environment, Source},
-    system::{regular_file, replace_file::replace_file},
-};
+use crate::system::{regular_file, replace_file::replace_file};
 
 /// All accounts at one moment, as the file has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,21 +150,18 @@ impl UsageRecord {
 }
 
 impl UsageFile {
-    /// Returns the file for the configuration from `source`, or `None` if the configuration is not in files or the
-    /// user has no directory for such files.
+    /// Returns the file in `directory` for the configuration at a path, or for the built-in one.
     ///
-    /// The directory is the one that systemd gives a service, or else that of the user. Each configuration has a file of
-    /// its own, so that two proxies of one user do not overwrite each other's counts.
-    pub(crate) fn find(source: &Source, environment: &Environment) -> Option<Self> {
-        let name = match source {
-            Source::Path(path) => {
-                let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    /// Each configuration has a file of its own, so that two proxies of one user do not overwrite each other's counts.
+    pub(crate) fn of(configuration: Option<&Path>, directory: &Path) -> Self {
+        let name = match configuration {
+            Some(path) => {
+                let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
                 format!("usage-{:016x}.json", stable_hash(&path.to_string_lossy()))
             }
-            Source::Text(_) | Source::CommandLine { .. } => return None,
-            Source::Embedded => "usage.json".to_owned(),
+            None => "usage.json".to_owned(),
         };
-        Some(Self(environment.state_directory()?.join(name)))
+        Self(directory.join(name))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -345,7 +339,7 @@ mod tests {
     }
 
     fn budget() -> crate::config::Budget {
-        use crate::config::{Budget, Consequence, Per, Zone};
+        use crate::budget::{Budget, Consequence, Per, Zone};
 
         let (per, zone, then) = (Per::Month, Zone::default(), Consequence::Refuse);
         Budget { bytes: 40, per, zone, warn: 32, then, cuts: false }
@@ -355,7 +349,7 @@ mod tests {
     fn a_new_period_of_a_budget_has_nothing_of_the_last_one() {
         let used = |start, used| BudgetRecord {
             used: BudgetUse {
-                period: crate::config::BudgetPeriod { start, end: start + 10 },
+                period: crate::budget::BudgetPeriod { start, end: start + 10 },
                 used,
                 ..BudgetUse::default()
             },

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::Protocol, proxy::listeners::ListeningSockets, router::bypassed_hosts,
+    config::Protocol, router::bypassed_hosts, state::listening_sockets::ListeningSockets,
     state::shared::Shared,
 };
 

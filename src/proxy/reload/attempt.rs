@@ -9,11 +9,11 @@ use super::{
     Call, Reloads,
     hold::ReloadHold,
     rebind::{self, Rebind},
-    words::{brief_warnings, note_on_variables, notes_on_replaced},
+    words::{brief_warnings, notes_on_replaced},
 };
 use crate::{
     config::{Config, Overridden},
-    control::verdict::{ReloadOutcome, ReloadVerdict},
+    control::verdict::{ReloadOutcome, ReloadVerdict, note_on_variables},
     proxy::{
         changes::{edited_beneath, edited_in_vain},
         direct::direct_now,

@@ -12,9 +12,9 @@ use mooltiroute_hops::{KeyPath, thread_pool};
 use tracing::{error, info};
 
 pub(super) use self::still::{LastRejected, next_due};
-use super::{Call, Reloads, words::notes_on_rejected};
+use super::{Call, Reloads};
 use crate::{
-    control::verdict::{ReloadOutcome, ReloadVerdict, ToldProblem},
+    control::verdict::{ReloadOutcome, ReloadVerdict, ToldProblem, notes_on_rejected},
     proxy::watch::FileMarks,
     state::shared::Rejection,
 };

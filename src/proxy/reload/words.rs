@@ -45,20 +45,6 @@ pub(super) fn emptied(file: &Path) -> ToldProblem {
     ))
 }
 
-pub(super) fn note_on_variables() -> String {
-    format!(
-        "variables have the values that they had when the proxy was started (process {}): restart it for new ones. A hop \
-         that may have `password_file` or `pass_file` can take its password from a file instead, which is read at each reload",
-        std::process::id()
-    )
-}
-
-/// Returns notes on what the proxy can't see of a configuration that is rejected for `problems`.
-pub(crate) fn notes_on_rejected(problems: &[ToldProblem]) -> Vec<String> {
-    let is_unset = problems.iter().any(|problem| problem.code == "variable");
-    is_unset.then(note_on_variables).into_iter().collect()
-}
-
 /// Returns notes on the values that later files replace, one line each.
 pub(super) fn notes_on_replaced(config: &Config) -> Vec<String> {
     config.replaced.iter().map(|replaced| replaced.brief().to_string()).collect()

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::{kill::KillToken, lock};
 use crate::{
     config::Protocol,
-    metrics::{ChosenHops, ChosenPlace, CountBytes},
+    io::CountBytes,
+    metrics::{ChosenHops, ChosenPlace},
     state::generation::Generation,
     upstream::chain::{Chain, Passage, TakenHop, Trace},
 };

@@ -15,7 +15,7 @@ use crate::{
         reply::{NearTarget, with_causes},
     },
     http::{AbsoluteTarget, BodyLength, RequestHead, Resource},
-    metrics::CountBytes,
+    io::CountBytes,
     state::generation::Generation,
     upstream::{
         chain::{Cause, Chain, ChainError, Destination, LastAnswer, PlainOutcome, Trace, Unproved},

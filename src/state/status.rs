@@ -1,6 +1,7 @@
 //! The state of the proxy at one moment, as `/status`, `/metrics` and `mooltiroute status` report it. None of it is
 //! secret.
 
+mod metrics_format;
 mod parts;
 mod pools;
 mod prometheus;
@@ -11,13 +12,15 @@ use std::{collections::BTreeMap, net::SocketAddr, process, sync::atomic::Orderin
 use mooltiroute_hops::SourceKind;
 use serde::Serialize;
 
-pub(crate) use self::parts::{
-    AuthRefusalStatus, BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals,
-    InUse, Rejected, ReloadStatus,
+pub(crate) use self::{
+    metrics_format::MetricsFormat,
+    parts::{
+        AuthRefusalStatus, BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals,
+        InUse, Rejected, ReloadStatus,
+    },
 };
 use self::{pools::ListedPool, sources::SourceStatus};
 use crate::{
-    client::admin::metrics_format::MetricsFormat,
     metrics::{Failure, Totals, WarmTotals},
     state::shared::Shared,
     timestamp::rfc_3339,

@@ -8,8 +8,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    client::admin::status::{BudgetStatus, HopTotals, StatusDocument, pools::ListedCounts},
     metrics::{Failure, Totals},
+    state::status::{BudgetStatus, HopTotals, StatusDocument, pools::ListedCounts},
 };
 
 pub(super) struct Out<'a>(pub(super) DescriptorEncoder<'a>);
