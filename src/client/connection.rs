@@ -1,12 +1,12 @@
 //! The connection of one client: reading heads, and closing it so that the last answer arrives.
 
-use std::{future::poll_fn, io, net::SocketAddr, task::Poll, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, task::Poll, time::Duration};
 
 use bytes::BytesMut;
 use mooltiroute_hops::Tunnel;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    time::{Instant, timeout},
+    time::{Instant, error::Elapsed, timeout},
 };
 
 use crate::{
@@ -159,7 +159,7 @@ impl Client {
     /// The connection is broken, or the client takes nothing of it for [`STALL_MAX`].
     pub async fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.write(message).await?;
-        timeout(STALL_MAX, self.stream.flush()).await?
+        unless_stalled(self.stream.flush()).await?
     }
 
     /// Sends `message` as the last one of the connection.
@@ -173,7 +173,7 @@ impl Client {
     /// its place among `limits.connections`.
     async fn write(&mut self, mut message: &[u8]) -> io::Result<()> {
         while !message.is_empty() {
-            match timeout(STALL_MAX, self.stream.write(message)).await?? {
+            match unless_stalled(self.stream.write(message)).await?? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => message = &message[count..],
             }
@@ -189,7 +189,7 @@ impl Client {
     pub async fn close(mut self) {
         self.seen = BytesMut::new();
         // TLS may have some of the answer still to send.
-        if let Ok(Ok(())) = timeout(STALL_MAX, self.stream.shutdown()).await {
+        if let Ok(Ok(())) = unless_stalled(self.stream.shutdown()).await {
             // Past the limit the answer may be lost, but the client has had time to read it.
             let _ = timeout(LINGER_MAX, discard(&mut self.stream)).await;
         }
@@ -208,6 +208,15 @@ impl From<Client> for Tunnel {
 /// Whether the answer to this request has no body.
 pub(crate) fn is_head(request: &RequestHead) -> bool {
     request.method() == "HEAD"
+}
+
+/// Waits for `work` at most [`STALL_MAX`]. Most is done at once and needs no timer.
+async fn unless_stalled<F: Future>(work: F) -> Result<F::Output, Elapsed> {
+    let mut work = pin!(work);
+    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout(STALL_MAX, work).await,
+    }
 }
 
 /// Reads and drops what comes, until the end, a pause or the limit.
