@@ -148,7 +148,7 @@ async fn a_full_disk_under_the_log_stops_nothing() {
 
 #[tokio::test]
 async fn a_start_with_too_few_threads_is_one_sentence_and_exit_1() {
-    let Some(user) = OtherUser::find() else { return };
+    let Some(user) = OtherUser::find(64_321) else { return };
     let mut started = false;
     // The process itself counts, and each thread; with all that it needs it starts.
     for processes in 1..=6 {
@@ -176,7 +176,7 @@ async fn a_start_with_too_few_threads_is_one_sentence_and_exit_1() {
 
 #[tokio::test]
 async fn names_edits_and_pages_need_no_thread_that_the_system_does_not_give() {
-    let Some(user) = OtherUser::find() else { return };
+    let Some(user) = OtherUser::find(64_322) else { return };
     let echo = EchoOrigin::start().await;
     let (mut child, mut lines) = user.start(&[]);
     let mut line_with = async |words: &str| {
@@ -210,15 +210,17 @@ async fn names_edits_and_pages_need_no_thread_that_the_system_does_not_give() {
     assert!(child.try_wait().unwrap().is_none());
 }
 
-/// A user without other processes. Limits of processes do not bind root, so the program runs as this one.
+/// A user without other processes, not even those of another test. Limits of processes do not bind root, so the program
+/// runs as this one.
 struct OtherUser {
+    number: u32,
     setpriv: Program,
     directory: TempDir,
     config: PathBuf,
 }
 
 impl OtherUser {
-    fn find() -> Option<Self> {
+    fn find(number: u32) -> Option<Self> {
         let setpriv = Program::find_or_skip("setpriv")?;
         Program::find_or_skip("prlimit")?;
         if !rustix::process::geteuid().is_root() {
@@ -230,13 +232,14 @@ impl OtherUser {
         fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), directory.path().join("program")).unwrap();
         let config = directory.path().join("config.yaml");
         fs::write(&config, format!("{LISTEN}chains: {{ default: [] }}\n")).unwrap();
-        Some(Self { setpriv, directory, config })
+        Some(Self { number, setpriv, directory, config })
     }
 
     /// Returns a command that runs `program` as this user.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.setpriv.path());
-        command.args(["--reuid=64321", "--regid=64321", "--clear-groups", program]);
+        let [user, group] = ["--reuid", "--regid"].map(|flag| format!("{flag}={}", self.number));
+        command.args([&user, &group, "--clear-groups", program]);
         command
     }
 
