@@ -12,7 +12,7 @@ use mooltiroute_hops::Tunnel;
 
 use self::access_line::{AccessLine, Failed, Passed};
 use crate::{
-    client::{ask::Asker, reply::Reply},
+    client::{ask::RequestLog, reply::Reply},
     config::Timeouts,
     state::{
         connections::{OpenConnection, Registration},
@@ -69,13 +69,13 @@ impl Account {
     pub(crate) fn took_way(&self, passage: Passage, shared: &Shared) {
         let row = self.row();
         if let Some(hop) = &passage.without_session {
-            let asker = Asker { peer: row.peer, protocol: row.protocol, target: &row.target };
-            asker.log_no_session(hop, &row.generation, shared);
+            let log = RequestLog { peer: row.peer, protocol: row.protocol, target: &row.target };
+            log.log_no_session(hop, &row.generation, shared);
         }
         if row.session.is_none() {
-            let asker = Asker { peer: row.peer, protocol: row.protocol, target: &row.target };
+            let log = RequestLog { peer: row.peer, protocol: row.protocol, target: &row.target };
             for hop in self.chain().hops_with_choice(&passage) {
-                asker.log_pick_by_host(hop, &row.generation, shared);
+                log.log_pick_by_host(hop, &row.generation, shared);
             }
         }
         row.set_passage(passage);
@@ -85,9 +85,9 @@ impl Account {
     /// the way that chooses a member for each connection.
     pub(crate) fn keeps_exit(&self, passage: &Passage, shared: &Shared) {
         let row = self.row();
-        let asker = Asker { peer: row.peer, protocol: row.protocol, target: &row.target };
+        let log = RequestLog { peer: row.peer, protocol: row.protocol, target: &row.target };
         for hop in self.chain().hops_with_choice(passage) {
-            asker.log_kept_exit(hop, &row.generation, shared);
+            log.log_kept_exit(hop, &row.generation, shared);
         }
     }
 

@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 pub(crate) use self::{
     denial::Denial,
-    request_log::{Asker, is_of_provider, username_of_provider},
+    request_log::{RequestLog, is_of_provider, username_of_provider},
 };
 use crate::{
     client::{
@@ -60,24 +60,24 @@ impl Ask<'_> {
             warn!(client = %self.peer, target = %self.target, "no route matches");
         })?;
         let way = generation.within_budgets(way).map_err(Denial::OverBudget);
-        let asker = Asker { peer: self.peer, protocol: self.protocol, target: self.target };
-        let way = way.inspect_err(|denial| asker.log(denial, shared))?;
+        let log = RequestLog { peer: self.peer, protocol: self.protocol, target: self.target };
+        let way = way.inspect_err(|denial| log.log(denial, shared))?;
         // Everything that can refuse the request comes before it is registered, so the table of
         // open connections has only requests that are really tried.
         let preferences = self.preferences(way, generation);
-        let preferences = preferences.inspect_err(|denial| asker.log(denial, shared))?;
+        let preferences = preferences.inspect_err(|denial| log.log(denial, shared))?;
         if self.has_unused_preferences(way, generation) {
-            asker.log_unused(way.chain, shared);
+            log.log_unused(way.chain, shared);
         } else if self.has_username_of_provider(way, generation) {
-            asker.log_username_of_provider(way.chain, shared);
+            log.log_username_of_provider(way.chain, shared);
         } else if self.admitted.is_unread && way.chain.takes_preferences() {
-            asker.log_unread_username(way.chain, generation, shared);
+            log.log_unread_username(way.chain, generation, shared);
         }
         if let Some(country) = preferences.country_in_session() {
-            asker.log_country_in_session(country, shared);
+            log.log_country_in_session(country, shared);
         }
         if generation.passes_routes_by_name(&Query { target: self.target }, &way) {
-            asker.log_address(way, shared);
+            log.log_address(way, shared);
         }
         let Self { peer, protocol, method, target, .. } = *self;
         let session = preferences.session.as_deref();

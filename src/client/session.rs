@@ -12,7 +12,7 @@ use crate::{
     client::{
         accepted::Accepted,
         admin,
-        ask::{Asker, Denial},
+        ask::{Denial, RequestLog},
         auth::{self, Admitted},
         connect::{self, HttpConnect},
         connection::{Arrival, Client, is_head},
@@ -242,7 +242,7 @@ async fn settled(
     let settled = shared.generation_for(&Query { target }, generation).await;
     settled.map_err(|Unsettled| {
         let denial = Denial::Unsettled(target.clone());
-        Asker { peer, protocol: Protocol::Http, target }.log(&denial, shared);
+        RequestLog { peer, protocol: Protocol::Http, target }.log(&denial, shared);
         Box::new(denial.into())
     })
 }

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use crate::{
     client::{
-        ask::{Asker, Denial},
+        ask::{Denial, RequestLog},
         auth::{self, Admitted},
         connect::{self, TunnelProtocol},
         connection::Client,
@@ -77,7 +77,8 @@ pub(crate) async fn serve(
                 Err(Unsettled) => {
                     let denial = Denial::Unsettled(target.clone());
                     let (peer, protocol_name) = (client.peer, protocol.protocol());
-                    Asker { peer, protocol: protocol_name, target: &target }.log(&denial, shared);
+                    RequestLog { peer, protocol: protocol_name, target: &target }
+                        .log(&denial, shared);
                     let message = protocol.denied(denial, &client);
                     client.close_after(&message).await;
                     return None;
@@ -277,7 +278,7 @@ impl TunnelProtocol for SocksTunnel {
         self.server.success().into()
     }
 
-    /// A reply code has no room for words, so [`Asker::log`] has written them to the log.
+    /// A reply code has no room for words, so [`RequestLog::log`] has written them to the log.
     fn denied(&self, denial: Denial, _client: &Client) -> Vec<u8> {
         self.server.refusal(reply_code::of_denial(&denial))
     }

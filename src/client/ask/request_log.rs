@@ -22,7 +22,7 @@ use crate::{
 
 /// The client and the target of a request, as log lines name them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker<'a> {
+pub(crate) struct RequestLog<'a> {
     /// The address of the client.
     pub peer: SocketAddr,
     /// The protocol that it speaks.
@@ -31,7 +31,7 @@ pub(crate) struct Asker<'a> {
     pub target: &'a Authority,
 }
 
-impl Asker<'_> {
+impl RequestLog<'_> {
     /// Logs that the request is refused, since clients show little of the answer and the reply of SOCKS has no words.
     /// Skips the line if another refusal of this kind was logged a moment ago.
     pub(crate) fn log(&self, denial: &Denial, shared: &Shared) {
