@@ -27,7 +27,7 @@ pub enum WorkError {
     Panicked,
 }
 
-/// Starts the first thread, if there is none yet. From then on, work can't fail for want of a thread.
+/// Starts the first thread, if there is none yet. From then on, no work fails because the system gives no thread.
 ///
 /// # Errors
 /// The system has no thread to spare.
@@ -51,8 +51,8 @@ pub fn detach(work: impl FnOnce() + Send + 'static) {
     drop(POOL.run(work));
 }
 
-/// How many threads there may be. A resolver that does not answer holds one for half a minute or more, so whoever runs much
-/// work of one kind should leave some for other work.
+/// The maximum number of threads. A resolver that does not answer holds one for half a minute or more, so a caller that runs
+/// many jobs of one kind should leave threads for others.
 pub const THREADS_MAX: usize = 1024;
 
 static POOL: ThreadPool = ThreadPool::new(IDLE_MAX);
@@ -93,7 +93,7 @@ impl<T: Send, W: FnOnce() -> T + Send> Job for Work<W, T> {
 
     fn deliver(self: Box<Self>) {
         let Some(result) = self.result else { return };
-        // Nobody may wait for it any more.
+        // The caller may have gone away.
         drop(self.sender.send(result));
     }
 }
@@ -157,7 +157,7 @@ impl ThreadPool {
             if let Some(mut job) = state.jobs.pop_front() {
                 state.idle -= 1;
                 drop(state);
-                // A panic has been reported when this returns, and who waits gets an error.
+                // The panic hook has reported it, and the caller gets an error.
                 let _ = catch_unwind(AssertUnwindSafe(|| job.work()));
                 self.lock().idle += 1;
                 job.deliver();

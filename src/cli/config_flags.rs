@@ -202,8 +202,8 @@ impl Run {
         // The caller has moved the path, as it does for every command.
         let ConfigOrHops { place: ConfigPath { path: _ }, hops } = config;
         let Switches { no_corporate, disable, enable } = switches;
-        // What may be repeated is kept in the order of the command line. Of single values the later one wins, as in
-        // most programs.
+        // Flags that may be repeated keep the order of the command line. For a flag with one value the later one wins, as
+        // in most programs.
         self.config.hops.splice(0..0, hops);
         self.listen.splice(0..0, listen);
         self.take_over |= take_over;

@@ -22,7 +22,7 @@ pub(crate) struct Accepted {
     pub socket: TcpStream,
     /// The address of the client.
     pub peer: SocketAddr,
-    /// How it came in.
+    /// The way by which it came in.
     pub entrance: Entrance,
 }
 

@@ -28,7 +28,7 @@ pub struct Client {
     pub seen: BytesMut,
     /// Whether the client speaks TLS to the proxy.
     pub is_tls: bool,
-    /// How the client came in.
+    /// The way by which the client came in.
     pub(crate) entrance: Entrance,
 }
 
@@ -188,7 +188,7 @@ impl Client {
     /// limits of bytes and of time.
     pub async fn close(mut self) {
         self.seen = BytesMut::new();
-        // TLS may have some of the answer still to send.
+        // TLS may still have to send a part of the answer.
         if let Ok(Ok(())) = unless_stalled(self.stream.shutdown()).await {
             // Past the limit the answer may be lost, but the client has had time to read it.
             let _ = timeout(LINGER_MAX, discard(&mut self.stream)).await;
@@ -210,7 +210,7 @@ pub(crate) fn is_head(request: &RequestHead) -> bool {
     request.method() == "HEAD"
 }
 
-/// Waits for `work` at most [`STALL_MAX`]. Most is done at once and needs no timer.
+/// Waits for `work` for at most [`STALL_MAX`]. Most work is done at its first poll and needs no timer.
 async fn unless_stalled<F: Future>(work: F) -> Result<F::Output, Elapsed> {
     let mut work = pin!(work);
     match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {

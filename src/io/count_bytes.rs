@@ -1,4 +1,4 @@
-//! The seam between whoever moves bytes and whoever counts them.
+//! The interface through which connections report the bytes that they move.
 
 use std::fmt;
 

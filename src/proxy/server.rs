@@ -244,19 +244,18 @@ impl Door {
     /// Accepts the next client and begins its session. Dropping the future loses no client.
     async fn next(&mut self) {
         let accepted = loop {
-            self.room().await;
-            if let Some(accepted) = poll_fn(|cx| self.poll_accept(cx)).await {
-                break accepted;
+            match poll_fn(|cx| self.poll_accept(cx)).await {
+                Some(accepted) => break accepted,
+                None => self.room().await,
             }
         };
         // For a client that was accepted, no `await` lies between here and the start of its session.
         self.welcome(accepted).await;
     }
 
-    /// Accepts a client, or returns `None` if one comes when there is no room any more.
+    /// Accepts a client, or returns `None` if there is no room for one.
     ///
-    /// While this waits, other listeners and workers may have taken the room that there was at its beginning, so it looks
-    /// again each time it is woken.
+    /// It looks for room each time it is woken, since other listeners and workers may have taken it during the wait.
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
@@ -267,9 +266,8 @@ impl Door {
         Poll::Ready(Some(ready!(self.listener.poll_accept(cx))))
     }
 
-    /// Accepts a client if one waits. Returns whether one did.
+    /// Accepts a client if one waits. Returns whether one did, or may.
     async fn next_waiting(&mut self) -> bool {
-        self.room().await;
         // The timeout polls once before it expires, so it accepts a client only if one waits already.
         let accept = poll_fn(|cx| self.poll_accept(cx));
         match time::timeout(Duration::ZERO, accept).await {
@@ -278,8 +276,10 @@ impl Door {
                 self.welcome(accepted).await;
                 is_client
             }
-            // The next call waits for room again.
-            Ok(None) => true,
+            Ok(None) => {
+                self.room().await;
+                true
+            }
             Err(_) => false,
         }
     }

@@ -1,4 +1,4 @@
-//! The way by which a client came in, and whether it is still open to that client.
+//! Decides whether a client that was accepted before a reload may make another request.
 
 use std::{
     net::SocketAddr,
@@ -20,11 +20,11 @@ pub(crate) struct ListenerTerms {
     is_closed: AtomicBool,
 }
 
-/// The way by which a client came in: the terms of its listener, and what was asked of this client.
+/// The way by which a client came in: the terms of its listener now, and those that the client met.
 ///
 /// A configuration may ask for no credentials because every client has a certificate or comes from this machine. That
-/// holds for clients that come in by its own listeners. One that was accepted before a reload may have neither, so it is
-/// asked for each request whether it could still come in.
+/// holds only for clients of its own listeners. A client that was accepted before a reload may have neither, so each of its
+/// requests is served only if the client could still connect.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entrance {
     terms: Arc<ListenerTerms>,
@@ -60,7 +60,7 @@ impl Entrance {
         self.tls.as_ref()
     }
 
-    /// Returns why the client at `peer`, which speaks `protocol`, could not come in any more under `generation`, if so.
+    /// Returns why the client at `peer`, which speaks `protocol`, could not connect any more under `generation`, if so.
     pub(crate) fn reason_to_shut_out(
         &self,
         peer: SocketAddr,

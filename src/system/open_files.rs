@@ -14,27 +14,43 @@ pub(crate) fn raise(connections: usize) {
     let _ = connections;
 }
 
-/// The two descriptors of a pipe, which serves speed alone. Counts them until it is dropped.
+/// The two descriptors of a pipe, which only saves copying. They are counted until this is dropped.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
-pub(crate) struct PipeDescriptors(());
+pub(crate) struct PipeDescriptors(&'static PipeCount);
 
 #[cfg(target_os = "linux")]
 impl PipeDescriptors {
     /// Counts one more pipe. Returns `None` if all pipes together would take more than their share.
     pub(crate) fn take() -> Option<Self> {
-        let before = PIPES.fetch_add(1, Relaxed);
-        // Dropped if there is no room, which takes it off the count.
-        let counted = Self(());
-        let most = unix::limit().map_or(u64::MAX, |limit| limit / PIPE_SHARE / PER_PIPE);
-        (before < most).then_some(counted)
+        PIPES.take(unix::limit())
     }
 }
 
 #[cfg(target_os = "linux")]
 impl Drop for PipeDescriptors {
     fn drop(&mut self) {
-        PIPES.fetch_sub(1, Relaxed);
+        self.0.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The number of pipes.
+#[derive(Debug)]
+struct PipeCount(AtomicU64);
+
+impl PipeCount {
+    /// Counts one more pipe below this limit of open files.
+    #[cfg(target_os = "linux")]
+    fn take(&'static self, limit: Option<u64>) -> Option<PipeDescriptors> {
+        let before = self.0.fetch_add(1, Relaxed);
+        // Dropped if there is no room, which takes it off the count.
+        let counted = PipeDescriptors(self);
+        let most = limit.map_or(u64::MAX, |limit| limit / PIPE_SHARE / PER_PIPE);
+        (before < most).then_some(counted)
+    }
+
+    fn descriptors(&self) -> u64 {
+        self.0.load(Relaxed) * PER_PIPE
     }
 }
 
@@ -89,23 +105,27 @@ impl Reserved {
         let limit = unix::limit();
         #[cfg(not(unix))]
         let limit: Option<u64> = None;
-        let Some(limit) = limit else { return usize::MAX };
-        // Without room for a single client, the proxy would never accept one. So one is let in, and may fail.
-        let left = limit.saturating_sub(self.now()).saturating_sub(spares as u64);
-        usize::try_from(left / PER_CLIENT).unwrap_or(usize::MAX).max(1)
+        limit.map_or(usize::MAX, |limit| self.clients_below(limit, &PIPES, spares))
     }
 
-    /// Returns how many there are at the moment.
+    fn clients_below(&self, limit: u64, pipes: &PipeCount, spares: usize) -> usize {
+        let others = self.now() + pipes.descriptors() + spares as u64;
+        // Without room for a single client, the proxy would never accept one. So one is let in, and may fail.
+        let fitting = limit.saturating_sub(others) / PER_CLIENT;
+        usize::try_from(fitting).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Returns how many there are at the moment, without those of pipes.
     fn now(&self) -> u64 {
         let more_doors = self.doors.load(Relaxed).saturating_sub(self.measured_doors.load(Relaxed));
         // Workers that look for room at the same time may each take the last one.
         let at_once = (self.workers.load(Relaxed) - 1) * PER_CLIENT;
-        self.measured + more_doors + at_once + SPARE + PIPES.load(Relaxed) * PER_PIPE
+        self.measured + more_doors + at_once + SPARE
     }
 }
 
 /// The pipes of all workers, each of which keeps some.
-static PIPES: AtomicU64 = AtomicU64::new(0);
+static PIPES: PipeCount = PipeCount(AtomicU64::new(0));
 const PER_PIPE: u64 = 2;
 /// Pipes may take one in so many descriptors. Without one, a tunnel works by copying.
 #[cfg(target_os = "linux")]
@@ -189,9 +209,9 @@ mod tests {
 
     #[test]
     fn clients_fit_in_pairs_of_descriptors_below_the_limit() {
-        let Some(limit) = unix::limit() else { return };
-        let pipes = PIPES.load(Relaxed) * PER_PIPE;
-        let fit = |measured, spares| reserved(measured).clients_that_fit(spares) as u64;
+        let (limit, count) = (1024, PipeCount(AtomicU64::new(3)));
+        let pipes = count.descriptors();
+        let fit = |measured, spares| reserved(measured).clients_below(limit, &count, spares) as u64;
         assert_eq!(fit(0, 0), (limit - SPARE - pipes) / 2);
         assert_eq!(fit(limit - SPARE - pipes - 21, 0), 10);
         assert_eq!(fit(limit - SPARE - pipes - 21, 11), 5);
@@ -219,16 +239,13 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn pipes_take_no_more_than_their_share() {
-        let Some(limit) = unix::limit() else { return };
-        let most = limit / PIPE_SHARE / PER_PIPE;
-        // More than any machine allows, or few enough to count.
-        if most > 1 << 20 {
-            return;
-        }
-        let taken: Vec<_> = (0..most).map_while(|_| PipeDescriptors::take()).collect();
-        assert!(taken.len() as u64 <= most && PipeDescriptors::take().is_none());
-        assert!(PIPES.load(Relaxed) >= taken.len() as u64);
+        static COUNT: PipeCount = PipeCount(AtomicU64::new(0));
+        let (limit, most) = (1024, 1024 / PIPE_SHARE / PER_PIPE);
+        let taken: Vec<_> = (0..=most).map_while(|_| COUNT.take(Some(limit))).collect();
+        assert!(taken.len() as u64 == most && COUNT.take(Some(limit)).is_none());
+        assert_eq!(COUNT.descriptors(), most * PER_PIPE);
+        assert!(COUNT.take(None).is_some(), "without a limit");
         drop(taken);
-        assert!(PipeDescriptors::take().is_some());
+        assert!(COUNT.take(Some(limit)).is_some());
     }
 }

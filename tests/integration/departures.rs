@@ -240,15 +240,25 @@ async fn proxy_for(certificates: Option<&Certificates>, yaml: &str) -> Proxy {
 const AHEAD: &[usize] =
     if cfg!(windows) { &[10, 10_000] } else { &[10, 10_000, 100_000, 20_000_000] };
 
+/// Returns each of those sizes, for a client without TLS and for one with it.
+fn ahead(certificates: &Certificates) -> impl Iterator<Item = (Option<&Certificates>, usize)> {
+    let both = [None, Some(certificates)].into_iter();
+    both.flat_map(|tls| AHEAD.iter().map(move |bytes| (tls, *bytes)))
+}
+
+/// Checks that the first connection of `upstream` ends long before any timeout, which are 30 s and more.
+async fn ends_soon(upstream: &Double, case: &str) {
+    let end = upstream.record().until("its end", |seen| seen.first()?.is_ended.then_some(()));
+    assert!(tokio::time::timeout(Duration::from_secs(5), end).await.is_ok(), "{case}");
+}
+
 #[tokio::test]
 async fn a_post_is_not_carried_out_if_its_client_resets_before_the_way_is_open() {
     if !resets_or_skip() {
         return;
     }
     let certificates = Certificates::new();
-    for (tls, bytes) in
-        [None, Some(&certificates)].into_iter().flat_map(|tls| AHEAD.iter().map(move |n| (tls, *n)))
-    {
+    for (tls, bytes) in ahead(&certificates) {
         let hop = Double::start([Step::Hear("\r\n\r\n".into()), Step::Listen]).await;
         let yaml = format!(
             "hops: {{ h: {{ kind: http-connect, address: \"{}\", plain: connect }} }}\nchains: {{ default: [h] }}\n",
@@ -262,10 +272,7 @@ async fn a_post_is_not_carried_out_if_its_client_resets_before_the_way_is_open()
         client.write_all(head.as_bytes()).await.unwrap();
         is_asked(&hop).await;
         sends_and_resets(client, &vec![b'x'; bytes]).await;
-        // The timeouts are 30 s and more.
-        let end = hop.record().until("its end", |seen| seen.first()?.is_ended.then_some(()));
-        let end = tokio::time::timeout(Duration::from_secs(5), end).await;
-        assert!(end.is_ok(), "{bytes} {}", tls.is_some());
+        ends_soon(&hop, &format!("{bytes} {}", tls.is_some())).await;
         assert!(hop.sent().starts_with("CONNECT ") && !hop.sent().contains("POST"));
     }
 }
@@ -276,9 +283,7 @@ async fn a_client_that_resets_behind_pipelined_bytes_keeps_no_stream_open() {
         return;
     }
     let certificates = Certificates::new();
-    for (tls, bytes) in
-        [None, Some(&certificates)].into_iter().flat_map(|tls| AHEAD.iter().map(move |n| (tls, *n)))
-    {
+    for (tls, bytes) in ahead(&certificates) {
         let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n";
         let origin = Double::start([Step::Answer(answer.into()), Step::Listen]).await;
         let proxy = proxy_for(tls, "chains: { default: [] }\n").await;
@@ -287,9 +292,7 @@ async fn a_client_that_resets_behind_pipelined_bytes_keeps_no_stream_open() {
         client.write_all(request.as_bytes()).await.unwrap();
         is_asked(&origin).await;
         sends_and_resets(client, request.repeat(bytes / request.len() + 1).as_bytes()).await;
-        let end = origin.record().until("its end", |seen| seen.first()?.is_ended.then_some(()));
-        let end = tokio::time::timeout(Duration::from_secs(5), end).await;
-        assert!(end.is_ok(), "{bytes} {}", tls.is_some());
+        ends_soon(&origin, &format!("{bytes} {}", tls.is_some())).await;
     }
 }
 

@@ -31,12 +31,7 @@ async fn without_descriptors_accepting_pauses_and_recovers() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
-    let process = Pid::from_raw(pid as i32);
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let limit = |current: u64| {
-        let limit = Rlimit { current: Some(current), maximum };
-        prlimit(process, Resource::Nofile, limit).unwrap();
-    };
+    let limit = descriptors_of(pid);
     let (before, _) = resources(pid);
     limit(before as u64 + 3);
     let mut clients: Vec<TcpStream> = Vec::new();
@@ -210,6 +205,16 @@ async fn names_edits_and_pages_need_no_thread_that_the_system_does_not_give() {
     assert!(child.try_wait().unwrap().is_none());
 }
 
+/// Returns a function that sets how many descriptors the process `pid` may have.
+fn descriptors_of(pid: u64) -> impl Fn(u64) {
+    let process = Pid::from_raw(pid as i32);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    move |current| {
+        let limit = Rlimit { current: Some(current), maximum };
+        prlimit(process, Resource::Nofile, limit).unwrap();
+    }
+}
+
 /// A user without other processes, not even those of another test. Limits of processes do not bind root, so the program
 /// runs as this one.
 struct OtherUser {
@@ -358,12 +363,7 @@ async fn a_lack_of_descriptors_says_nothing_about_the_members_of_a_pool() {
         .await;
         connect(proxy.address(), echo.address()).await.tunnel();
         let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
-        let process = Pid::from_raw(pid as i32);
-        let maximum = getrlimit(Resource::Nofile).maximum;
-        let limit = |current: u64| {
-            let limit = Rlimit { current: Some(current), maximum };
-            prlimit(process, Resource::Nofile, limit).unwrap();
-        };
+        let limit = descriptors_of(pid);
         // Fewer and fewer, until a client fits and its upstream connection does not.
         let (mut descriptors, mut failed) = (resources(pid).0 as u64 + 5, 0);
         while failed < 3 {

@@ -12,8 +12,8 @@ use tokio::{
 /// A call can't be cancelled: one that asks a key distribution centre which accepts a connection and says nothing
 /// goes on for 25 s and more. So nothing waits for a call longer than `patience`, and a call that was given up keeps
 /// its place until it returns. Each hop has places of its own, which keeps the calls of one hop from delaying those
-/// of another. The threads are not tokio's, whose name look-ups must not queue behind them, and which panics if it
-/// gets none.
+/// of another. The threads are not those of [`thread_pool`](crate::thread_pool), where name look-ups and edits would wait
+/// for calls that hang.
 #[derive(Debug)]
 pub(super) struct BlockingCalls {
     /// The name of the threads.

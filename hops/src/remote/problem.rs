@@ -64,8 +64,7 @@ impl LoadCause {
             Self::NotYet => "It is fetched as soon as its server answers; try again.",
             Self::Unauthorized if is_list => {
                 "The server requires a login, or its token in the URL is wrong or has expired: write a new link as \
-                 `url` below \
-                 `members_from`."
+                 `url` below `members_from`."
             }
             Self::Unauthorized => {
                 "The server requires a login, or does not let everyone read the file. Mooltiroute sends it no \

@@ -154,8 +154,7 @@ pub(super) fn redirected_to_portal(stage: &Stage, refusal: &Refusal) -> String {
 pub(super) fn captive_portal(stage: &Stage) -> String {
     format!(
         "This network has a captive portal: open any `http://` page in a browser without this proxy, and log in. If \
-         no login \
-         page comes, check that {} points to an HTTP proxy.",
+         no login page comes, check that {} points to an HTTP proxy.",
         place(stage)
     )
 }

@@ -184,7 +184,7 @@ mod tests {
         let hold = Hold::of_logon(Duration::from_secs(60), false);
         let text = ReplyText::from(hold.text.clone()).words(" ").hold(hold.clone());
         assert_eq!(text.at(None), format!("{0} {0}", hold.text));
-        // The same words in a quotation are not taken for the sentence.
+        // A quotation with the words of the sentence stays as it is.
         assert_eq!(text.for_probe().at(None), format!("{} {}", hold.text, hold.of_probe));
     }
 

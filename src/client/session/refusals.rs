@@ -141,7 +141,7 @@ pub(super) async fn refuse_protocol(client: Client, detected: Detected) {
     }
 }
 
-/// Returns the refusal of a client that came in before a reload, and could not come in any more.
+/// Returns the refusal of a client that came in before a reload and could not connect any more, if so.
 pub(super) fn shut_out(client: &Client, generation: &Generation) -> Option<Reply> {
     let reason = client.entrance.reason_to_shut_out(client.peer, Protocol::Http, generation)?;
     warn!(client = %client.peer, status = 403, reason, "request denied");

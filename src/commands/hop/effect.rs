@@ -88,8 +88,7 @@ fn overridden_by(option: &str, name: &str, state: HopState, place: &str) -> Opti
     };
     Some(format!(
         "no effect yet: {place} was started with `{option}`, which overrides the file, so `{name}` stays {stays}; \
-         start it \
-         again without this option"
+         start it again without this option"
     ))
 }
 

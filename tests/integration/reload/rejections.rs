@@ -93,7 +93,7 @@ async fn each_edit_with_the_same_problems_is_told() {
     assert_eq!(still.field("problems"), rejected);
     assert!(still.field("changed").ends_with("30-broken.yaml"), "{still:?}");
     assert_eq!(still.field("skipped"), "0");
-    // These come within ten seconds after it, and the last one is told anyway.
+    // These follow within ten seconds, and the last one is logged anyway.
     let seen = proxy.events().len();
     for size in ["14MB", "15MB"] {
         write(size);
@@ -101,7 +101,7 @@ async fn each_edit_with_the_same_problems_is_told() {
     }
     let still = proxy.event_after(seen, "config still rejected").await;
     assert_eq!(still.field("skipped"), "1", "{still:?}");
-    // The same content again is not an edit.
+    // Writing the same content again is not an edit.
     let seen = proxy.events().len();
     write("15MB");
     tokio::time::sleep(std::time::Duration::from_secs(12)).await;

@@ -243,9 +243,8 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     Diagnosis {
         reason: Reason::ForeignRealm,
         summary: "realm of the service name not trusted",
-        advice: "Correct the realm after the `@` in `spn` below `kerberos` of this hop, or remove it: it is wrong, or \
-        the \
-            domain of this user does not trust it.",
+        advice: "Correct the realm after the `@` in `spn` below `kerberos` of this hop, or remove it: it is wrong, \
+            or the domain of this user does not trust it.",
     },
     Diagnosis {
         reason: Reason::KdcUnreachable,

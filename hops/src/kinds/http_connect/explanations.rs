@@ -47,8 +47,7 @@ pub(super) fn broken_off(refusal: Refusal, scheme: AuthScheme) -> Refusal {
     );
     let advice = format!(
         "{scheme} needs one connection that stays open: look for a load balancer in front of the proxy that closes \
-         connections, as \
-         `option httpclose` of HAProxy does. If there is none, look at the log of the proxy."
+         connections, as `option httpclose` of HAProxy does. If there is none, look at the log of the proxy."
     );
     explained(refusal, detail, summary, &advice)
 }

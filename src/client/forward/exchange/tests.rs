@@ -415,7 +415,7 @@ async fn the_rest_of_a_request_is_not_waited_for_once_the_upstream_has_answered_
             read_head(&mut upstream).await;
             upstream.write_all(answer.as_bytes()).await.unwrap();
             upstream.shutdown().await.unwrap();
-            // What still comes arrives: the upstream may go on reading.
+            // The rest of the request still arrives, since the upstream may go on reading.
             for _ in 0..20 {
                 sleep(Duration::from_secs(1)).await;
                 client.write_all(b"x").await.unwrap();

@@ -18,7 +18,7 @@ const NO_COUNTRY: &str = "Leave `country-…` out of the username that was given
 /// The credentials of a client that chooses a session.
 const OF_SESSION: &str = "session-NAME:x";
 
-/// The same, beside those of `server.auth`.
+/// An example of a username with a session, for a listener with `server.auth`.
 const OF_SESSION_BESIDE_AUTH: &str = "USER+session-NAME:PASSWORD";
 
 /// The credentials of `server.auth`.

@@ -122,15 +122,13 @@ impl LineDoubt {
         match self {
             Self::LongPassword => format!(
                 "everything after the third `:` is read as the password; if it has a `:` in it, write the line as a \
-                 URL, {}, with \
-                 `%25` for a `%`; otherwise remove what follows the password",
+                 URL, {}, with `%25` for a `%`; otherwise remove what follows the password",
                 form.url()
             )
             .into(),
             Self::NoPassword => format!(
                 "the password after the username is missing, so an empty one is sent; if the line was cut off, \
-                 complete it; if \
-                 the proxy takes no password, write {}",
+                 complete it; if the proxy takes no password, write {}",
                 form.url().replace("PASSWORD", "")
             )
             .into(),
@@ -140,8 +138,7 @@ impl LineDoubt {
             }
             Self::Column(one) => format!(
                 "the {} after the third `:`, and everything that follows, is read as part of the password; if it is \
-                 another column, \
-                 such as a country, remove it",
+                 another column, such as a country, remove it",
                 if one == ' ' { "blank".to_owned() } else { format!("`{one}`") }
             )
             .into(),
