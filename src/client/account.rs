@@ -277,7 +277,7 @@ mod tests {
         let mut answered = [0; 41];
         client.read_exact(&mut answered).await.unwrap();
         let [row] = shared.connections().list().try_into().unwrap();
-        assert_eq!((row.method.as_ref(), row.target.to_string()), ("CONNECT", address.to_string()));
+        assert_eq!((&*row.method, row.target.to_string()), ("CONNECT", address.to_string()));
         assert_eq!((row.bytes_sent(), row.bytes_received()), (5, 2));
         assert_eq!(shared.connections().kill(|row| row.id == 7), [0; 0]);
         assert_eq!(shared.connections().kill(|other| other.id == row.id), [row.id]);
@@ -297,7 +297,7 @@ mod tests {
         client.write_all(request.as_bytes()).await.unwrap();
         let (mut socket, _) = origin.accept().await.unwrap();
         socket.read_u8().await.unwrap();
-        assert_eq!(shared.connections().kill(|row| row.method == "GET").len(), 1);
+        assert_eq!(shared.connections().kill(|row| *row.method == *"GET").len(), 1);
         is_over(serving).await;
         assert!(client.read_u8().await.is_err());
         assert!(shared.connections().list().is_empty());

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use mooltiroute_hops::{Registry, thread_pool};
+use mooltiroute_hops::Registry;
 use serde_json::json;
 use tokio::runtime::Builder;
 use tracing::warn;
@@ -87,8 +87,7 @@ impl<'a> Launch<'a> {
             format!("a socket that the supervisor passed can't be used: {error}")
         })?;
         // The watcher's library panics if it gets no thread, so one is asked for before. It ends while the flags are read.
-        let probe = thread_pool::start().and_then(|()| ThreadProbe::start());
-        let probe = probe.map_err(|error| threads::too_few(&error))?;
+        let probe = ThreadProbe::start().map_err(|error| threads::too_few(&error))?;
         let loader = super::find_loader(&flags.config, flags.overrides(), registry, environment);
         let loader = loader
             .map_err(|error| NotPrepared { why: error.to_string(), status: error.status() })?;

@@ -48,11 +48,12 @@ pub(crate) struct CountedWire {
 /// The accounts that receive the bytes of a stream.
 #[derive(Debug, Default)]
 struct Shares {
-    /// The chain, and each hop that the stream passes, with the count up to which it has got its share.
-    passed: SmallVec<[(Arc<UsageAccount>, [u64; 2]); 2]>,
+    /// The chain, and each hop that the stream passes.
+    passed: SmallVec<[Arc<UsageAccount>; 2]>,
     /// The request that uses the stream at the moment.
     owner: Option<Owner>,
-    owned: [u64; 2],
+    /// The count up to which all of them have got their share.
+    until: [u64; 2],
 }
 
 /// The streams that are open.
@@ -68,9 +69,12 @@ impl CountedWire {
 
     /// Counts the bytes from here on for `account` too. `ahead` bytes were read and not yet used: they belong to it.
     pub(crate) fn passes(&self, account: &Arc<UsageAccount>, ahead: usize) {
-        let [sent, received] = self.counts();
-        let from = [sent, received.saturating_sub(ahead as u64)];
-        lock(&self.shares).passed.push((Arc::clone(account), from));
+        let mut shares = lock(&self.shares);
+        let now = self.counts();
+        // The others get what came before, so that from here on all get the same.
+        shares.fold(now);
+        shares.passed.push(Arc::clone(account));
+        account.add(0, now[1].min(ahead as u64));
     }
 
     /// Counts the bytes from now on for `owner`, and also the earlier ones if no request has claimed them.
@@ -79,14 +83,14 @@ impl CountedWire {
         let is_same = shares.owner.as_ref().is_some_and(|present| Arc::ptr_eq(present, owner));
         // Another request of the same client for the same target changes nothing. A budget, though, must see the bytes
         // of the previous request now, and not when the keeper folds next.
-        if is_same && !shares.passed.iter().any(|(account, _)| account.is_limited()) {
+        if is_same && !shares.passed.iter().any(|account| account.is_limited()) {
             return;
         }
-        if !is_same {
-            shares.fold(self.counts());
-            shares.owner = Some(Arc::clone(owner));
+        let now = self.counts();
+        shares.fold(now);
+        if !is_same && shares.owner.replace(Arc::clone(owner)).is_none() {
+            owner.iter().for_each(|account| account.add(now[0], now[1]));
         }
-        shares.fold(self.counts());
     }
 
     /// Gives each account its share of the bytes that were counted since the last time.
@@ -104,17 +108,15 @@ impl CountedWire {
 impl Shares {
     /// Gives each account its share up to `now`.
     fn fold(&mut self, now: [u64; 2]) {
-        let Self { passed, owner, owned } = self;
-        for (account, until) in passed {
-            account.add(now[0].saturating_sub(until[0]), now[1].saturating_sub(until[1]));
-            *until = [now[0].max(until[0]), now[1].max(until[1])];
+        let Self { passed, owner, until } = self;
+        let new = [now[0].saturating_sub(until[0]), now[1].saturating_sub(until[1])];
+        if new == [0, 0] {
+            return;
         }
-        if let Some(owner) = owner {
-            for account in owner.iter() {
-                account.add(now[0] - owned[0], now[1] - owned[1]);
-            }
-            *owned = now;
+        for account in passed.iter().chain(owner.iter().flat_map(|owner| owner.iter())) {
+            account.add(new[0], new[1]);
         }
+        *until = [until[0] + new[0], until[1] + new[1]];
     }
 }
 

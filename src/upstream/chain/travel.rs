@@ -76,7 +76,7 @@ impl Arrived<'_> {
         let Self { tunnel, fields, journey, taken, is_at_hop, attempts } = self;
         let reuse = journey.reuse();
         let without_session = journey.without_session();
-        let connect = Some(begun.elapsed());
+        let connect = begun.elapsed().into();
         let passage = Passage { taken: Some(taken), attempts, connect, without_session };
         let (last, unproved) = if is_at_hop {
             let last = journey.arrive_at_hop();
