@@ -57,13 +57,13 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
     let room = Box::new_uninit();
     let requests = requests(accepted, Arc::clone(admission.shared()));
     let requests = Box::into_pin(Box::write(room, requests));
-    let mut work = Work::Requests(requests);
+    let mut part = SessionPart::Requests(requests);
     async move {
         {
             let (span, shutdown) = (span(&admission, peer), admission.shared().shutdown());
             let served = pin!(poll_fn(|cx| {
                 let _inside = span.as_ref().map(|span| span.enter());
-                work.poll(cx, shutdown)
+                part.poll(cx, shutdown)
             }));
             // One registration for the steps of the shutdown serves everything below, which only asks
             // whether they have come. To register for each wait would take a lock each time.
@@ -72,7 +72,7 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
             let _ = shutdown.heeded_by(served).await;
         }
         // The connection ends before it stops to count.
-        drop(work);
+        drop(part);
         if admission.shared().denials().challenges.concerns(peer) {
             let shared = Arc::clone(admission.shared());
             // The connection is closed, and its place is for the next one: perhaps for this client, with credentials.
@@ -97,12 +97,12 @@ fn span(admission: &Admission, peer: SocketAddr) -> Option<Box<Span>> {
 }
 
 /// The two parts of a session.
-enum Work<R> {
+enum SessionPart<R> {
     Requests(Pin<Box<R>>),
     Tunnel(Box<OpenTunnel>),
 }
 
-impl<R: Future<Output = Option<Box<OpenTunnel>>>> Work<R> {
+impl<R: Future<Output = Option<Box<OpenTunnel>>>> SessionPart<R> {
     fn poll(&mut self, cx: &mut Context<'_>, shutdown: &Shutdown) -> Poll<()> {
         loop {
             match self {

@@ -73,7 +73,7 @@ pub(crate) struct Watch {
     known: Arc<KnownFiles>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
-    /// What looks for changes that no event reports, until its thread is started.
+    /// The work of the thread that looks for changes which no event reports, until that thread is started.
     looker: Option<Looker>,
     /// Tells the looker of each change that was followed. Dropping it ends the looker's thread.
     followings: mpsc::Sender<()>,
