@@ -82,18 +82,40 @@ impl CountedWire {
         if is_same && !shares.passed.iter().any(|(account, _)| account.is_limited()) {
             return;
         }
+        let mut is_used_up = false;
         if !is_same {
-            shares.fold(self.counts());
+            is_used_up = shares.fold(self.counts());
             shares.owner = Some(Arc::clone(owner));
         }
-        shares.fold(self.counts());
+        is_used_up |= shares.fold(self.counts());
+        drop(shares);
+        self.act_if(is_used_up);
     }
 
-    /// Gives each account its share of the bytes that were counted since the last time.
-    fn fold(&self) {
+    /// Gives each account its share of the bytes that were counted since the last time. Returns whether a budget that cuts is used
+    /// up by that.
+    fn fold(&self) -> bool {
         let mut shares = lock(&self.shares);
         // Read under the lock, or a thread that was slow to get it would subtract newer counts from older ones.
-        shares.fold(self.counts());
+        shares.fold(self.counts())
+    }
+
+    /// Gives each account its share now if one of them has a budget that cuts, and that may be used up soon. Has the keeper act
+    /// at once if it is.
+    #[cold]
+    fn look_at_budgets(&self) {
+        let mut shares = lock(&self.shares);
+        let is_used_up = shares.passed.iter().any(|(account, _)| account.may_cut_soon())
+            && shares.fold(self.counts());
+        drop(shares);
+        self.act_if(is_used_up);
+    }
+
+    /// Has the keeper act at once on a budget that is used up.
+    fn act_if(&self, is_used_up: bool) {
+        if is_used_up {
+            self.activity.hurry();
+        }
     }
 
     fn counts(&self) -> [u64; 2] {
@@ -102,11 +124,13 @@ impl CountedWire {
 }
 
 impl Shares {
-    /// Gives each account its share up to `now`.
-    fn fold(&mut self, now: [u64; 2]) {
+    /// Gives each account its share up to `now`. Returns whether a budget that cuts is used up by that.
+    fn fold(&mut self, now: [u64; 2]) -> bool {
         let Self { passed, owner, owned } = self;
+        let mut is_used_up = false;
         for (account, until) in passed {
-            account.add(now[0].saturating_sub(until[0]), now[1].saturating_sub(until[1]));
+            let [sent, received] = [0, 1].map(|way: usize| now[way].saturating_sub(until[way]));
+            is_used_up |= account.add(sent, received);
             *until = [now[0].max(until[0]), now[1].max(until[1])];
         }
         if let Some(owner) = owner {
@@ -115,6 +139,7 @@ impl Shares {
             }
             *owned = now;
         }
+        is_used_up
     }
 }
 
@@ -151,18 +176,23 @@ pub(crate) fn owned_by(tunnel: &Tunnel, owner: &Owner) {
 impl CountWire for CountedWire {
     fn sent(&self, bytes: usize) {
         self.sent.store(self.sent.load(Relaxed) + bytes as u64, Relaxed);
-        self.activity.begins();
+        if self.activity.begins() {
+            self.look_at_budgets();
+        }
     }
 
     fn received(&self, bytes: usize) {
         self.received.store(self.received.load(Relaxed) + bytes as u64, Relaxed);
-        self.activity.begins();
+        if self.activity.begins() {
+            self.look_at_budgets();
+        }
     }
 }
 
 impl Drop for CountedWire {
     fn drop(&mut self) {
-        self.fold();
+        let is_used_up = self.fold();
+        self.act_if(is_used_up);
         lock(&self.open).remove(self.place);
     }
 }
@@ -184,13 +214,55 @@ impl Wires {
     pub(super) fn fold(&self) {
         // Folded and dropped after the lock is released: the last owner of a stream takes the lock when it drops it.
         let open: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
-        open.iter().for_each(|wire| wire.fold());
+        // The keeper acts on budgets right after this.
+        for wire in &open {
+            wire.fold();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_that_cuts_is_looked_at_with_each_count_and_ends_the_wait_of_the_keeper() {
+        use std::time::{Duration, Instant};
+
+        use crate::{
+            budget::{Budget, Consequence, Per, Zone},
+            usage::{UsageLedger, Woken},
+        };
+
+        let usage = UsageLedger::default();
+        let budget = |cuts| {
+            let (per, zone, then) = (Per::Month, Zone::default(), Consequence::Refuse);
+            Budget { bytes: 100, per, zone, warn: 100, then, cuts }
+        };
+        let name = Arc::from("paid");
+        let set = |cuts| usage.set_budgets([(&name, &budget(cuts))]);
+        let paid = usage.hops.account("paid");
+        let [wire, other] = [usage.wire(), usage.wire()];
+        wire.passes(&paid, 0);
+        other.passes(&Arc::default(), 0);
+        for cuts in [false, true] {
+            set(cuts);
+            wire.sent(10);
+            other.sent(1000);
+            wire.received(10);
+            let seen = if cuts { 40 } else { 0 };
+            assert_eq!(paid.budget_use().unwrap().1.used, seen, "{cuts}");
+        }
+        wire.sent(60);
+        let begun = Instant::now();
+        let tick = Duration::from_secs(60);
+        assert_eq!(usage.activity().wait(tick), Woken::Active);
+        assert!(begun.elapsed() < tick / 2, "it waited for the next tick");
+        assert!(paid.take_limit().is_some());
+        // Without it, the next count after the first one asks for nothing.
+        set(false);
+        assert!(!usage.activity().begins() && !usage.activity().begins());
+    }
 
     fn sum(account: &UsageAccount) -> (u64, u64) {
         let sum = account.sum();
