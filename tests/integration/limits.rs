@@ -96,6 +96,30 @@ async fn a_process_that_was_suspended_goes_on() {
 }
 
 #[tokio::test]
+async fn an_edit_that_can_not_be_read_for_a_lack_of_descriptors_says_so() {
+    let config = ConfigDir::new("chains: { default: [a] }\n");
+    config.write("secret.txt", "s3cret");
+    let hop = |user: &str| {
+        format!(
+            "hops: {{ a: {{ kind: http-connect, address: \"a.test:1\", username: {user}, password_file: secret.txt }} }}\n"
+        )
+    };
+    config.write("20-hop.yaml", &hop("one"));
+    let proxy = Proxy::on(config, &[]).await;
+    let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+    let limit = descriptors_of(pid);
+    limit(3);
+    proxy.config().write("20-hop.yaml", &hop("two"));
+    let rejected = proxy.event("config rejected").await.field("problems");
+    assert!(rejected.contains("this process has no file descriptor left"), "{rejected}");
+    assert!(rejected.contains("ulimit -n") && !rejected.contains("chmod"), "{rejected}");
+    limit(4096);
+    let seen = proxy.events().len();
+    proxy.config().write("20-hop.yaml", &hop("three"));
+    proxy.event_after(seen, "config reloaded").await;
+}
+
+#[tokio::test]
 async fn a_full_disk_under_the_log_stops_nothing() {
     let echo = EchoOrigin::start().await;
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
