@@ -165,7 +165,11 @@ impl Server {
             Ok(accepted) => {
                 self.sessions.spawn_on(session::run(accepted, admission), runtime);
             }
-            Err(error) => warn!(%error, "can't hand a client over to another worker"),
+            Err((accepted, error)) => {
+                warn!(%error, "can't hand a client over to another worker");
+                let admission = admission.with_seat(self.crew.seat_with(worker));
+                self.sessions.spawn(session::run(accepted, admission));
+            }
         }
     }
 }
