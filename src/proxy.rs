@@ -39,6 +39,7 @@ use crate::{
     system::{
         shutdown::{ReloadRequests, Shutdown},
         supervisor,
+        threads::ReadyThread,
         workers::Workers,
     },
 };
@@ -148,6 +149,8 @@ impl Loaded {
         adopted.extend(taken.map_err(ListenError::Taken)?);
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
+        // Once the log says that the configuration is loaded, nothing fails for want of this thread.
+        let usage_thread = ReadyThread::start("usage").map_err(ListenError::Threads)?;
         reload::announce(&config);
         // A proxy that can't see edits still serves, and reloads by signal or on request.
         let watch = watch.and_then(|watch| {
@@ -167,7 +170,7 @@ impl Loaded {
         let first = Generation::first(config, addresses.clone(), &network, lists, advice);
         first.put_outcomes_in_force();
         let shared = Shared::new(first, loader.source().clone(), Shutdown::default());
-        let usage = UsageKeeper::begin(&shared, usage_file);
+        let usage = UsageKeeper::begin(&shared, usage_file, usage_thread);
         let begun = adopted.into_iter().chain(listeners.replace(prepared)).collect::<Vec<_>>();
         shared.reserved().note(begun.len(), workers.count());
         shared.set_tls_listeners(listeners.sockets().with_tls());

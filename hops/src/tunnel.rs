@@ -1,5 +1,6 @@
 //! A stream to some stop of a chain.
 
+mod early;
 mod halves;
 mod pass;
 mod stream;
@@ -12,12 +13,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
+use self::early::Early;
 pub use self::{
     halves::{ReadHalf, WriteHalf},
     stream::Io,
@@ -58,7 +60,7 @@ pub trait CountWire: Any + fmt::Debug + Send + Sync {
 ///
 /// It reads those early bytes first, so no reader can lose them. Dropping it closes the connection.
 pub struct Tunnel {
-    early: Bytes,
+    early: Early,
     io: Io,
     wire: Option<Arc<dyn CountWire>>,
     extras: Option<Box<Extras>>,
@@ -84,7 +86,7 @@ impl Tunnel {
     }
 
     fn over(io: Io) -> Self {
-        Self { early: Bytes::new(), io, wire: None, extras: None }
+        Self { early: Early::default(), io, wire: None, extras: None }
     }
 
     /// Counts the bytes that pass from now on with `wire`. A layer around this tunnel, such as TLS, is not counted by it:
@@ -107,24 +109,12 @@ impl Tunnel {
 
     /// Puts bytes that were read too far back in front of what is still to be read.
     pub fn unread(&mut self, bytes: Bytes) {
-        // An empty slice would still hold the buffer that it was cut from.
-        if bytes.is_empty() {
-            return;
-        }
-        // If early bytes are left, those that come back were read before them, and go in front.
-        if self.early.is_empty() {
-            self.early = bytes;
-        } else {
-            let mut joined = BytesMut::with_capacity(bytes.len() + self.early.len());
-            joined.extend_from_slice(&bytes);
-            joined.extend_from_slice(&self.early);
-            self.early = joined.freeze();
-        }
+        self.early.put_back(bytes);
     }
 
     /// Returns the bytes that were read ahead, and the stream below.
     pub fn into_parts(self) -> (Bytes, Io) {
-        (self.early, self.io)
+        (self.early.into_bytes(), self.io)
     }
 
     /// The socket below all layers, if there is one.

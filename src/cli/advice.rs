@@ -29,6 +29,9 @@ impl Cli {
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, Error> {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
+        if let Some(run) = Self::of_run(&arguments) {
+            return Ok(run);
+        }
         let parsed = Self::command().try_get_matches_from(&arguments);
         let parsed = parsed.and_then(|matches| Self::from_arg_matches(&matches));
         parsed.map_err(|error| with_advice(error, &arguments))

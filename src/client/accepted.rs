@@ -51,7 +51,7 @@ impl Accepted {
     ) -> Option<Client> {
         let Self { socket, peer, entrance } = self;
         let tls = entrance.tls().cloned();
-        let mut client = Client { entrance, ..Client::new(Tunnel::socket(socket), peer) };
+        let mut client = Client::new(Tunnel::socket(socket), peer, entrance);
         // Read before TLS begins: a client that speaks plain HTTP or SOCKS to this port gets an
         // answer that it can read, and not an alert.
         client.first_bytes(wait, alarm, shutdown).await.ok()?;
@@ -96,10 +96,10 @@ fn watched_by(runtime: &Handle, socket: &TcpStream) -> io::Result<TcpStream> {
 async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
     let (peer, entrance) = (client.peer, client.entrance.clone());
     match tls.accept(client.into()).await {
-        Ok(tunnel) => Some(Client { is_tls: true, entrance, ..Client::new(tunnel, peer) }),
+        Ok(tunnel) => Some(Client { is_tls: true, ..Client::new(tunnel, peer, entrance) }),
         Err((error, tunnel)) => {
             warn!(client = %peer, reason = %failed_handshake::in_words(&error), "TLS handshake failed");
-            Client::new(tunnel, peer).close().await;
+            Client::new(tunnel, peer, entrance).close().await;
             None
         }
     }

@@ -49,8 +49,8 @@ pub enum Arrival {
 
 impl Client {
     /// Returns a client from which nothing has been read.
-    pub fn new(stream: Tunnel, peer: SocketAddr) -> Self {
-        Self { stream, peer, seen: BytesMut::new(), is_tls: false, entrance: Entrance::default() }
+    pub(crate) fn new(stream: Tunnel, peer: SocketAddr, entrance: Entrance) -> Self {
+        Self { stream, peer, seen: BytesMut::new(), is_tls: false, entrance }
     }
 
     /// Returns the address of this proxy that the client has connected to.
@@ -301,7 +301,8 @@ mod tests {
     /// and how many bytes came.
     async fn written(take: Option<Duration>, send: impl AsyncFnOnce(Client)) -> (Duration, usize) {
         let (near, mut far) = tokio::io::duplex(16);
-        let client = Client::new(Tunnel::layered(near), ([127, 0, 0, 1], 1).into());
+        let client =
+            Client::new(Tunnel::layered(near), ([127, 0, 0, 1], 1).into(), Entrance::default());
         let begun = Instant::now();
         let reads = async {
             let mut count = 0;

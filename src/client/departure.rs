@@ -165,13 +165,14 @@ mod tests {
     use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::timeout};
 
     use super::*;
+    use crate::state::entrance::Entrance;
 
     /// Returns a client of this process, and its other end.
     async fn client() -> (Client, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
-        (Client::new(Tunnel::socket(socket), peer), far)
+        (Client::new(Tunnel::socket(socket), peer, Entrance::default()), far)
     }
 
     /// Returns when the client left, if it does.

@@ -39,23 +39,24 @@ use crate::{
 ///
 /// Everything that is logged meanwhile at `debug` is in a span with the number of the connection, its peer and the
 /// thread that serves it.
-#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps each argument twice, for days")]
+///
+/// Not an `async fn`, which would keep each argument twice, for days.
 pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Output = ()> + Send {
+    let peer = accepted.peer;
+    // Boxed, so that an open tunnel does not keep the room that the requests before it needed. The box is made first
+    // and the future built inside it: moving a finished future into a box copies all of its room.
+    let room = Box::new_uninit();
+    let requests = requests(accepted, Arc::clone(admission.shared()));
+    let requests = Box::into_pin(Box::write(room, requests));
     async move {
         // The fields are made only if the span is enabled.
         let span = debug_span!(
             "client",
             connection = admission.number(),
-            peer = %accepted.peer,
+            %peer,
             worker = thread::current().name(),
         );
         let shutdown = admission.shared().shutdown();
-        let (peer, challenges) = (accepted.peer, &admission.shared().denials().challenges);
-        // Boxed, so that an open tunnel does not keep the room that the requests before it needed.
-        // The box is made first and the future built inside it. Moving a finished future into a box
-        // copies all of its room.
-        let room = Box::new_uninit();
-        let requests = Box::into_pin(Box::write(room, requests(accepted, admission.shared())));
         let work = async {
             debug!("connection accepted");
             if let Some(mut tunnel) = requests.await {
@@ -67,7 +68,7 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
         //
         // A session that is cut has ended by itself, or has nothing to tell.
         let _ = shutdown.heeded_by(pin!(work.instrument(span))).await;
-        if challenges.concerns(peer) {
+        if admission.shared().denials().challenges.concerns(peer) {
             let shared = Arc::clone(admission.shared());
             // The connection is closed, and its place is for the next one: perhaps for this client, with credentials.
             drop(admission);
@@ -78,7 +79,8 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
 }
 
 /// Serves requests until the connection ends, or one of them has opened a tunnel.
-async fn requests(accepted: Accepted, shared: &Arc<Shared>) -> Option<Box<OpenTunnel>> {
+async fn requests(accepted: Accepted, shared: Arc<Shared>) -> Option<Box<OpenTunnel>> {
+    let shared = &shared;
     let mut timer = pin!(lazy_timer::timer());
     let mut alarm = Alarm::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());

@@ -55,13 +55,20 @@ impl OpenTunnel {
     }
 
     /// Relays until both ends are done, or until the cut, which has to [wake](Shutdown::heeded_by) this task.
-    pub(crate) async fn run(&mut self, shutdown: &Shutdown) {
-        let is_cut = || shutdown.is_cut() || self.account.is_killed();
-        // The relay knows one way to be stopped from outside. The account tells which one it was.
-        let end = match self.relay.run(is_cut).await {
-            End::Cut if self.account.is_killed() => End::Killed,
-            end => end,
-        };
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps each argument twice, for days")]
+    pub(crate) fn run(&mut self, shutdown: &Shutdown) -> impl Future<Output = ()> {
+        async move {
+            let is_cut = || shutdown.is_cut() || self.account.is_killed();
+            // The relay knows one way to be stopped from outside. The account tells which one it was.
+            let end = match self.relay.run(is_cut).await {
+                End::Cut if self.account.is_killed() => End::Killed,
+                end => end,
+            };
+            self.tell(end);
+        }
+    }
+
+    fn tell(&mut self, end: End) {
         let Opening { status, sent, received } = self.opening;
         // A request that switched protocols has moved bytes before, and is logged as one line.
         let (sent, received) = (sent + self.relay.sent(), received + self.relay.received());

@@ -121,8 +121,6 @@ impl<'a> Launch<'a> {
         let directives = directives.as_deref().map(|text| text.to_string_lossy());
         let log = log::begin(&config.log, directives.as_deref());
         let (log, flush) = log.map_err(|error| error.to_string())?;
-        // One more has to be left, for the keeper of usage. Its start can't fail once the proxy listens.
-        let probe = ThreadProbe::start().map_err(|error| threads::too_few(&error))?;
         if self.is_without_files {
             warn!("{NOTHING_FOUND}: {NOTHING_FOUND_HELP}");
         }
@@ -135,7 +133,6 @@ impl<'a> Launch<'a> {
             true => Predecessor::find(config, self.environment)?,
             false => None,
         };
-        probe.end();
         let ended = runtime.block_on(self.serve(predecessor, log));
         // A name look-up that does not return must not delay the exit.
         runtime.shutdown_background();

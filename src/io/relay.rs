@@ -121,25 +121,28 @@ impl Relay {
     /// Copies until the end, or until the task is woken and `is_cut` returns true.
     ///
     /// Dropping the future loses nothing: the function can be called again.
-    pub async fn run(&mut self, is_cut: impl Fn() -> bool) -> End {
-        let end = poll_fn(|cx| match self.poll(cx) {
-            // Asked last: a relay that has just come to its end reports that end, and not the cut.
-            Poll::Pending if is_cut() => Poll::Ready(End::Cut),
-            end => end,
-        })
-        .await;
-        match end {
-            End::Closed => {}
-            // Boxed, since few tunnels rotate, and each open one would keep room for it.
-            End::Rotated => Box::pin(self.finish()).await,
-            _ => {
-                // Neither peer may take a broken stream for a complete one. Bytes that the reset will throw away
-                // don't count as delivered.
-                self.forget_unsent();
-                self.reset();
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps each argument twice, for days")]
+    pub fn run(&mut self, is_cut: impl Fn() -> bool) -> impl Future<Output = End> {
+        async move {
+            let end = poll_fn(|cx| match self.poll(cx) {
+                // Asked last: a relay that has just come to its end reports that end, and not the cut.
+                Poll::Pending if is_cut() => Poll::Ready(End::Cut),
+                end => end,
+            })
+            .await;
+            match end {
+                End::Closed => {}
+                // Boxed, since few tunnels rotate, and each open one would keep room for it.
+                End::Rotated => Box::pin(self.finish()).await,
+                _ => {
+                    // Neither peer may take a broken stream for a complete one. Bytes that the reset will throw away
+                    // don't count as delivered.
+                    self.forget_unsent();
+                    self.reset();
+                }
             }
+            end
         }
-        end
     }
 
     /// Returns how many bytes from the client the upstream took. After a broken end, those that never left are taken

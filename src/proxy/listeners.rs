@@ -23,6 +23,7 @@ use self::{
 use crate::{
     config::{ListenAddress, Listener},
     state::{entrance::ListenerTerms, listening_sockets::ListeningSockets},
+    system::threads,
     tls::TlsProblem,
 };
 
@@ -117,6 +118,9 @@ pub enum ListenError {
     /// A socket of the proxy that runs already, and that can't be used.
     #[error("a socket of the running proxy can't be taken over: {0}")]
     Taken(io::Error),
+    /// A thread that can't be started.
+    #[error("{}", threads::too_few(.0))]
+    Threads(io::Error),
     /// A thread of `server.workers` that can't be started.
     #[error("can't start the threads of `server.workers`: {0}; lower the number")]
     Workers(io::Error),

@@ -6,7 +6,6 @@ use std::{
         Arc, Weak,
         mpsc::{self, Receiver, Sender},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -18,6 +17,7 @@ use crate::{
         advice::{UNFIT_ADVICE, state_advice},
         shared::Shared,
     },
+    system::threads::ReadyThread,
     usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce},
 };
 
@@ -47,8 +47,12 @@ struct KeeperWork {
 }
 
 impl UsageKeeper {
-    /// Continues with what `file` has, and keeps it up to date.
-    pub(crate) fn begin(shared: &Arc<Shared>, file: Option<UsageFile>) -> Self {
+    /// Continues with what `file` has, and keeps it up to date on `thread`.
+    pub(crate) fn begin(
+        shared: &Arc<Shared>,
+        file: Option<UsageFile>,
+        thread: ReadyThread,
+    ) -> Self {
         let usage = Arc::clone(&shared.live().current().metrics().usage);
         let known = match &file {
             Some(file) => restore(&usage, file).unwrap_or_default(),
@@ -66,13 +70,10 @@ impl UsageKeeper {
         let mut work =
             KeeperWork { usage, file, shared, is_failing: false, saved: None, known, total };
         let (running, ended) = mpsc::channel();
-        let run = move || {
+        thread.run(move || {
             let _running: Sender<Infallible> = running;
             work.run();
-        };
-        if let Err(error) = thread::Builder::new().name("usage".into()).spawn(run) {
-            warn!(%error, "usage is not kept: there is no thread for it");
-        }
+        });
         Self { activity, ended }
     }
 

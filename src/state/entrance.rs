@@ -4,7 +4,10 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU32,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
@@ -17,6 +20,9 @@ use crate::{config::Protocol, tls::TlsServer};
 #[derive(Debug, Default)]
 pub(crate) struct ListenerTerms {
     tls: ArcSwapOption<TlsServer>,
+    /// How often `tls` has changed. Counted after each change, so that one who reads the count first and `tls` second
+    /// never takes an old one for the present one.
+    tls_changes: AtomicU32,
     is_closed: AtomicBool,
 }
 
@@ -30,6 +36,8 @@ pub(crate) struct Entrance {
     terms: Arc<ListenerTerms>,
     /// The TLS that this client has to speak.
     tls: Option<Arc<TlsServer>>,
+    /// How often the listener's TLS had changed when the client came in.
+    tls_changes: u32,
 }
 
 impl ListenerTerms {
@@ -41,6 +49,7 @@ impl ListenerTerms {
     /// Replaces the TLS of clients that are accepted from now on.
     pub(crate) fn set_tls(&self, tls: Option<Arc<TlsServer>>) {
         self.tls.store(tls);
+        self.tls_changes.fetch_add(1, Release);
     }
 
     /// Notes that the configuration no longer has the listener.
@@ -52,7 +61,8 @@ impl ListenerTerms {
 impl Entrance {
     /// Lets a client in by a listener, on the terms of this moment.
     pub(crate) fn by(terms: &Arc<ListenerTerms>) -> Self {
-        Self { terms: Arc::clone(terms), tls: terms.tls() }
+        let tls_changes = terms.tls_changes.load(Acquire);
+        Self { terms: Arc::clone(terms), tls: terms.tls(), tls_changes }
     }
 
     /// Returns the TLS that the client has to speak, if any.
@@ -74,13 +84,15 @@ impl Entrance {
     }
 
     fn is_open_to(&self, peer: SocketAddr, generation: &Generation) -> bool {
-        let meets_terms = match (&*self.terms.tls.load(), &self.tls) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(asked), Some(met)) => {
-                Arc::ptr_eq(asked, met) || asked.asks_no_more_of_clients_than(met)
-            }
-        };
+        let is_same_tls = self.terms.tls_changes.load(Acquire) == self.tls_changes;
+        let meets_terms = is_same_tls
+            || match (&*self.terms.tls.load(), &self.tls) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(asked), Some(met)) => {
+                    Arc::ptr_eq(asked, met) || asked.asks_no_more_of_clients_than(met)
+                }
+            };
         // Credentials are checked for each request, and clients of this machine need none.
         let is_known = || generation.auth.is_some() || peer.ip().to_canonical().is_loopback();
         meets_terms && (!self.terms.is_closed.load(Relaxed) || is_known())
@@ -124,6 +136,10 @@ mod tests {
         for peer in local {
             assert_eq!(reason(peer, &open), None, "{peer}");
         }
+        // The system may have accepted a client for it before it was closed.
+        let waiting = Entrance::by(&terms);
+        let reason = waiting.reason_to_shut_out(stranger, Protocol::Http, &open);
+        assert_eq!(reason, Some(TERMS_CHANGED));
     }
 
     #[test]

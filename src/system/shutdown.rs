@@ -72,30 +72,36 @@ impl Shutdown {
     /// come.
     ///
     /// Only for the outermost future of a task: it keeps the waker of its first poll, which must stay valid.
-    pub async fn heeded_by<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
-        let mut change = pin!(self.0.changed.notified());
-        let mut watched = None;
-        poll_fn(|cx| {
-            // A change wakes once, so each step that was seen asks for a new registration. A step that comes before it
-            // is seen below, and one that comes after it wakes the task.
-            let reached = self.reached();
-            if watched != Some(reached) {
-                watched = Some(reached);
-                change.set(self.0.changed.notified());
-                // It was made a moment ago, so it is pending unless a change has come since: that wakes the task at once.
-                if change.as_mut().poll(cx).is_ready() {
-                    cx.waker().wake_by_ref();
-                    watched = None;
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps each argument twice, for days")]
+    pub fn heeded_by<F: Future>(
+        &self,
+        mut work: Pin<&mut F>,
+    ) -> impl Future<Output = Option<F::Output>> {
+        async move {
+            let mut change = pin!(self.0.changed.notified());
+            let mut watched = None;
+            poll_fn(|cx| {
+                // A change wakes once, so each step that was seen asks for a new registration. A step that comes before it
+                // is seen below, and one that comes after it wakes the task.
+                let reached = self.reached();
+                if watched != Some(reached) {
+                    watched = Some(reached);
+                    change.set(self.0.changed.notified());
+                    // It was made a moment ago, so it is pending unless a change has come since: that wakes the task at once.
+                    if change.as_mut().poll(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                        watched = None;
+                    }
                 }
-            }
-            // The work is polled first, also after the cut, so that it can still end by itself.
-            match work.as_mut().poll(cx) {
-                Poll::Ready(done) => Poll::Ready(Some(done)),
-                Poll::Pending if self.is_cut() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
+                // The work is polled first, also after the cut, so that it can still end by itself.
+                match work.as_mut().poll(cx) {
+                    Poll::Ready(done) => Poll::Ready(Some(done)),
+                    Poll::Pending if self.is_cut() => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        }
     }
 
     fn reached(&self) -> u8 {

@@ -1,7 +1,8 @@
 //! Threads that the system may refuse to give.
 
 use std::{
-    io,
+    fmt, io,
+    sync::mpsc::{self, Sender},
     thread::{self, JoinHandle},
 };
 
@@ -37,6 +38,40 @@ impl ThreadProbe {
     }
 }
 
+/// A thread that waits for its work. Whoever has one can begin work that must not fail for want of a thread.
+///
+/// The thread ends with its work, and if this is dropped without any.
+pub(crate) struct ReadyThread(Sender<Box<dyn FnOnce() + Send>>);
+
+impl ReadyThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread to spare.
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
+        let (give, given) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let wait = move || {
+            if let Ok(work) = given.recv() {
+                work();
+            }
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(wait)?;
+        Ok(Self(give))
+    }
+
+    /// Does `work` on the thread.
+    pub(crate) fn run(self, work: impl FnOnce() + Send + 'static) {
+        // The thread waits for it, so it is received.
+        let _ = self.0.send(Box::new(work));
+    }
+}
+
+impl fmt::Debug for ReadyThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadyThread").finish_non_exhaustive()
+    }
+}
+
 /// Says that the system gives this process too few threads.
 pub(crate) fn too_few(error: &io::Error) -> String {
     format!("{TOO_FEW} ({error})")
@@ -65,6 +100,14 @@ mod tests {
     #[test]
     fn a_usual_process_gets_a_thread() {
         ThreadProbe::start().unwrap().end();
+    }
+
+    #[test]
+    fn a_ready_thread_does_its_work_under_its_name() {
+        let (tell, told) = mpsc::channel();
+        let thread = ReadyThread::start("ready").unwrap();
+        thread.run(move || tell.send(thread::current().name().map(str::to_owned)).unwrap());
+        assert_eq!(told.recv().unwrap().as_deref(), Some("ready"));
     }
 
     #[cfg(target_os = "linux")]

@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::tcp,
@@ -15,12 +14,13 @@ use tokio::{
 
 use super::{
     CountWire, Io, Stream, Tunnel,
-    pass::{count_read, count_written, read_early},
+    early::Early,
+    pass::{count_read, count_written},
 };
 
 /// The reading half of a [`Tunnel`].
 pub struct ReadHalf<'a> {
-    early: &'a mut Bytes,
+    early: &'a mut Early,
     io: ReadIo<'a>,
     wire: Option<&'a Arc<dyn CountWire>>,
 }
@@ -76,7 +76,7 @@ impl AsyncRead for ReadHalf<'_> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if read_early(self.early, buf) {
+        if self.early.read(buf) {
             return Poll::Ready(Ok(()));
         }
         let wire = self.wire;
@@ -123,6 +123,7 @@ mod tests {
     };
 
     use super::*;
+    use bytes::Bytes;
 
     /// Sends and reads through both halves of `tunnel`, before which `early` was read already.
     async fn check(mut tunnel: Tunnel, mut far: impl AsyncRead + AsyncWrite + Unpin) {

@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{CountWire, Tunnel};
@@ -20,7 +19,7 @@ impl AsyncRead for Tunnel {
     ) -> Poll<io::Result<()>> {
         // Early bytes are returned alone, without asking the stream for more: a read that found nothing would have to
         // report both bytes and a pending state.
-        if read_early(&mut self.early, buf) {
+        if self.early.read(buf) {
             return Poll::Ready(Ok(()));
         }
         let Self { io, wire, .. } = &mut *self;
@@ -54,22 +53,6 @@ pub(super) fn count_written(
         wire.sent(*count);
     }
     written
-}
-
-/// Fills `buf` from the early bytes. Returns `false` if there are none.
-pub(super) fn read_early(early: &mut Bytes, buf: &mut ReadBuf<'_>) -> bool {
-    if early.is_empty() {
-        return false;
-    }
-    // A reader with little room gets a part, and the rest stays in front of the stream.
-    let count = early.len().min(buf.remaining());
-    buf.put_slice(&early[..count]);
-    early.advance(count);
-    if early.is_empty() {
-        // An empty slice would still hold the buffer that it came from.
-        *early = Bytes::new();
-    }
-    true
 }
 
 impl AsyncWrite for Tunnel {
