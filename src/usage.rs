@@ -56,9 +56,17 @@ pub(crate) struct UsageLedger {
 }
 
 /// Wakes the keeper when something is counted. Setting it again while it is set costs one load.
+///
+/// While a budget that cuts is about to be used up, each count also [asks](Self::begins) its stream to look at budgets. No other
+/// count pays for that: the flag that says that the keeper is awake stays unset, so that each count takes the way of a first one.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
+    /// Whether a count has nothing more to do.
     is_moving: AtomicBool,
+    /// Whether the keeper knows that something was counted.
+    is_told: AtomicBool,
+    /// Whether a budget that cuts is about to be used up.
+    is_watching: AtomicBool,
     state: Mutex<ActivityState>,
     changed: Condvar,
 }
@@ -66,6 +74,7 @@ pub(crate) struct Activity {
 #[derive(Clone, Copy, Debug, Default)]
 struct ActivityState {
     is_awake: bool,
+    is_urgent: bool,
     is_over: bool,
 }
 
@@ -102,6 +111,12 @@ impl UsageLedger {
     /// Adds what open streams moved since the last time to the accounts.
     pub(crate) fn fold(&self) {
         self.wires.fold();
+        self.watch_budgets();
+    }
+
+    /// Has each count look at the budgets while one that cuts may be used up before the next look from here.
+    fn watch_budgets(&self) {
+        self.activity.watch(self.hops.all().iter().any(|(_, account)| account.may_cut_soon()));
     }
 
     /// Returns a number that changes with each byte and each request that is counted.
@@ -164,6 +179,7 @@ impl UsageLedger {
         for (name, budget) in wanted {
             self.hops.account(name).set_budget(Some(budget.clone()));
         }
+        self.watch_budgets();
     }
 
     pub(crate) fn activity(&self) -> &Arc<Activity> {
@@ -172,19 +188,39 @@ impl UsageLedger {
 }
 
 impl Activity {
-    /// Notes that something was counted.
-    pub(crate) fn begins(&self) {
-        if !self.is_moving.load(Ordering::Relaxed) {
+    /// Notes that something was counted. Returns whether the stream is to look at its budgets.
+    pub(crate) fn begins(&self) -> bool {
+        !self.is_moving.load(Ordering::Relaxed) && self.tell()
+    }
+
+    #[cold]
+    fn tell(&self) -> bool {
+        if !self.is_told.load(Ordering::Relaxed) {
             self.wake();
         }
+        self.is_watching.load(Ordering::Relaxed)
     }
 
     /// Makes the waiter look again.
     #[cold]
     pub(crate) fn wake(&self) {
-        self.is_moving.store(true, Ordering::Relaxed);
+        self.is_told.store(true, Ordering::Relaxed);
+        self.is_moving.store(!self.is_watching.load(Ordering::Relaxed), Ordering::Relaxed);
         lock(&self.state).is_awake = true;
         self.changed.notify_all();
+    }
+
+    /// Makes the waiter return now, and not after its tick.
+    pub(crate) fn hurry(&self) {
+        lock(&self.state).is_urgent = true;
+        self.wake();
+    }
+
+    /// Begins to ask each count for a look at budgets, or ends that.
+    fn watch(&self, is_watching: bool) {
+        if self.is_watching.swap(is_watching, Ordering::Relaxed) != is_watching {
+            self.wake();
+        }
     }
 
     /// Ends the waiting for activity, for good.
@@ -193,7 +229,8 @@ impl Activity {
         self.changed.notify_all();
     }
 
-    /// Waits until something is counted, and then for `tick`, so that what is counted meanwhile is handled together.
+    /// Waits until something is counted, and then for `tick`, so that what is counted meanwhile is handled together. A budget that
+    /// cuts and is used up ends the wait.
     /// From its return on, the next count is activity again.
     pub(crate) fn wait(&self, tick: Duration) -> Woken {
         let mut state = lock(&self.state);
@@ -201,10 +238,13 @@ impl Activity {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if !state.is_over {
-            let waited = self.changed.wait_timeout_while(state, tick, |state| !state.is_over);
+            let waited = self
+                .changed
+                .wait_timeout_while(state, tick, |state| !state.is_over && !state.is_urgent);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.is_awake = false;
+        (state.is_awake, state.is_urgent) = (false, false);
+        self.is_told.store(false, Ordering::Relaxed);
         self.is_moving.store(false, Ordering::Relaxed);
         if state.is_over { Woken::Over } else { Woken::Active }
     }

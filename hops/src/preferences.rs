@@ -25,12 +25,16 @@ pub struct Request<'a> {
     pub via: Option<&'a str>,
     /// When the chain began with the request, if it says so. A hop that needs the time reads no clock then.
     pub begun: Option<Instant>,
+    /// The [numbers](crate::Selection::numbers) of a choice that the hop is to make again if its links are in use. Empty for a
+    /// new choice.
+    pub repeated: &'a [usize],
 }
 
 impl<'a> Request<'a> {
     /// Creates the request of a client that wants to go to `target` and has these preferences.
     pub fn new(target: &'a Authority, preferences: &'a Preferences) -> Self {
-        Self { target, preferences, fields: None, via: None, plain: None, begun: None }
+        let (fields, via, plain, begun) = (None, None, None, None);
+        Self { target, preferences, fields, via, plain, begun, repeated: &[] }
     }
 
     /// Adds the header fields of the client's CONNECT.
@@ -55,6 +59,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn begun_at(self, begun: Instant) -> Self {
         Self { begun: Some(begun), ..self }
+    }
+
+    /// Asks for the choice with these [numbers](crate::Selection::numbers) once more.
+    #[must_use]
+    pub fn repeating(self, repeated: &'a [usize]) -> Self {
+        Self { repeated, ..self }
     }
 }
 

@@ -30,11 +30,12 @@ impl Accepted {
     /// Moves it to another runtime, which watches its socket from now on. The caller spawns its session there.
     ///
     /// # Errors
-    /// The system can't watch the socket.
-    pub(crate) fn on_runtime(self, runtime: &Handle) -> io::Result<Self> {
-        let socket = self.socket.into_std()?;
-        let _entered = runtime.enter();
-        Ok(Self { socket: TcpStream::from_std(socket)?, ..self })
+    /// The system can't watch the socket there. Then the connection stays with the runtime that accepted it.
+    pub(crate) fn on_runtime(self, runtime: &Handle) -> Result<Self, (Self, io::Error)> {
+        match watched_by(runtime, &self.socket) {
+            Ok(socket) => Ok(Self { socket, ..self }),
+            Err(error) => Err((self, error)),
+        }
     }
 
     /// Performs the TLS handshake if the listener has TLS, and then waits for the first bytes of the client's protocol.
@@ -79,6 +80,17 @@ impl Accepted {
     }
 }
 
+/// Returns a second handle of `socket`, which `runtime` watches. The first one serves on if that fails: a socket that was given to
+/// a runtime in vain is closed.
+fn watched_by(runtime: &Handle, socket: &TcpStream) -> io::Result<TcpStream> {
+    #[cfg(unix)]
+    let second = std::os::fd::AsFd::as_fd(socket).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let second = std::os::windows::io::AsSocket::as_socket(socket).try_clone_to_owned()?;
+    let _entered = runtime.enter();
+    TcpStream::from_std(second.into())
+}
+
 /// Performs the TLS handshake with a client. If that fails, the client has been sent an alert, and gets the time to
 /// read it.
 async fn handshake(client: Client, tls: &TlsServer) -> Option<Client> {
@@ -120,3 +132,63 @@ URL of the proxy with `https://`, as in `curl --proxy https://HOST:PORT`.";
 const HANDSHAKE: u8 = 22;
 /// The high bit of a record's length of two bytes (RFC 5246 appendix E.2).
 const SSL2_HEADER: u8 = 0x80;
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        runtime::Builder,
+    };
+
+    use super::*;
+    use crate::state::entrance::ListenerTerms;
+
+    async fn accepted() -> (TcpStream, Accepted) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
+        let entrance = Entrance::by(&ListenerTerms::default().into());
+        (far, Accepted { socket, peer, entrance })
+    }
+
+    async fn echo(far: &mut TcpStream, near: &mut TcpStream) {
+        far.write_all(b"a").await.unwrap();
+        assert_eq!(near.read_u8().await.unwrap(), b'a');
+        near.write_all(b"b").await.unwrap();
+        assert_eq!(far.read_u8().await.unwrap(), b'b');
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_can_not_move_to_another_runtime_stays_whole() {
+        let other = Builder::new_current_thread().enable_all().build().unwrap();
+        let gone = other.handle().clone();
+        other.shutdown_background();
+        let (mut far, accepted) = accepted().await;
+        let (mut accepted, error) = accepted.on_runtime(&gone).unwrap_err();
+        assert!(!error.to_string().is_empty());
+        echo(&mut far, &mut accepted.socket).await;
+        drop(accepted);
+        assert_eq!(far.read(&mut [0]).await.unwrap(), 0, "no other handle is left");
+    }
+
+    #[test]
+    fn a_connection_moves_to_another_runtime() {
+        let new = || Builder::new_current_thread().enable_all().build().unwrap();
+        let (first, second) = (new(), new());
+        let (mut far, accepted) = first.block_on(accepted());
+        let mut accepted = accepted.on_runtime(second.handle()).unwrap();
+        let far = first.block_on(async move {
+            far.write_all(b"a").await.unwrap();
+            far.into_std().unwrap()
+        });
+        drop(first);
+        second.block_on(async move {
+            let mut far = TcpStream::from_std(far).unwrap();
+            assert_eq!(accepted.socket.read_u8().await.unwrap(), b'a');
+            echo(&mut far, &mut accepted.socket).await;
+            drop(accepted);
+            assert_eq!(far.read(&mut [0]).await.unwrap(), 0, "no other handle is left");
+        });
+    }
+}

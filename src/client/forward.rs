@@ -17,7 +17,7 @@ use mooltiroute_hops::{Reuse, Tunnel};
 use tokio::time::Instant;
 use tracing::debug;
 
-use self::outbound::is_of_either;
+use self::outbound::{UseOfKept, is_of_either};
 pub(crate) use self::{
     ending::{Ending, Next},
     exchange::{Exchange, Hearing},
@@ -162,10 +162,15 @@ impl Forwarder<'_> {
         let is_cut = || shared.shutdown().is_cut() || account.is_killed();
         // The kept connection serves if it leads to the right place, for the same preferences, and
         // if nothing has come on it since the last answer.
-        if let Some(upstream) = kept.as_mut()
-            && plan.fits(upstream)
-            && upstream.is_quiet().await
-        {
+        let use_of_kept = match kept.as_mut() {
+            Some(upstream) => match plan.use_of(upstream) {
+                UseOfKept::Nothing => UseOfKept::Nothing,
+                found if upstream.is_quiet().await => found,
+                _ => UseOfKept::Nothing,
+            },
+            None => UseOfKept::Nothing,
+        };
+        if let Some(upstream) = kept.as_mut().filter(|_| use_of_kept == UseOfKept::Carries) {
             let prepared = {
                 // A hop may want rounds of its authentication first, each of which may take a timeout.
                 let prepare = pin!(plan.prepare(upstream));
@@ -194,6 +199,8 @@ impl Forwarder<'_> {
                 Err(interruption) => return interruption.into(),
             }
         }
+        let place = kept.as_ref().filter(|_| use_of_kept == UseOfKept::GivesPlace);
+        let place = place.and_then(Upstream::place);
         let mut challenges = 0;
         // The end with a hop that failed, which is the end of the request if no other hop is left.
         let mut failed = None;
@@ -202,7 +209,7 @@ impl Forwarder<'_> {
             **kept = None;
             let opened = {
                 // Opening may take several timeouts, and a kill must not wait for them.
-                let open = pin!(plan.open(&**account.row()));
+                let open = pin!(plan.open(place.as_ref(), &**account.row()));
                 unless_left(client, account.row(), is_cut, open).await
             };
             match opened {

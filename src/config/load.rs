@@ -2,6 +2,7 @@
 
 mod client_view;
 mod overrides;
+mod part;
 
 use std::{
     collections::BTreeSet,
@@ -141,7 +142,7 @@ impl Loader {
         }
         match problems.is_empty() {
             true => (Ok(config), named),
-            false => (Err(self.shown(problems.into_problems())), named),
+            false => (Err(self.advise_whole(self.shown(problems.into_problems()))), named),
         }
     }
 

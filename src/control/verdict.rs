@@ -110,13 +110,25 @@ impl ToldProblem {
         Self { brief: text.clone(), text, code: String::new(), help: None }
     }
 
-    /// Returns the problem on one line, with its advice if that is short.
-    pub(crate) fn with_short_help(&self) -> String {
-        let is_short = |help: &&str| help.len() <= SHORT_HELP_BYTES && !help.contains('\n');
-        match self.help.as_deref().filter(is_short) {
-            Some(help) => format!("{} ({help})", self.brief),
-            None => self.brief.clone(),
-        }
+    /// Returns each of `problems` on one line for the log, with its advice if that fits on the line. Of the long advice, such as
+    /// how to give a right to a file, only the first few are written.
+    pub(crate) fn logged(problems: &[Self]) -> Vec<String> {
+        let mut long_left = LONG_HELPS_MAX;
+        let mut fits = |help: &&str| {
+            let is_long = help.len() > SHORT_HELP_BYTES;
+            let fits = help.len() <= LONG_HELP_BYTES && !help.contains('\n');
+            if is_long && fits {
+                let has_room = long_left > 0;
+                long_left -= usize::from(has_room);
+                return has_room;
+            }
+            fits
+        };
+        let logged = |problem: &Self| match problem.help.as_deref().filter(&mut fits) {
+            Some(help) => format!("{} ({help})", problem.brief),
+            None => problem.brief.clone(),
+        };
+        problems.iter().map(logged).collect()
     }
 
     /// Returns each of `problems` as text.
@@ -147,8 +159,31 @@ pub(crate) fn note_on_variables() -> String {
     )
 }
 
-/// The longest advice that a line of the log has beside the problem.
+/// The longest advice that a line of the log has beside each problem.
 const SHORT_HELP_BYTES: usize = 160;
+
+/// The longest advice that a line of the log has at all, and how many of such length.
+const LONG_HELP_BYTES: usize = 480;
+const LONG_HELPS_MAX: usize = 2;
 
 /// Orders that wait for their turn. More of them wait at the socket.
 const ORDERS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_long_advice_is_logged() {
+        let problem = |help: String| {
+            let help = Some(help);
+            ToldProblem { help, ..ToldProblem::line("a".into()) }
+        };
+        let helps = ["x".repeat(161), "x".repeat(481), "a\nb".into(), "y".into()];
+        let long = |count: usize| vec![problem("z".repeat(480)); count];
+        let all: Vec<_> = helps.into_iter().map(problem).chain(long(2)).collect();
+        let expected = [format!("a ({})", "x".repeat(161)), "a".into(), "a".into(), "a (y)".into()];
+        let rest = [format!("a ({})", "z".repeat(480)), "a".into()];
+        assert_eq!(ToldProblem::logged(&all), [&expected[..], &rest].concat());
+    }
+}

@@ -60,6 +60,7 @@ impl Framing {
             Codings { chunked: 1, is_chunked_last: true, empty: 0, .. } => {
                 return Err(Unclear::UnknownCoding);
             }
+            Codings { chunked: 2.., .. } => return Err(CHUNKED_AGAIN),
             _ => return Err(NOT_ONE_CHUNKED),
         };
         // HTTP/1.0 has no chunks, so the framing of such a message counts as faulty (RFC 9112 §6.1).
@@ -91,6 +92,7 @@ impl Framing {
             Codings { chunked: 0, .. } | Codings { chunked: 1, is_chunked_last: true, .. } => {
                 return Err(Unclear::UnknownCoding);
             }
+            Codings { chunked: 2.., .. } => return Err(CHUNKED_AGAIN),
             _ => return Err(NOT_ONE_CHUNKED),
         };
         let has_codings = codings.fields > 0;
@@ -242,3 +244,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
 const NOT_A_NUMBER: Unclear = Unclear::Framing("`Content-Length` is not a number");
 const NOT_ONE_CHUNKED: Unclear =
     Unclear::Framing("`Transfer-Encoding` does not end in one `chunked`");
+/// A reader that undoes the coding once and one that undoes it twice find different bodies, so nobody can repair this.
+const CHUNKED_AGAIN: Unclear = Unclear::Framing(
+    "`Transfer-Encoding` names `chunked` more than once, which HTTP forbids (RFC 9112 §6.1)",
+);

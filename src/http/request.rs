@@ -426,18 +426,16 @@ mod tests {
             BadRequest::Framing("the head has both `Content-Length` and `Transfer-Encoding`"),
         );
         let coding = BadRequest::Framing("`Transfer-Encoding` does not end in one `chunked`");
-        for value in [
-            "",
-            "gzip",
-            "identity",
-            "chunked, gzip",
-            "chunked, chunked",
-            "xchunked",
-            "chunked;q=1",
-            "chunked,",
-        ] {
+        for value in
+            ["", "gzip", "identity", "chunked, gzip", "xchunked", "chunked;q=1", "chunked,"]
+        {
             refused_with(&format!("Transfer-Encoding: {value}\r\n"), coding);
         }
+        let again = BadRequest::Framing(
+            "`Transfer-Encoding` names `chunked` more than once, which HTTP forbids (RFC 9112 §6.1)",
+        );
+        refused_with("Transfer-Encoding: chunked, chunked\r\n", again);
+        refused_with("Transfer-Encoding: Chunked\r\nTransfer-Encoding: chunked\r\n", again);
         refused_with("Transfer-Encoding: gzip, chunked\r\n", BadRequest::UnknownCoding);
         refused_with(
             "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",

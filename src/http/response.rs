@@ -443,6 +443,9 @@ mod tests {
     fn an_unclear_body_length_is_refused() {
         let with = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
         let last = BadResponse::Framing("`Transfer-Encoding` does not end in one `chunked`");
+        let again = BadResponse::Framing(
+            "`Transfer-Encoding` names `chunked` more than once, which HTTP forbids (RFC 9112 §6.1)",
+        );
         let differ = BadResponse::Framing("`Content-Length` has different values");
         for (lines, expected) in [
             ("Content-Length: 5\r\nContent-Length: 6", differ),
@@ -465,8 +468,9 @@ mod tests {
             ("Transfer-Encoding: chunked;q=1", BadResponse::UnknownCoding),
             ("Transfer-Encoding: chunked, gzip", last),
             ("Transfer-Encoding: chunked, identity", last),
-            ("Transfer-Encoding: chunked, chunked", last),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", last),
+            ("Transfer-Encoding: chunked, chunked", again),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", again),
+            ("Transfer-Encoding: chunked, gzip, Chunked", again),
             (
                 "Transfer-Encoding: ,\r\nContent-Length: 5",
                 BadResponse::Framing("`Transfer-Encoding` is empty and `Content-Length` is not"),

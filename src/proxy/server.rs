@@ -93,8 +93,10 @@ impl Server {
         for (chain, warm) in self.shared.live().current().warm_chains() {
             // The chain is held weakly: a keeper ends with it, and keeps no chain alive that no generation has any
             // more.
+            let shared = Arc::clone(&self.shared);
+            let fit = move |most| shared.spares_that_fit(most);
             let (keeper, shutdown) = (
-                Arc::clone(warm).keep(ChainSpares(Arc::downgrade(chain))),
+                Arc::clone(warm).keep(ChainSpares(Arc::downgrade(chain)), fit),
                 self.shared.shutdown().clone(),
             );
             self.sessions.spawn(async move { shutdown.until_draining(keeper).await });
@@ -163,7 +165,11 @@ impl Server {
             Ok(accepted) => {
                 self.sessions.spawn_on(session::run(accepted, admission), runtime);
             }
-            Err(error) => warn!(%error, "can't hand a client over to another worker"),
+            Err((accepted, error)) => {
+                warn!(%error, "can't hand a client over to another worker");
+                let admission = admission.with_seat(self.crew.seat_with(worker));
+                self.sessions.spawn(session::run(accepted, admission));
+            }
         }
     }
 }

@@ -223,8 +223,20 @@ impl Shared {
     /// Returns how many clients the descriptors of this process allow now.
     pub(crate) fn clients_that_fit(&self) -> usize {
         // Spares need descriptors too, and all that are allowed may be made at any time.
-        let spares = self.live.current().warm_chains().map(|(_, warm)| warm.limit()).sum();
-        self.reserved.clients_that_fit(spares)
+        self.reserved.clients_that_fit(self.reserved.spares_that_fit(self.spares_wanted()))
+    }
+
+    /// Returns how many spares a chain that wants `most` may keep now.
+    pub(crate) fn spares_that_fit(&self, most: usize) -> usize {
+        let wanted = self.spares_wanted().max(most);
+        // Each chain gets the same share of its wish.
+        let fit = self.reserved.spares_that_fit(wanted);
+        if fit == wanted { most } else { most * fit / wanted }
+    }
+
+    /// Returns how many spares all chains together want to keep.
+    fn spares_wanted(&self) -> usize {
+        self.live.current().warm_chains().map(|(_, warm)| warm.limit()).sum()
     }
 
     /// The descriptors that are not for clients.

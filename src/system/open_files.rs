@@ -108,6 +108,21 @@ impl Reserved {
         limit.map_or(usize::MAX, |limit| self.clients_below(limit, &PIPES, spares))
     }
 
+    /// Returns how many of `wanted` spare upstream connections fit below the limit as it is now. Without spares the proxy works
+    /// too, so all of them together get a share of the descriptors that clients need.
+    pub(crate) fn spares_that_fit(&self, wanted: usize) -> usize {
+        #[cfg(unix)]
+        let limit = unix::limit();
+        #[cfg(not(unix))]
+        let limit: Option<u64> = None;
+        limit.map_or(wanted, |limit| self.spares_below(limit, &PIPES, wanted))
+    }
+
+    fn spares_below(&self, limit: u64, pipes: &PipeCount, wanted: usize) -> usize {
+        let room = limit.saturating_sub(self.now() + pipes.descriptors());
+        wanted.min(usize::try_from(room / SPARES_SHARE).unwrap_or(usize::MAX))
+    }
+
     fn clients_below(&self, limit: u64, pipes: &PipeCount, spares: usize) -> usize {
         let others = self.now() + pipes.descriptors() + spares as u64;
         // Without room for a single client, the proxy would never accept one. So one is let in, and may fail.
@@ -130,6 +145,8 @@ const PER_PIPE: u64 = 2;
 /// Pipes may take one in so many descriptors. Without one, a tunnel works by copying.
 #[cfg(target_os = "linux")]
 const PIPE_SHARE: u64 = 8;
+/// Spares may take one in so many of the descriptors that are left for clients.
+const SPARES_SHARE: u64 = 4;
 /// The client's socket and the upstream's.
 const PER_CLIENT: u64 = 2;
 /// For the control socket, the watch of the network, the files of a reload, and the second attempt of a race between
@@ -216,6 +233,16 @@ mod tests {
         assert_eq!(fit(limit - SPARE - pipes - 21, 0), 10);
         assert_eq!(fit(limit - SPARE - pipes - 21, 11), 5);
         assert_eq!((fit(limit, 0), fit(limit * 2, 7)), (1, 1));
+    }
+
+    #[test]
+    fn spares_get_a_share_of_what_is_left_for_clients() {
+        let count = PipeCount(AtomicU64::new(3));
+        let others = 20 + SPARE + count.descriptors();
+        let fit = |limit, wanted| reserved(20).spares_below(limit, &count, wanted);
+        assert_eq!((fit(1024, 8), fit(1024, 0)), (8, 0));
+        assert_eq!(fit(others + 31, 8), 7);
+        assert_eq!((fit(others + 3, 8), fit(others, 8), fit(1, 8)), (0, 0, 0));
     }
 
     #[test]

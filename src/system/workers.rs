@@ -97,12 +97,16 @@ impl Crew {
             (open, *number != own)
         };
         let number = (0..self.len()).min_by_key(load).unwrap_or(own);
-        let member = self.0.get(number);
-        if let Some(member) = member {
+        let member = self.0.get(number).filter(|_| number != own);
+        (self.seat_with(number), member.map(|member| &member.runtime))
+    }
+
+    /// Takes a seat for a connection with worker `number`.
+    pub(crate) fn seat_with(self: &Arc<Self>, number: usize) -> Seat {
+        if let Some(member) = self.0.get(number) {
             member.open.fetch_add(1, Relaxed);
         }
-        let runtime = member.filter(|_| number != own).map(|member| &member.runtime);
-        (Seat(Some((Arc::clone(self), number))), runtime)
+        Seat(Some((Arc::clone(self), number)))
     }
 }
 

@@ -259,17 +259,6 @@ impl Chain {
         })
     }
 
-    /// Returns whether a hop chose a member for `passage` that another connection may not get. What depends on the request
-    /// alone is no such choice.
-    pub(crate) fn has_chosen_exit(&self, passage: &Passage) -> bool {
-        let is_decided = |position| {
-            let hop: Option<&ChainHop> = self.hops.get(position);
-            hop.is_none_or(|hop| hop.hop.decider().is_some())
-        };
-        let mut taken = passage.taken.iter().flat_map(|taken| taken.iter());
-        taken.any(|taken| taken.member.is_some() && !is_decided(taken.position))
-    }
-
     /// Whether clients may state their preferences to one of the hops.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences

@@ -100,15 +100,21 @@ impl Warm {
         self.notice();
     }
 
-    /// Keeps as many spares as are wanted, until `maker` is over or another keeper takes its place.
-    pub(crate) async fn keep(self: Arc<Self>, maker: impl SpareMaker) {
+    /// Keeps as many spares as are wanted, until `maker` is over or another keeper takes its place. `fit` returns how many of so
+    /// many spares this machine has room for now.
+    pub(crate) async fn keep(
+        self: Arc<Self>,
+        maker: impl SpareMaker,
+        fit: impl Fn(usize) -> usize,
+    ) {
         // A reload may keep the spares and start a new keeper for them, whose maker leads to the
         // new chain. The number tells the old keeper to end, and the notification wakes it to see
         // that.
         let number = self.keeper.fetch_add(1, Relaxed) + 1;
         self.changed.notify_waiters();
         while self.keeper.load(Relaxed) == number && !maker.is_over() {
-            let need = self.stock().need();
+            let most = fit(self.limit());
+            let need = self.stock().need(most);
             self.count_waiting();
             match need {
                 Need::One { target } => {

@@ -18,8 +18,8 @@ use crate::budget::Budget;
 /// The requests and bytes of one hop, chain, route, session or target, and the use of its budget if it has one.
 ///
 /// Workers add to an account at the same time, so its counts are atomic. What is used of a budget changes only when bytes
-/// are folded in, about once a second for each stream, so a lock does for it. Requests read a copy of the one fact that
-/// they need: whether the budget is used up.
+/// are folded in, so a lock does for it: about once a second for each stream, and with each count while a budget that cuts is
+/// about to be used up. Requests read a copy of the one fact that they need: whether the budget is used up.
 #[derive(Debug, Default)]
 pub(crate) struct UsageAccount {
     requests: AtomicU64,
@@ -30,6 +30,8 @@ pub(crate) struct UsageAccount {
     is_limited: AtomicBool,
     /// Whether there is a budget that is used up, unless its period has ended meanwhile.
     is_reached: AtomicBool,
+    /// Whether there is a budget that cuts, and that the bytes of a moment may use up.
+    may_cut_soon: AtomicBool,
 }
 
 impl UsageAccount {
@@ -38,16 +40,27 @@ impl UsageAccount {
         self.requests.fetch_add(1, Relaxed);
     }
 
-    /// Adds bytes in each direction.
-    pub(super) fn add(&self, sent: u64, received: u64) {
+    /// Adds bytes in each direction. Returns whether they have used up a budget that cuts.
+    pub(super) fn add(&self, sent: u64, received: u64) -> bool {
         if sent + received == 0 {
-            return;
+            return false;
         }
         self.sent.fetch_add(sent, Relaxed);
         self.received.fetch_add(received, Relaxed);
-        if self.is_limited() {
-            self.spend(|spending| spending.add(sent + received, SystemTime::now()));
+        if !self.is_limited() {
+            return false;
         }
+        let used_up = |spending: &mut Spending| {
+            let was_reached = spending.is_reached();
+            spending.add(sent + received, SystemTime::now());
+            spending.budget().cuts && !was_reached && spending.is_reached()
+        };
+        self.spend(used_up).unwrap_or_default()
+    }
+
+    /// Returns whether there is a budget that cuts, and that the bytes of a moment may use up.
+    pub(super) fn may_cut_soon(&self) -> bool {
+        self.may_cut_soon.load(Relaxed)
     }
 
     /// Returns whether there is a budget.
@@ -84,8 +97,13 @@ impl UsageAccount {
             (None, spending) => spending,
         };
         self.is_limited.store(is_limited, Relaxed);
-        let is_reached = current.as_ref().is_some_and(Spending::is_reached);
-        self.is_reached.store(is_limited && is_reached, Relaxed);
+        self.note(current.as_ref().filter(|_| is_limited));
+    }
+
+    /// Keeps the copies for requests and streams up to date.
+    fn note(&self, spending: Option<&Spending>) {
+        self.is_reached.store(spending.is_some_and(Spending::is_reached), Relaxed);
+        self.may_cut_soon.store(spending.is_some_and(Spending::may_cut_soon), Relaxed);
     }
 
     /// Returns the budget and what is used of it in the current period, if the hop has one.
@@ -149,7 +167,7 @@ impl UsageAccount {
         })?
     }
 
-    /// Does `work` on what is used of the budget, if there is one, and keeps the copy for requests up to date.
+    /// Does `work` on what is used of the budget, if there is one, and keeps the copies up to date.
     fn spend<T>(&self, work: impl FnOnce(&mut Spending) -> T) -> Option<T> {
         if !self.is_limited() {
             return None;
@@ -157,7 +175,7 @@ impl UsageAccount {
         let mut spending = lock(&self.spending);
         let spending = spending.as_mut()?;
         let done = work(spending);
-        self.is_reached.store(spending.is_reached(), Relaxed);
+        self.note(Some(spending));
         Some(done)
     }
 }

@@ -126,6 +126,12 @@ impl Spending {
         self.used >= self.budget.bytes
     }
 
+    /// Returns whether the budget cuts, and may be used up by the bytes of a moment. One that is used up counts too, since a new
+    /// period may begin at any time.
+    pub(super) fn may_cut_soon(&self) -> bool {
+        self.budget.cuts && self.budget.bytes.saturating_sub(self.used) <= BYTES_OF_A_MOMENT
+    }
+
     /// Counts a request that was refused.
     pub(super) fn refuse(&mut self) {
         self.refused += 1;
@@ -209,6 +215,9 @@ impl Spending {
         }
     }
 }
+
+/// More than all streams move between two looks of the keeper, a second apart.
+const BYTES_OF_A_MOMENT: u64 = 16 << 30;
 
 #[cfg(test)]
 mod tests {

@@ -72,9 +72,11 @@ impl CountedWire {
         let mut shares = lock(&self.shares);
         let now = self.counts();
         // The others get what came before, so that from here on all get the same.
-        shares.fold(now);
+        let mut is_used_up = shares.fold(now);
         shares.passed.push(Arc::clone(account));
-        account.add(0, now[1].min(ahead as u64));
+        is_used_up |= account.add(0, now[1].min(ahead as u64));
+        drop(shares);
+        self.act_if(is_used_up);
     }
 
     /// Counts the bytes from now on for `owner`, and also the earlier ones if no request has claimed them.
@@ -87,17 +89,40 @@ impl CountedWire {
             return;
         }
         let now = self.counts();
-        shares.fold(now);
+        let mut is_used_up = shares.fold(now);
         if !is_same && shares.owner.replace(Arc::clone(owner)).is_none() {
-            owner.iter().for_each(|account| account.add(now[0], now[1]));
+            for account in owner.iter() {
+                is_used_up |= account.add(now[0], now[1]);
+            }
         }
+        drop(shares);
+        self.act_if(is_used_up);
     }
 
-    /// Gives each account its share of the bytes that were counted since the last time.
-    fn fold(&self) {
+    /// Gives each account its share of the bytes that were counted since the last time. Returns whether a budget that cuts is used
+    /// up by that.
+    fn fold(&self) -> bool {
         let mut shares = lock(&self.shares);
         // Read under the lock, or a thread that was slow to get it would subtract newer counts from older ones.
-        shares.fold(self.counts());
+        shares.fold(self.counts())
+    }
+
+    /// Gives each account its share now if one of them has a budget that cuts, and that may be used up soon. Has the keeper act
+    /// at once if it is.
+    #[cold]
+    fn look_at_budgets(&self) {
+        let mut shares = lock(&self.shares);
+        let is_used_up = shares.passed.iter().any(|account| account.may_cut_soon())
+            && shares.fold(self.counts());
+        drop(shares);
+        self.act_if(is_used_up);
+    }
+
+    /// Has the keeper act at once on a budget that is used up.
+    fn act_if(&self, is_used_up: bool) {
+        if is_used_up {
+            self.activity.hurry();
+        }
     }
 
     fn counts(&self) -> [u64; 2] {
@@ -106,17 +131,19 @@ impl CountedWire {
 }
 
 impl Shares {
-    /// Gives each account its share up to `now`.
-    fn fold(&mut self, now: [u64; 2]) {
+    /// Gives each account its share up to `now`. Returns whether a budget that cuts is used up by that.
+    fn fold(&mut self, now: [u64; 2]) -> bool {
         let Self { passed, owner, until } = self;
         let new = [now[0].saturating_sub(until[0]), now[1].saturating_sub(until[1])];
         if new == [0, 0] {
-            return;
+            return false;
         }
+        let mut is_used_up = false;
         for account in passed.iter().chain(owner.iter().flat_map(|owner| owner.iter())) {
-            account.add(new[0], new[1]);
+            is_used_up |= account.add(new[0], new[1]);
         }
         *until = [until[0] + new[0], until[1] + new[1]];
+        is_used_up
     }
 }
 
@@ -153,18 +180,23 @@ pub(crate) fn owned_by(tunnel: &Tunnel, owner: &Owner) {
 impl CountWire for CountedWire {
     fn sent(&self, bytes: usize) {
         self.sent.store(self.sent.load(Relaxed) + bytes as u64, Relaxed);
-        self.activity.begins();
+        if self.activity.begins() {
+            self.look_at_budgets();
+        }
     }
 
     fn received(&self, bytes: usize) {
         self.received.store(self.received.load(Relaxed) + bytes as u64, Relaxed);
-        self.activity.begins();
+        if self.activity.begins() {
+            self.look_at_budgets();
+        }
     }
 }
 
 impl Drop for CountedWire {
     fn drop(&mut self) {
-        self.fold();
+        let is_used_up = self.fold();
+        self.act_if(is_used_up);
         lock(&self.open).remove(self.place);
     }
 }
@@ -186,13 +218,55 @@ impl Wires {
     pub(super) fn fold(&self) {
         // Folded and dropped after the lock is released: the last owner of a stream takes the lock when it drops it.
         let open: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
-        open.iter().for_each(|wire| wire.fold());
+        // The keeper acts on budgets right after this.
+        for wire in &open {
+            wire.fold();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_that_cuts_is_looked_at_with_each_count_and_ends_the_wait_of_the_keeper() {
+        use std::time::{Duration, Instant};
+
+        use crate::{
+            budget::{Budget, Consequence, Per, Zone},
+            usage::{UsageLedger, Woken},
+        };
+
+        let usage = UsageLedger::default();
+        let budget = |cuts| {
+            let (per, zone, then) = (Per::Month, Zone::default(), Consequence::Refuse);
+            Budget { bytes: 100, per, zone, warn: 100, then, cuts }
+        };
+        let name = Arc::from("paid");
+        let set = |cuts| usage.set_budgets([(&name, &budget(cuts))]);
+        let paid = usage.hops.account("paid");
+        let [wire, other] = [usage.wire(), usage.wire()];
+        wire.passes(&paid, 0);
+        other.passes(&Arc::default(), 0);
+        for cuts in [false, true] {
+            set(cuts);
+            wire.sent(10);
+            other.sent(1000);
+            wire.received(10);
+            let seen = if cuts { 40 } else { 0 };
+            assert_eq!(paid.budget_use().unwrap().1.used, seen, "{cuts}");
+        }
+        wire.sent(60);
+        let begun = Instant::now();
+        let tick = Duration::from_secs(60);
+        assert_eq!(usage.activity().wait(tick), Woken::Active);
+        assert!(begun.elapsed() < tick / 2, "it waited for the next tick");
+        assert!(paid.take_limit().is_some());
+        // Without it, the next count after the first one asks for nothing.
+        set(false);
+        assert!(!usage.activity().begins() && !usage.activity().begins());
+    }
 
     fn sum(account: &UsageAccount) -> (u64, u64) {
         let sum = account.sum();

@@ -2,28 +2,18 @@
 #![cfg(target_os = "linux")]
 
 use std::{
-    fs::{self, OpenOptions, Permissions},
+    fs::{self, OpenOptions},
     net::SocketAddr,
     ops::RangeInclusive,
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::Stdio,
     time::Duration,
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    net::TcpStream,
-    process::{Child, ChildStderr, Command},
-    task::JoinSet,
-    time,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, process::Command, task::JoinSet, time};
 
 use crate::support::{
-    ConfigDir, EchoOrigin, Program, Proxy, assert_reads, connect, free_port, head, in_runtime,
-    open, pause, ping, resources, rest, skip, status, within,
+    ConfigDir, EchoOrigin, OtherUser, Proxy, assert_reads, connect, free_port, head, in_runtime,
+    open, pause, ping, resources, rest, status, within,
 };
 
 #[tokio::test]
@@ -103,6 +93,30 @@ async fn a_process_that_was_suspended_goes_on() {
     proxy.signal(Signal::CONT);
     assert_reads(&mut tunnel, "before").await;
     assert!(rest(&mut late).await.ends_with("\r\n\r\nok\n"));
+}
+
+#[tokio::test]
+async fn an_edit_that_can_not_be_read_for_a_lack_of_descriptors_says_so() {
+    let config = ConfigDir::new("chains: { default: [a] }\n");
+    config.write("secret.txt", "s3cret");
+    let hop = |user: &str| {
+        format!(
+            "hops: {{ a: {{ kind: http-connect, address: \"a.test:1\", username: {user}, password_file: secret.txt }} }}\n"
+        )
+    };
+    config.write("20-hop.yaml", &hop("one"));
+    let proxy = Proxy::on(config, &[]).await;
+    let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+    let limit = descriptors_of(pid);
+    limit(3);
+    proxy.config().write("20-hop.yaml", &hop("two"));
+    let rejected = proxy.event("config rejected").await.field("problems");
+    assert!(rejected.contains("this process has no file descriptor left"), "{rejected}");
+    assert!(rejected.contains("ulimit -n") && !rejected.contains("chmod"), "{rejected}");
+    limit(4096);
+    let seen = proxy.events().len();
+    proxy.config().write("20-hop.yaml", &hop("three"));
+    proxy.event_after(seen, "config reloaded").await;
 }
 
 #[tokio::test]
@@ -212,54 +226,6 @@ fn descriptors_of(pid: u64) -> impl Fn(u64) {
     move |current| {
         let limit = Rlimit { current: Some(current), maximum };
         prlimit(process, Resource::Nofile, limit).unwrap();
-    }
-}
-
-/// A user without other processes, not even those of another test. Limits of processes do not bind root, so the program
-/// runs as this one.
-struct OtherUser {
-    number: u32,
-    setpriv: Program,
-    directory: TempDir,
-    config: PathBuf,
-}
-
-impl OtherUser {
-    fn find(number: u32) -> Option<Self> {
-        let setpriv = Program::find_or_skip("setpriv")?;
-        Program::find_or_skip("prlimit")?;
-        if !rustix::process::geteuid().is_root() {
-            skip("root, to become a user without other processes,");
-            return None;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_mooltiroute"), directory.path().join("program")).unwrap();
-        let config = directory.path().join("config.yaml");
-        fs::write(&config, format!("{LISTEN}chains: {{ default: [] }}\n")).unwrap();
-        Some(Self { number, setpriv, directory, config })
-    }
-
-    /// Returns a command that runs `program` as this user.
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.setpriv.path());
-        let [user, group] = ["--reuid", "--regid"].map(|flag| format!("{flag}={}", self.number));
-        command.args([&user, &group, "--clear-groups", program]);
-        command
-    }
-
-    /// Starts the proxy by the command `before`, and returns the lines of its log.
-    fn start(&self, before: &[&str]) -> (Child, Lines<BufReader<ChildStderr>>) {
-        let program = self.directory.path().join("program");
-        let program = program.to_str().unwrap();
-        let all = before.iter().copied().chain([program]).collect::<Vec<_>>();
-        let mut command = self.command(all[0]);
-        command.args(&all[1..]).arg("-c").arg(&self.config);
-        command.env_remove("RUST_LOG").stderr(Stdio::piped()).kill_on_drop(true);
-        in_runtime(command.as_std_mut(), self.directory.path());
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        (child, lines)
     }
 }
 

@@ -14,6 +14,8 @@ mod namespace;
 mod network;
 mod open_files;
 mod origin;
+#[cfg(target_os = "linux")]
+mod other_user;
 mod pattern;
 mod probed;
 mod process;
@@ -60,6 +62,7 @@ pub(crate) use self::{
 pub(crate) use self::{
     client::Answer,
     namespace::{Namespace, RESOLVER, Says},
+    other_user::OtherUser,
     status::resources,
 };
 

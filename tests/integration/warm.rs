@@ -72,6 +72,42 @@ async fn a_spare_that_dies_is_dropped_and_harms_no_client() {
     assert_eq!(failed, 0);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn spares_leave_the_last_descriptors_to_clients() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+    let (outer, inner) = (Forwarder::start().await, Forwarder::start().await);
+    let echo = EchoOrigin::start().await;
+    let config = ConfigDir::new(&format!(
+        "hops:\n  outer: {{ kind: http-connect, address: \"{}\" }}\n  \
+         inner: {{ kind: http-connect, address: \"{}\" }}\n\
+         chains: {{ default: {{ hops: [outer, inner], warm: 8 }} }}\n",
+        outer.address, inner.address
+    ));
+    config.write("05-workers.yaml", "server: { workers: 4 }\n");
+    let proxy = Proxy::on(config, &[]).await;
+    let pid = status(proxy.address()).await["pid"].as_u64().unwrap();
+    // Beside what is open, and what is kept free for all workers, there is room for four clients and three spares.
+    let (open, _) = crate::support::resources(pid);
+    let current = Some(open as u64 + 8 + 3 * 2 + 12);
+    let limit = Rlimit { current, maximum: getrlimit(Resource::Nofile).maximum };
+    prlimit(Pid::from_raw(pid as i32), Resource::Nofile, limit).unwrap();
+    let mut tunnels = Vec::new();
+    for _ in 0..20 {
+        echo_once(proxy.address(), echo.address()).await;
+        let waiting = warm(proxy.address()).await[3];
+        assert!(waiting <= 3, "{waiting} spares");
+    }
+    for _ in 0..3 {
+        let mut tunnel =
+            within("a client", connect(proxy.address(), echo.address())).await.tunnel();
+        ping(&mut tunnel).await;
+        tunnels.push(tunnel);
+    }
+    assert!(warm(proxy.address()).await[0] > 0, "there are spares");
+}
+
 /// A hop that forwards, and cuts all its connections on demand.
 struct Forwarder {
     address: SocketAddr,

@@ -88,6 +88,12 @@ pub trait Selection: fmt::Debug + Send + Sync {
         self.member()
     }
 
+    /// Returns the numbers by which another request can [ask](crate::Request::repeating) for the same choice: that of the chosen
+    /// link among those of its hop, then those of the choice that the link itself made. Empty if no other link could be chosen.
+    fn numbers(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
     /// Returns the path of the chosen link in the configuration, such as `hops.exits.members[0]`. `at` is the path of the hop
     /// that chose it.
     fn place(&self, at: &str) -> String {

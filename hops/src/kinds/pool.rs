@@ -378,6 +378,37 @@ mod tests {
     }
 
     #[test]
+    fn a_choice_is_made_again_by_its_numbers_while_its_member_is_in_use() {
+        let inner = format!("{{kind: pool, pick: random, members: {MEMBERS}}}");
+        for pick in ["failover", "round-robin", "random", "least-used", "sticky"] {
+            let pool = pool(&format!("members: [{inner}, {inner}], pick: {pick}")).unwrap();
+            for _ in 0..20 {
+                let first = self::pick(&pool, "t.example:1", "");
+                let first = first.selection.unwrap();
+                let (member, numbers) = (first.member(), first.numbers());
+                assert_eq!(numbers.len(), 2, "{member}");
+                pick_with(&pool, &[]);
+                assert_eq!(pick_with(&pool, &numbers), member, "{pick}");
+            }
+        }
+        let pool = pool(&format!("members: {MEMBERS}, pick: round-robin")).unwrap();
+        let a = pick(&pool, "t.example:1", "");
+        let numbers = a.selection.as_ref().unwrap().numbers();
+        let again = || pick_with(&pool, &numbers);
+        assert_eq!([again(), again()], ["members[0]", "members[0]"]);
+        assert_eq!(hosts(&pool, 1), "b", "it took no turn of another");
+        drop(now(a.instead()));
+        assert_ne!(again(), "members[0]", "it failed, and is left out");
+        assert_eq!(pick_with(&pool, &[usize::MAX]), "members[2]", "a member that is gone");
+    }
+
+    fn pick_with(pool: &Arc<dyn Hop>, numbers: &[usize]) -> String {
+        let (target, none) = ("t.example:1".parse().unwrap(), Preferences::default());
+        let request = Request::new(&target, &none).repeating(numbers);
+        now(Arc::clone(pool).choose(request)).unwrap().member().unwrap()
+    }
+
+    #[test]
     fn the_turns_of_members_that_are_left_out_are_shared_by_all_others() {
         let member = |name| format!("{{kind: http-connect, address: '{name}.example:1'}}");
         let members = ["a", "b", "c", "d", "e"].map(member).join(", ");

@@ -302,6 +302,7 @@ mod tests {
             member: Some("members[1]".into()),
             address: Some("b.test:2".parse().unwrap()),
             through: Box::default(),
+            numbers: [1].into(),
         };
         let connect = Duration::from_micros(654_321).into();
         let passage =

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use mooltiroute_hops::{Logon, Party, Refusal, Reuse, Spoken};
 use tracing::{Level, debug, event_enabled};
 
+pub(super) use self::plan::UseOfKept;
 pub(crate) use self::plan::{CHALLENGES_MAX, Plan};
 use super::{ending::Ending, upstream::UpstreamEnd};
 use crate::{

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::outbound::Plan;
 use crate::upstream::{
-    chain::{Chain, ChainError, Connected, LastHop, Passage},
+    chain::{Chain, ChainError, Connected, LastHop, Passage, TakenHop},
     warm,
 };
 
@@ -23,7 +23,8 @@ pub(crate) struct Upstream {
     pub(super) seen: BytesMut,
     pub(super) end: UpstreamEnd,
     key: Key,
-    opened: Instant,
+    /// When the client came to this place among the exits: when this connection was opened, or an earlier one in its place.
+    since: Instant,
     passage: Passage,
     /// The number of requests that it has carried after the first one.
     reused: u32,
@@ -41,6 +42,15 @@ pub(super) struct UpstreamEnd {
     origin: Authority,
     /// Whether it may carry more than one request.
     pub(super) reuse: Reuse,
+}
+
+/// A client's place in the pools of a chain, which is all that its next connection takes over.
+#[derive(Clone, Debug)]
+pub(super) struct KeptPlace {
+    /// The choices of the hops.
+    pub(super) taken: Arc<[TakenHop]>,
+    /// When the client came to it.
+    since: Instant,
 }
 
 /// The demands of a request on its connection, so that another request can tell whether it can use it.
@@ -63,9 +73,17 @@ impl Upstream {
         let hop = last.filter(|_| is_at_hop);
         let origin = plan.resource.authority().clone();
         let end = UpstreamEnd { hop, fields, origin, reuse };
-        let (key, opened) = (plan.key.clone(), Instant::now());
+        let (key, since) = (plan.key.clone(), Instant::now());
         let (seen, reused, is_bound) = (BytesMut::new(), 0, false);
-        Self { tunnel, seen, end, key, opened, passage, reused, is_bound }
+        Self { tunnel, seen, end, key, since, passage, reused, is_bound }
+    }
+
+    /// Counts the age of the client's exit from the time that it came to `place`, if this connection has that place too.
+    #[must_use]
+    pub(super) fn in_place_of(self, place: Option<&KeptPlace>) -> Self {
+        let is_same = |place: &&KeptPlace| self.passage.taken.as_ref() == Some(&place.taken);
+        let since = place.filter(is_same).map_or(self.since, |place| place.since);
+        Self { since, ..self }
     }
 
     /// Returns the way that it took, for the request that it was opened for.
@@ -89,13 +107,19 @@ impl Upstream {
         self.is_bound
     }
 
-    /// Returns whether a new connection through `chain` would not serve the client as this one does: somebody is logged on
-    /// to this one, or it has an exit that the client keeps for as long as its own connection lasts.
-    pub(super) fn is_unlike_others(&self, chain: &Chain) -> bool {
+    /// Returns whether a new connection would not serve the client as this one does: somebody is logged on to this one, or its
+    /// hop gives each connection an exit of its own. A member of a pool is no such exit, since it can be chosen again.
+    pub(super) fn is_unlike_others(&self) -> bool {
         self.is_bound
             || self.tunnel.logon().is_some_and(|logon| logon.is_logged_on())
             || self.passage.without_session.is_some()
-            || chain.has_chosen_exit(&self.passage)
+    }
+
+    /// Returns the place of the client in the pools of its chain, which a new connection can take over. `None` without a pool.
+    pub(super) fn place(&self) -> Option<KeptPlace> {
+        let taken = self.passage.taken.clone()?;
+        let has_choice = taken.iter().any(|taken| !taken.numbers.is_empty());
+        has_choice.then_some(KeptPlace { taken, since: self.since })
     }
 
     /// Prepares the connection for another request. Returns whether it can carry one.
@@ -130,9 +154,9 @@ impl Upstream {
         self.key == *key && leads_there
     }
 
-    /// Returns whether it is older than `age`.
+    /// Returns whether the client has had its exit for longer than `age`.
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
-        self.opened.elapsed() > age
+        self.since.elapsed() > age
     }
 
     /// Releases the buffer of the last body, and notes what the request of `plan` made of the connection, before that waits

@@ -4,11 +4,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::{io, path::Path};
 
-/// Returns what to do about the file at `path` that can't be read because of `error`, if the cause is its permissions. The path
-/// is not repeated: a password may be written in its place.
+use crate::system::own_lack::OwnLack;
+
+/// Returns what to do about the file at `path` that can't be read because of `error`, if the cause is its permissions or a lack
+/// of descriptors. The path is not repeated: a password may be written in its place.
 pub(crate) fn unreadable_secret(path: &Path, error: &io::Error) -> Option<String> {
     let help = unreadable_file(error)?;
-    Some(match closed(path) {
+    let closed = closed(path).filter(|_| error.kind() == io::ErrorKind::PermissionDenied);
+    Some(match closed {
         Some(Closed { owner, mode, is_file, remedy, .. }) => {
             let what =
                 if is_file { "the file" } else { "the directory that this user can't enter" };
@@ -18,18 +21,23 @@ pub(crate) fn unreadable_secret(path: &Path, error: &io::Error) -> Option<String
     })
 }
 
-/// Returns what to do about a file that can't be read because of `error`, if the cause is its permissions.
+/// Returns what to do about a file that can't be read because of `error`, if the cause is its permissions, or a lack of
+/// descriptors in this process.
 fn unreadable_file(error: &io::Error) -> Option<String> {
+    if OwnLack::of(error) == Some(OwnLack::Descriptors) {
+        return Some(NO_DESCRIPTORS.to_owned());
+    }
     (error.kind() == io::ErrorKind::PermissionDenied).then(|| {
         format!("{} needs the right to read it, and to enter the directories above it", this_user())
     })
 }
 
 /// Returns what to do about the configuration file at `path` that can't be read because of `error`, if the cause is its
-/// permissions. Unlike a file of credentials, its owner and its permissions may be told.
+/// permissions or a lack of descriptors. Unlike a file of credentials, its owner and its permissions may be told.
 pub(crate) fn unreadable_configuration(path: &Path, error: &io::Error) -> Option<String> {
     let help = unreadable_file(error)?;
-    Some(match closed(path) {
+    let closed = closed(path).filter(|_| error.kind() == io::ErrorKind::PermissionDenied);
+    Some(match closed {
         Some(Closed { what, owner, mode, remedy, .. }) => {
             let what = what.display();
             format!("{help}; `{what}` belongs to {owner} and has the mode {mode}{remedy}")
@@ -220,6 +228,9 @@ pub(crate) fn is_private(_: &Path) -> bool {
     false
 }
 
+const NO_DESCRIPTORS: &str = "the file may be fine: this process has no file descriptor left; raise its limit of open files \
+                             (`ulimit -n`, or `LimitNOFILE=` for systemd), and order a reload (`mooltiroute reload`)";
+
 #[cfg(all(test, unix))]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -285,6 +296,17 @@ mod tests {
             let for_group = |is_read| remedy(directory.path(), is_read);
             assert_eq!(for_group(false).as_deref(), Some(": write `chmod g+x DIRECTORY`"));
             assert_eq!(for_group(true).as_deref(), Some(": write `chmod g+rx DIRECTORY`"));
+        }
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_not_called_a_missing_right() {
+        let lack = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        let path = Path::new("/etc/passwd");
+        for told in [unreadable_secret(path, &lack), unreadable_configuration(path, &lack)] {
+            let told = told.unwrap();
+            assert!(told.contains("no file descriptor left") && !told.contains("right"), "{told}");
+            assert!(!told.contains("belongs to"), "{told}");
         }
     }
 

@@ -51,7 +51,7 @@ impl Reloads {
         // The caller gets each problem with its excerpt of the file; the log and the status have one line for
         // each.
         let problems: Vec<_> = told.iter().map(|problem| problem.brief.clone()).collect();
-        let logged: Vec<_> = told.iter().map(ToldProblem::with_short_help).collect();
+        let logged = ToldProblem::logged(&told);
         let notes = notes_on_rejected(&told);
         let verdict = ReloadVerdict {
             notes: notes.clone(),

@@ -51,8 +51,12 @@ struct LeftOutHop {
 }
 
 impl<'a> Journey<'a> {
-    /// Has each hop choose who serves `request`.
-    pub(super) async fn new(chain: &'a Chain, request: &Request<'_>) -> Result<Self, ChainError> {
+    /// Has each hop choose who serves `request`. A hop in `before` chooses the same again, if it can.
+    pub(super) async fn new(
+        chain: &'a Chain,
+        request: &Request<'_>,
+        before: &[TakenHop],
+    ) -> Result<Self, ChainError> {
         // All hops choose before the first one is dialled, since each one is asked for the address
         // of the one behind it.
         let hops = Vec::with_capacity(chain.hops.len());
@@ -61,7 +65,9 @@ impl<'a> Journey<'a> {
         let mut journey =
             Self { chain, hops, left_out, agains_left, failed_members, deadline: None };
         for (position, hop) in chain.hops.iter().enumerate() {
-            match Arc::clone(&hop.hop).choose(*request).wait().await {
+            let before = before.iter().find(|taken| taken.position == position);
+            let request = request.repeating(before.map_or(&[], |taken| &taken.numbers));
+            match Arc::clone(&hop.hop).choose(request).wait().await {
                 Ok(chosen) => journey.take(position, journey.hops.len(), chosen),
                 Err(error) => {
                     let stop = request.target.clone();
@@ -110,6 +116,7 @@ impl<'a> Journey<'a> {
                 member: member.map(String::into_boxed_str),
                 address: Some(hop.address.clone()),
                 through: hop.through().into(),
+                numbers: hop.selection().map(|one| one.numbers()).unwrap_or_default().into(),
             })
         };
         let left_out = |hop: &LeftOutHop| TakenHop {
@@ -117,6 +124,7 @@ impl<'a> Journey<'a> {
             member: Some(DIRECT.into()),
             address: None,
             through: Box::default(),
+            numbers: Box::default(),
         };
         let taken = self.hops.iter().filter_map(taken);
         let taken: Vec<_> = taken.chain(self.left_out.iter().map(left_out)).collect();

@@ -37,6 +37,8 @@ pub(crate) struct TakenHop {
     pub address: Option<Authority>,
     /// The names of the hops that it chose to go through, as a PAC file or a pool does. The outermost is first.
     pub through: Box<[Arc<str>]>,
+    /// The [numbers](mooltiroute_hops::Selection::numbers) of the choice.
+    pub numbers: Box<[usize]>,
 }
 
 /// Shows the hops of a chain in their order of travel, each with the member and address that served.

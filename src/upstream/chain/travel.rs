@@ -129,7 +129,7 @@ impl Chain {
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Connected, ChainError> {
-        let (connected, unproved) = self.open(request, destination, trace).await?;
+        let (connected, unproved) = self.open(request, destination, &[], trace).await?;
         if let Some(unproved) = unproved {
             unproved.proved(self, LastAnswer { status: 0, is_carried: true });
         }
@@ -137,7 +137,7 @@ impl Chain {
     }
 
     /// Opens a connection like [`travel`](Self::travel). If it ends at a hop, that hop has not answered anything yet, and
-    /// the caller has to report whether it does.
+    /// the caller has to report whether it does. The hops in `before` choose the same again, if they can.
     ///
     /// # Errors
     /// Those of [`travel`](Self::travel).
@@ -145,11 +145,14 @@ impl Chain {
         &self,
         request: &Request<'_>,
         destination: Destination<'_>,
+        before: &[TakenHop],
         trace: &T,
     ) -> Result<(Connected, Option<Unproved>), ChainError> {
         // The time includes all detours, since the client waits for all of them.
         let begun = Instant::now();
-        let arrived = self.go(&request.begun_at(begun), destination, trace).await?;
+        let request = request.begun_at(begun);
+        let journey = Journey::new(self, &request, before).await?;
+        let arrived = self.go_on(journey, 0, &request, destination, trace).await?;
         Ok(arrived.connected(begun))
     }
 
@@ -188,7 +191,7 @@ impl Chain {
         destination: Destination<'_>,
         trace: &T,
     ) -> Result<Arrived<'_>, ChainError> {
-        let journey = Journey::new(self, request).await?;
+        let journey = Journey::new(self, request, &[]).await?;
         self.go_on(journey, 0, request, destination, trace).await
     }
 

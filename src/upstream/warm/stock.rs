@@ -105,7 +105,8 @@ impl Stock {
         before - self.spares.len()
     }
 
-    pub(super) fn need(&mut self) -> Need {
+    /// Returns what is to be done to keep `most` spares, which are not more than its limit.
+    pub(super) fn need(&mut self, most: usize) -> Need {
         self.let_go_of_old();
         let now = Instant::now();
         // Old spares are dropped before their hops close them. So the keeper wakes when the next
@@ -114,7 +115,7 @@ impl Stock {
         let Some((target, wanted)) = &self.wanted else { return Need::Until(oldest) };
         // A chain without traffic needs no spares, and its hops get no connections.
         let is_in_use = now < *wanted + USE_MAX;
-        if !is_in_use || self.spares.len() >= self.limit {
+        if !is_in_use || self.spares.len() >= most {
             return Need::Until(oldest);
         }
         match self.pause {
@@ -187,15 +188,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_chain_in_use_is_filled_to_its_limit_and_no_further() {
         let mut stock = Stock::new(2);
-        assert_eq!(stock.need(), Need::Until(None), "the chain has no traffic");
+        assert_eq!(stock.need(stock.limit), Need::Until(None), "the chain has no traffic");
         stock.take(&path(1), &target());
         let _fars = [put(&mut stock), put(&mut stock)];
-        assert!(matches!(stock.need(), Need::Until(Some(_))));
+        assert!(matches!(stock.need(stock.limit), Need::Until(Some(_))));
         assert!(stock.take(&path(2), &target()).is_none(), "it leads elsewhere");
         assert!(stock.take(&path(1), &target()).is_some());
-        assert_eq!(stock.need(), Need::One { target: target() });
+        assert_eq!(stock.need(stock.limit), Need::One { target: target() });
         let _more = [put(&mut stock), put(&mut stock)];
         assert_eq!(stock.waiting(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_spares_are_made_than_there_is_room_for() {
+        let mut stock = used(3);
+        assert_eq!(stock.need(0), Need::Until(None));
+        assert_eq!(stock.need(1), Need::One { target: target() });
+        let _far = put(&mut stock);
+        assert!(matches!(stock.need(1), Need::Until(Some(_))));
+        assert_eq!(stock.need(2), Need::One { target: target() });
     }
 
     #[tokio::test(start_paused = true)]
@@ -216,9 +227,9 @@ mod tests {
         // The system clock can't be paused; the age of such a young tunnel comes from the other clock.
         advance(AGE_MAX / 2 - Duration::from_secs(1)).await;
         stock.spares[0].made_at = SystemTime::now() - (AGE_MAX / 2 - Duration::from_secs(1));
-        assert!(stock.need() != Need::One { target: target() });
+        assert!(stock.need(stock.limit) != Need::One { target: target() });
         advance(Duration::from_secs(2)).await;
-        assert_eq!(stock.need(), Need::One { target: target() });
+        assert_eq!(stock.need(stock.limit), Need::One { target: target() });
         for _ in 0..20 {
             stock.was_stale();
         }
@@ -238,12 +249,12 @@ mod tests {
         let mut stock = used(1);
         stock.failed(Duration::ZERO);
         let begun = Instant::now();
-        assert_eq!(stock.need(), Need::Until(Some(begun + PAUSE_FIRST)));
+        assert_eq!(stock.need(stock.limit), Need::Until(Some(begun + PAUSE_FIRST)));
         stock.failed(Duration::ZERO);
-        assert_eq!(stock.need(), Need::Until(Some(begun + PAUSE_FIRST * 2)));
+        assert_eq!(stock.need(stock.limit), Need::Until(Some(begun + PAUSE_FIRST * 2)));
         advance(PAUSE_FIRST * 2).await;
-        assert_eq!(stock.need(), Need::One { target: target() });
+        assert_eq!(stock.need(stock.limit), Need::One { target: target() });
         advance(USE_MAX).await;
-        assert_eq!(stock.need(), Need::Until(None));
+        assert_eq!(stock.need(stock.limit), Need::Until(None));
     }
 }

@@ -27,7 +27,7 @@ const CREDENTIALS_EXPIRED: u32 = 11;
 const UNAVAILABLE: u32 = 16;
 
 /// Error codes of MIT's and Heimdal's `krb5.h`.
-const KERBEROS: [(i32, Reason); 26] = [
+const KERBEROS: [(i32, Reason); 28] = [
     // KRB5_FCC_NOFILE, KRB5_CC_NOTFOUND, KRB5_CC_END, KG_EMPTY_CCACHE, KG_CCACHE_NOMATCH
     (-1_765_328_189, Reason::NoTicket),
     (-1_765_328_243, Reason::NoTicket),
@@ -55,10 +55,12 @@ const KERBEROS: [(i32, Reason); 26] = [
     // KRB5_KT_NOTFOUND, KG_KEYTAB_NOMATCH
     (-1_765_328_203, Reason::NoTicket),
     (39_756_041, Reason::NoTicket),
-    // KRB5_CC_BADNAME, KRB5_CC_UNKNOWN_TYPE, KRB5_FCC_PERM, KRB5_CC_FORMAT, KRB5_CCACHE_BADVNO
+    // KRB5_CC_BADNAME, KRB5_CC_UNKNOWN_TYPE, KRB5_CC_IO, KRB5_FCC_PERM, KRB5_FCC_INTERNAL, KRB5_CC_FORMAT, KRB5_CCACHE_BADVNO
     (-1_765_328_245, Reason::BadCache),
     (-1_765_328_244, Reason::BadCache),
+    (-1_765_328_191, Reason::BadCache),
     (-1_765_328_190, Reason::BadCache),
+    (-1_765_328_188, Reason::BadCache),
     (-1_765_328_185, Reason::BadCache),
     (-1_765_328_172, Reason::BadCache),
     // KRB5_CONFIG_CANTOPEN, KRB5_CONFIG_BADFORMAT

@@ -137,6 +137,71 @@ async fn short_advice_is_a_part_of_the_line() {
     assert!(problems.ends_with("(did you mean `idle`?)"), "{problems}");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_the_user_may_not_read_is_logged_with_the_remedy_of_check() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use crate::support::{OtherUser, within};
+
+    let Some(user) = OtherUser::find(64_323) else { return };
+    let path = |name: &str| user.directory.path().join(name);
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::create_dir(path("closed")).unwrap();
+    for (name, mode) in [("secret", 0o600), ("closed/secret", 0o644), ("closed", 0o700)] {
+        if name != "closed" {
+            fs::write(path(name), "s3cret").unwrap();
+        }
+        set_mode(name, mode);
+    }
+    let (mut child, mut lines) = user.start(&[]);
+    let mut line_with = async |words: &str| {
+        loop {
+            let line = within(words, lines.next_line()).await.unwrap();
+            let line = line.unwrap_or_else(|| panic!("the log ends without {words}"));
+            if line.contains(words) {
+                break line;
+            }
+        }
+    };
+    line_with("listening address=").await;
+    let direct = fs::read_to_string(&user.config).unwrap();
+    let with = |file: &str| {
+        format!(
+            "{direct}hops: {{ a: {{ kind: http-connect, address: \"a.test:1\", username: u, \
+             password_file: {file} }} }}\n"
+        )
+    };
+    let give = "give the file to this user (`chown 64323 FILE`, mode 0600)";
+    let cases = [
+        (Some("secret"), give),
+        (Some("closed/secret"), "move the file to a directory that this user can enter"),
+        (None, give),
+    ];
+    for (file, remedy) in cases {
+        match file {
+            Some(file) => fs::write(&user.config, with(file)).unwrap(),
+            None => set_mode("config.yaml", 0o600),
+        }
+        let rejected = line_with("config rejected").await;
+        assert!(rejected.contains(remedy), "{file:?}: {rejected}");
+        let check = user
+            .command(path("program").to_str().unwrap())
+            .arg("check")
+            .arg("-c")
+            .arg(&user.config)
+            .output();
+        let check = String::from_utf8(within("check", check).await.unwrap().stdout).unwrap();
+        assert!(check.contains(remedy), "{file:?}: {check}");
+    }
+    set_mode("config.yaml", 0o644);
+    fs::write(&user.config, &direct).unwrap();
+    line_with("config valid again").await;
+    assert!(child.try_wait().unwrap().is_none());
+}
+
 #[tokio::test]
 async fn a_missing_file_of_a_hop_rejects_the_reload() {
     let toggle = Toggle::new().await;

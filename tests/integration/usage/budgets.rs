@@ -1,10 +1,13 @@
 //! Budgets refuse, warn and send requests another way.
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use super::{one_hop, opening_double};
-use crate::support::{ConfigDir, Proxy, connect, exchange, run, status, within};
+use crate::support::{ConfigDir, Proxy, connect, exchange, head, run, status, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_that_is_used_up_refuses_with_the_time_to_wait() {
@@ -110,6 +113,30 @@ async fn a_budget_can_send_requests_another_way_and_cut_open_tunnels() {
     let budget = &status(proxy.address()).await["budgets"]["paid"];
     let counts = ["refused", "rerouted", "then"].map(|key| &budget[key]);
     assert_eq!(counts, [&json!(0), &json!(1), &json!("spare")], "{budget}");
+}
+
+#[tokio::test]
+async fn a_fast_tunnel_is_cut_soon_after_its_budget_is_used_up() {
+    const BUDGET: u64 = 20 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let yaml = format!(
+        "hops:\n  paid: {{ kind: http-connect, address: \"{}\", budget: {{ bytes: 20MiB, per: day, cut: true }} }}\n\
+         chains: {{ default: [paid] }}\n",
+        listener.local_addr().unwrap()
+    );
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        head(&mut client).await;
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+    });
+    let proxy = Proxy::start(&yaml).await;
+    let mut tunnel = connect(proxy.address(), "target.test:443").await.tunnel();
+    let bytes = vec![b'x'; 1 << 20];
+    while tunnel.write_all(&bytes).await.is_ok() {}
+    proxy.event("tunnel closed").await;
+    let used = status(proxy.address()).await["budgets"]["paid"]["used"].as_u64().unwrap();
+    assert!((BUDGET..BUDGET * 3 / 2).contains(&used), "{used}");
 }
 
 #[test]

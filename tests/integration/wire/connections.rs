@@ -206,28 +206,33 @@ async fn a_client_that_logs_on_to_the_origin_keeps_its_connection_for_each_reque
 
 #[tokio::test]
 async fn a_client_of_a_pool_keeps_its_exit_for_each_request() {
-    let members = [
-        Double::start([answer(OK), answer(OK)]).await,
-        Double::start([answer(OK), answer(OK)]).await,
-    ];
-    let proxy = Proxy::start(&format!(
-        "hops:\n  exits: {{ kind: pool, pick: round-robin, members: [a, b] }}\n  \
-         a: {{ kind: http-connect, address: \"{}\" }}\n  b: {{ kind: http-connect, address: \"{}\" }}\n\
-         chains: {{ default: [exits] }}\n",
-        members[0].address(),
-        members[1].address()
-    ))
-    .await;
-    let mut client = open(proxy.address()).await;
-    for method in ["GET", "POST"] {
-        let request =
-            format!("{method} http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
-        client.write_all(request.as_bytes()).await.unwrap();
-        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
-        assert_reads(&mut client, "ok").await;
+    for pick in ["round-robin", "random", "least-used", "sticky", "failover"] {
+        // They close on a second request, so that nothing shows their end before.
+        let closing = || [answer(OK), answer(""), Step::Reset];
+        let members = [Double::start(closing()).await, Double::start(closing()).await];
+        let proxy = Proxy::start(&format!(
+            "hops:\n  exits: {{ kind: pool, pick: {pick}, members: [a, b] }}\n  \
+             a: {{ kind: http-connect, address: \"{}\" }}\n  b: {{ kind: http-connect, address: \"{}\" }}\n\
+             chains: {{ default: [exits] }}\n",
+            members[0].address(),
+            members[1].address()
+        ))
+        .await;
+        let mut client = open(proxy.address()).await;
+        for (count, method) in ["GET", "POST", "POST", "PATCH"].into_iter().enumerate() {
+            let request = format!(
+                "{method} http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+            );
+            client.write_all(request.as_bytes()).await.unwrap();
+            let told = head(&mut client).await;
+            assert!(told.starts_with("HTTP/1.1 200 "), "{pick} {method}: {told}");
+            assert_reads(&mut client, "ok").await;
+            let seen = members.iter().map(|member| member.record().now().len());
+            let mut seen: Vec<_> = seen.collect();
+            seen.sort_unstable();
+            assert_eq!(seen, [0, count + 1], "{pick}: a new connection to the same member");
+        }
     }
-    let seen: Vec<_> = members.iter().flat_map(|member| member.record().now()).collect();
-    assert!(seen.len() == 1 && seen[0].text().contains("POST "), "{seen:?}");
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ pub(super) fn missing_credentials(
         // The words of the library quote the user. They are cleaned here, since they go to clients and logs.
         SignOnError::Library(error) => (error.reason, details(&sign_on.hidden(error), service)),
         SignOnError::TimedOut(patience) => (Reason::KdcUnreachable, silent(patience, service)),
+        SignOnError::NoDescriptor(error) => (Reason::Other, error.to_string()),
     };
     let diagnosis = Diagnosis::of(reason);
     let (summary, advice) = (&diagnosis.summary, diagnosis.advice_for(sign_on));

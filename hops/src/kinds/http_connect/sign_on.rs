@@ -3,6 +3,8 @@
 mod rounds;
 
 use std::{
+    io,
+    net::{Ipv4Addr, UdpSocket},
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -38,6 +40,8 @@ pub(super) enum SignOnError {
     Library(SsoError),
     /// The library does not return.
     TimedOut(Duration),
+    /// This process has no descriptor left. Libraries then say that there is no ticket, or no file of settings.
+    NoDescriptor(io::Error),
 }
 
 impl SignOnError {
@@ -46,7 +50,16 @@ impl SignOnError {
         match self {
             Self::Library(error) => error.reason.is_local(),
             Self::TimedOut(_) => true,
+            // Another scheme could do without a file, but its credentials may be weaker, and the lack is not about this one.
+            Self::NoDescriptor(_) => false,
         }
+    }
+
+    /// Returns the reason for a failure of the library. `lack` returns the error of this process if it can open nothing.
+    fn of_library(error: SsoError, lack: impl FnOnce() -> Option<io::Error>) -> Self {
+        // A domain that rejected the user was asked, whatever has become of the descriptors since.
+        let lack = if error.reason.is_rejection() { None } else { lack() };
+        lack.map_or(Self::Library(error), Self::NoDescriptor)
     }
 
     /// Whether the domain rejected the user, so that another try could lock the account.
@@ -227,8 +240,10 @@ impl SignOn {
     ) -> Result<T, SignOnError> {
         // A lack of threads and a panic in the call are reported as a failed sign-on, and do not end the program.
         let broken = |details| SignOnError::Library(SsoError { reason: Reason::Other, details });
+        // Looked at in the same call, since a descriptor may be free again a moment later.
+        let work = || work().map_err(|error| SignOnError::of_library(error, lack_of_descriptors));
         match self.calls.run(work).await {
-            Ok(done) => done.map_err(SignOnError::Library),
+            Ok(done) => done,
             Err(CallError::TimedOut(patience)) => Err(SignOnError::TimedOut(patience)),
             Err(CallError::NoThread(error)) => {
                 let error = Words::Foreign(error.to_string());
@@ -238,6 +253,19 @@ impl SignOn {
         }
     }
 }
+
+/// Returns the error of this process if it has no descriptor left.
+fn lack_of_descriptors() -> Option<io::Error> {
+    let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
+    NO_DESCRIPTOR.contains(&error.raw_os_error()?).then_some(error)
+}
+
+/// `ENFILE` and `EMFILE`.
+#[cfg(unix)]
+const NO_DESCRIPTOR: [i32; 2] = [23, 24];
+/// `WSAEMFILE`.
+#[cfg(not(unix))]
+const NO_DESCRIPTOR: [i32; 1] = [10_024];
 
 /// Returns the canonical name of a host by the system's resolver, if it is another one. Blocks.
 fn canonical_name(host: &str) -> Option<String> {
@@ -288,6 +316,22 @@ const CALLS_MAX: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::{rounds::asks_for_challenge, *};
+
+    #[test]
+    fn a_lack_of_descriptors_is_no_missing_ticket_and_hides_no_rejection() {
+        let lack = || Some(io::Error::from_raw_os_error(NO_DESCRIPTOR[0]));
+        for reason in [Reason::NoTicket, Reason::BadSettings, Reason::LibraryMissing, Reason::Other]
+        {
+            let error = SignOnError::of_library(failure(reason, ""), lack);
+            assert!(matches!(error, SignOnError::NoDescriptor(_)), "{reason}: {error:?}");
+            assert!(!error.is_local() && !error.is_rejection());
+            let error = SignOnError::of_library(failure(reason, ""), || None);
+            assert!(matches!(error, SignOnError::Library(_)), "{reason}: {error:?}");
+        }
+        let error = SignOnError::of_library(failure(Reason::WrongPassword, ""), lack);
+        assert!(error.is_rejection(), "{error:?}");
+        assert!(lack_of_descriptors().is_none());
+    }
 
     #[test]
     fn only_the_first_message_of_ntlm_needs_an_answer() {

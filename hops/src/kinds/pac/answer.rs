@@ -11,8 +11,36 @@ use crate::Authority;
 pub(super) enum Entry {
     /// No proxy.
     Direct,
-    /// The proxy at this address. Its protocol is that of the hop which it stands for.
-    Proxy(Authority),
+    /// The proxy at this address. A connection speaks the protocol of the hop which it stands for, and not this one.
+    Proxy(EntryProtocol, Authority),
+}
+
+/// The protocol that an entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntryProtocol {
+    Http,
+    Https,
+    Socks,
+}
+
+impl EntryProtocol {
+    /// Returns a proxy that speaks it, in words.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::Http => "an HTTP proxy",
+            Self::Https => "an HTTPS proxy",
+            Self::Socks => "a SOCKS proxy",
+        }
+    }
+
+    /// Returns whether a hop whose URL has this scheme speaks it.
+    pub(super) fn is_of(self, scheme: &str) -> bool {
+        match self {
+            Self::Http => scheme == "http",
+            Self::Https => scheme == "https",
+            Self::Socks => scheme.starts_with("socks"),
+        }
+    }
 }
 
 /// Why a text is not a list of proxies.
@@ -45,15 +73,16 @@ fn entry(part: &str) -> Result<Entry, NoList> {
     const HTTP: NonZeroU16 = NonZeroU16::new(80).unwrap();
     const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
     const SOCKS: NonZeroU16 = NonZeroU16::new(1080).unwrap();
-    let default_port = match (&*keyword.to_ascii_uppercase(), address) {
+    let (protocol, default_port) = match (&*keyword.to_ascii_uppercase(), address) {
         ("DIRECT", None) => return Ok(Entry::Direct),
-        ("PROXY" | "HTTP", Some(_)) => HTTP,
-        ("HTTPS", Some(_)) => HTTPS,
-        ("SOCKS" | "SOCKS4" | "SOCKS5", Some(_)) => SOCKS,
+        ("PROXY" | "HTTP", Some(_)) => (EntryProtocol::Http, HTTP),
+        ("HTTPS", Some(_)) => (EntryProtocol::Https, HTTPS),
+        ("SOCKS" | "SOCKS4" | "SOCKS5", Some(_)) => (EntryProtocol::Socks, SOCKS),
         _ => return Err(no_entry()),
     };
     let address = Authority::with_default_port(address.unwrap_or_default(), default_port);
-    address.map(|address| Entry::Proxy(address.to_lower().into_owned())).map_err(|_| no_entry())
+    let address = address.map_err(|_| no_entry())?;
+    Ok(Entry::Proxy(protocol, address.to_lower().into_owned()))
 }
 
 /// Makes text from a script safe for a log or a status line: printable ASCII, and short.
@@ -72,7 +101,7 @@ mod tests {
     fn check(text: &str, expected: &[&str]) {
         let read = parse(text).unwrap().into_iter().map(|entry| match entry {
             Entry::Direct => "DIRECT".to_owned(),
-            Entry::Proxy(address) => address.to_string(),
+            Entry::Proxy(_, address) => address.to_string(),
         });
         assert_eq!(read.collect::<Vec<_>>(), expected, "{text}");
     }

@@ -74,7 +74,8 @@ impl Choosing {
                     };
                     return Eventual::Ready(Ok(Way::direct(self, why)));
                 }
-                Some(Candidate::Refuse { entry }) => {
+                Some(Candidate::Refuse { entry, other_port }) => {
+                    let entry = (entry, other_port.as_deref());
                     let failure = Failure::unknown_entry(entry, &self.plan.answer, &self.plan.off);
                     return Eventual::Ready(Err(failure.to_error().into()));
                 }
@@ -86,7 +87,7 @@ impl Choosing {
             };
             // It is boxed from the start, since moving it costs more than the box.
             let way = Way::new(self, Some(taken));
-            match hop.choose(way.choosing.wish.request()) {
+            match hop.choose(way.choosing.wish.request_to(index)) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(way.of(chosen))),
                 Eventual::Ready(Err(error)) => {
                     unmet = unmet.joined(error);
@@ -220,6 +221,11 @@ impl Selection for Way {
             Some(inner) => format!("{name}.{}", inner.member()),
             None => name.to_owned(),
         }
+    }
+
+    fn numbers(&self) -> Vec<usize> {
+        let inner = self.inner.iter().flat_map(|inner| inner.numbers());
+        self.taken.map(|taken| taken.member).into_iter().chain(inner).collect()
     }
 
     fn place(&self, at: &str) -> String {

@@ -7,6 +7,7 @@ use mooltiroute_pac::PacError;
 use super::{
     answer::{self, shown},
     config::Otherwise,
+    plan::with_other_port,
 };
 use crate::{
     Authority, HopError, NoChoice, SourceKind,
@@ -51,10 +52,17 @@ impl Failure {
         }
     }
 
-    /// The entry that is due matches no pattern. The hops `off` of the same answer may be the reason why it is due.
-    pub(super) fn unknown_entry(entry: &Authority, answer: &str, off: &[Arc<str>]) -> Self {
+    /// The entry that is due matches no pattern, of which one may have its host and another port. The hops `off` of the same
+    /// answer may be the reason why it is due.
+    pub(super) fn unknown_entry(
+        (entry, other_port): (&Authority, Option<&str>),
+        answer: &str,
+        off: &[Arc<str>],
+    ) -> Self {
         let summary = format!("the PAC file chose {entry}, which is not a hop");
-        let what = format!("the PAC file chose `{entry}`, which matches no pattern of `hops`");
+        let note = with_other_port(other_port);
+        let what =
+            format!("the PAC file chose `{entry}`, which matches no pattern of `hops`{note}");
         let add = "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.";
         let (details, advice) = match off {
             [] => (what, add.into()),

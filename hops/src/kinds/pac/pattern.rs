@@ -53,11 +53,15 @@ impl EntryPattern {
 
     /// Returns whether the pattern stands for a proxy at `address`.
     pub(super) fn matches(&self, address: &Authority) -> bool {
-        let host = match address.host() {
+        self.port.is_none_or(|port| port == address.port()) && self.matches_host(address)
+    }
+
+    /// Returns whether the pattern would stand for a proxy at `address`, if that had another port.
+    pub(super) fn matches_host(&self, address: &Authority) -> bool {
+        self.host.matches(&match address.host() {
             Host::Name(name) => name.trim_end_matches('.').to_ascii_lowercase(),
             Host::Address(address) => address.to_string(),
-        };
-        self.port.is_none_or(|port| port == address.port()) && self.host.matches(&host)
+        })
     }
 }
 

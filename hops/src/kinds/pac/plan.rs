@@ -6,7 +6,7 @@ use mooltiroute_pac::PacError;
 
 use super::{
     PacMember,
-    answer::{self, Entry, shown},
+    answer::{self, Entry, EntryProtocol, shown},
     config::Otherwise,
     failure::{Failure, OFF, in_words, is_final},
     pattern::EntryPattern,
@@ -40,9 +40,9 @@ pub(super) enum Candidate {
     /// The hop is left out. It is `otherwise` if the script gave no list.
     Direct { otherwise: bool },
     /// A member takes the request, because of this entry.
-    Member { index: usize, entry: Authority },
-    /// The request is refused, because of this entry.
-    Refuse { entry: Authority },
+    Member { index: usize, protocol: EntryProtocol, entry: Authority },
+    /// The request is refused, because of this entry. The pattern, if there is one, has its host and another port.
+    Refuse { entry: Authority, other_port: Option<Box<str>> },
 }
 
 /// The plan for a request, or why there is none.
@@ -79,9 +79,12 @@ impl Rules {
         for entry in entries {
             let candidate = match entry {
                 Entry::Direct => Candidate::Direct { otherwise: false },
-                Entry::Proxy(entry) => match self.member(&entry) {
+                Entry::Proxy(protocol, entry) => match self.member(&entry) {
                     None => {
-                        candidates.push(Candidate::Refuse { entry });
+                        let mut patterns = self.patterns.iter();
+                        let other_port = patterns.find(|(_, one, _)| one.matches_host(&entry));
+                        let other_port = other_port.map(|(text, ..)| text.clone());
+                        candidates.push(Candidate::Refuse { entry, other_port });
                         break;
                     }
                     Some(index) if members.get(index).is_none_or(|one| one.hop.is_none()) => {
@@ -89,7 +92,7 @@ impl Rules {
                         off.extend(name.filter(|name| !off.contains(name)).cloned());
                         continue;
                     }
-                    Some(index) => Candidate::Member { index, entry },
+                    Some(index) => Candidate::Member { index, protocol, entry },
                 },
             };
             // Several entries may stand for one hop, which is tried once.
@@ -153,16 +156,19 @@ impl Rules {
                 (Decision::LeftOut, "it gave no list, and `otherwise` is `direct`".into())
             }
             Some(Candidate::Direct { .. }) => (Decision::LeftOut, "`DIRECT`".into()),
-            Some(Candidate::Member { index, entry }) => {
-                let name = members.get(*index).map_or("".into(), |member| Arc::clone(&member.name));
+            Some(Candidate::Member { index, protocol, entry }) => {
+                let member = members.get(*index);
+                let name = member.map_or("".into(), |member| Arc::clone(&member.name));
+                let difference = member.and_then(|member| difference(member, *protocol, entry));
                 let why = match self.matching(entry) {
                     Some((text, ..)) => format!("`{entry}` matches `{text}`"),
                     None => format!("`{entry}` matches no pattern, and `unknown` is `{name}`"),
                 };
-                (Decision::Hop(name), why)
+                (Decision::Hop(name), why + &difference.unwrap_or_default())
             }
-            Some(Candidate::Refuse { entry }) => {
-                (Decision::Refused, format!("`{entry}` matches no pattern of `hops`"))
+            Some(Candidate::Refuse { entry, other_port }) => {
+                let note = with_other_port(other_port.as_deref());
+                (Decision::Refused, format!("`{entry}` matches no pattern of `hops`{note}"))
             }
             None => (Decision::Refused, "nothing is left to try".into()),
         }
@@ -191,6 +197,26 @@ impl Rules {
     }
 }
 
+/// Says how the hop `member` differs from the entry that stands for it, if it is at the same host. The hop counts, but an entry with
+/// another port or protocol may have been meant for another one.
+fn difference(member: &PacMember, protocol: EntryProtocol, entry: &Authority) -> Option<String> {
+    let description = member.hop.as_ref()?.describe();
+    let (scheme, address) = (description.scheme?, description.address?);
+    let is_same_host = address.to_lower().host() == entry.host();
+    if !is_same_host || (protocol.is_of(scheme) && address.port() == entry.port()) {
+        return None;
+    }
+    let meant = protocol.in_words();
+    Some(format!(
+        "; it means {meant} at `{entry}`, but the hop is `{scheme}://{address}`, and that counts"
+    ))
+}
+
+/// Notes that the pattern `text` has another port than the entry that matches none.
+pub(super) fn with_other_port(text: Option<&str>) -> String {
+    text.map(|text| format!(", since `{text}` has another port")).unwrap_or_default()
+}
+
 const FETCHED_FIRST: &str = "while it can't be fetched, and there is no earlier copy, requests are refused anyway; \
                              `enabled: { when: … }` switches this hop off outside of the company's network";
 
@@ -216,8 +242,8 @@ mod tests {
             Ok(plan) => {
                 let shown = plan.candidates().map(|candidate| match candidate {
                     Candidate::Direct { otherwise } => format!("direct {otherwise}"),
-                    Candidate::Member { index, entry } => format!("{index} {entry}"),
-                    Candidate::Refuse { entry } => format!("refuse {entry}"),
+                    Candidate::Member { index, entry, .. } => format!("{index} {entry}"),
+                    Candidate::Refuse { entry, .. } => format!("refuse {entry}"),
                 });
                 shown.collect::<Vec<_>>().join(", ")
             }
@@ -248,7 +274,8 @@ mod tests {
     fn a_hop_that_is_off_is_named_beside_the_entry_that_is_refused() {
         let rules = rules(None, Otherwise::Refuse);
         let plan = rules.plan("PROXY off:1; PROXY off:1; PROXY x:1", &members()).unwrap();
-        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan.answer, &plan.off);
+        let failure =
+            Failure::unknown_entry((&"x:1".parse().unwrap(), None), &plan.answer, &plan.off);
         assert_eq!(
             failure.details,
             "the PAC file chose `x:1`, which matches no pattern of `hops`; it also names `off`, which is switched off"
@@ -260,8 +287,56 @@ mod tests {
             "`x:1` matches no pattern of `hops`; the file names `off` too, which is switched off"
         );
         let plan = rules.plan("PROXY x:1", &members()).unwrap();
-        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), &plan.answer, &plan.off);
+        let failure =
+            Failure::unknown_entry((&"x:1".parse().unwrap(), None), &plan.answer, &plan.off);
         assert!(!failure.details.contains("off") && failure.advice.starts_with("Add"));
+    }
+
+    #[test]
+    fn an_entry_that_differs_from_its_hop_by_port_or_protocol_is_explained() {
+        let rules = rules(None, Otherwise::Refuse);
+        let hop = Arc::new(crate::kinds::pac::tests::Fixed("One.example:3128".parse().unwrap()));
+        let members = vec![PacMember::new("one".into(), Some(hop as _))];
+        let explained = |text: &str| {
+            let plan = rules.plan(text, &members).unwrap();
+            rules.explain(&plan, &members).1
+        };
+        let same = "`one.example:3128` matches `one*`";
+        assert_eq!(explained("PROXY one.example:3128"), same);
+        assert_eq!(explained("HTTP ONE.example:3128"), same);
+        for (entry, shown) in [
+            ("HTTPS one.example:3128", "an HTTPS proxy at `one.example:3128`"),
+            ("SOCKS5 one.example:3128", "a SOCKS proxy at `one.example:3128`"),
+            ("PROXY one.example", "an HTTP proxy at `one.example:80`"),
+        ] {
+            let told = explained(entry);
+            let end = format!(
+                "; it means {shown}, but the hop is `http://One.example:3128`, and that counts"
+            );
+            assert!(told.ends_with(&end), "{told}");
+        }
+        // A pattern is the way to have one hop stand for proxies of other names.
+        assert_eq!(explained("SOCKS one1:1"), "`one1:1` matches `one*`");
+    }
+
+    #[test]
+    fn a_pattern_with_another_port_is_named_if_an_entry_is_refused() {
+        let one = EntryPattern::parse("one*:3128").unwrap();
+        let patterns = vec![("one*:3128".into(), one, 0)];
+        let rules = Rules { patterns, ..rules(None, Otherwise::Refuse) };
+        let plan = rules.plan("PROXY one1:8080", &members()).unwrap();
+        let (_, why) = rules.explain(&plan, &members());
+        let expected =
+            "`one1:8080` matches no pattern of `hops`, since `one*:3128` has another port";
+        assert_eq!(why, expected);
+        let Some(Candidate::Refuse { entry, other_port }) = plan.candidates().next() else {
+            panic!("it is refused")
+        };
+        let failure =
+            Failure::unknown_entry((entry, other_port.as_deref()), &plan.answer, &plan.off);
+        assert!(failure.details.ends_with(expected.split_once(' ').unwrap().1), "{failure:?}");
+        let plan = rules.plan("PROXY two:3128", &members()).unwrap();
+        assert!(!rules.explain(&plan, &members()).1.contains("port"));
     }
 
     #[test]

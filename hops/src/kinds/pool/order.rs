@@ -62,6 +62,8 @@ pub(super) struct Candidates {
     /// The place in the order to begin at, and the stride from one member to the next.
     start: usize,
     stride: usize,
+    /// The index of the member that comes before all others, since an earlier connection of the client had it.
+    repeated: Option<usize>,
     /// Whether only members that take preferences will do.
     must_take_preferences: bool,
     /// The members that were taken already: a few, since a connection makes only a few detours.
@@ -137,6 +139,25 @@ impl Order {
         Candidates { start, stride, must_take_preferences, ..Candidates::default() }
     }
 
+    /// Returns the candidates for a `request` that comes back to the member at `index`, if that is in use. It takes no turn.
+    pub(super) fn candidates_after(
+        &self,
+        index: usize,
+        request: Request<'_>,
+        must_take_preferences: bool,
+    ) -> Candidates {
+        let (start, stride) = match self {
+            Self::RoundRobin(turns) => (turns.load(Ordering::Relaxed), 1),
+            Self::Random(..) => (index, 1),
+            Self::Failover | Self::LeastUsed(_) | Self::Sticky(_) => {
+                let candidates = self.candidates(request, must_take_preferences);
+                (candidates.start, candidates.stride)
+            }
+        };
+        let repeated = Some(index);
+        Candidates { start, stride, repeated, must_take_preferences, ..Candidates::default() }
+    }
+
     /// Takes the first of `candidates` that is well or may be tried, and removes it from them. Returns its index too.
     pub(super) fn take(
         &self,
@@ -172,6 +193,7 @@ impl Order {
                 // before it that are left out.
                 if let Self::RoundRobin(turns) = self
                     && candidates.taken.is_empty()
+                    && candidates.repeated.is_none()
                 {
                     let skipped = (index + count - start % count) % count;
                     turns.fetch_add(skipped, Ordering::Relaxed);
@@ -197,7 +219,7 @@ impl Candidates {
         };
         #[cfg(test)]
         let looked_at = std::cell::Cell::new(0);
-        let allowed = in_order.filter(is_allowed);
+        let allowed = self.repeated.into_iter().chain(in_order).filter(is_allowed);
         #[cfg(test)]
         let allowed = allowed.inspect(|_| looked_at.set(looked_at.get() + 1));
         let number = |index: usize| members.get(index).map_or(usize::MAX, |one| one.number);

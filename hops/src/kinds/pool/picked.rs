@@ -132,6 +132,11 @@ impl Selection for Picked {
         }
     }
 
+    fn numbers(&self) -> Vec<usize> {
+        let inner = self.inner.iter().flat_map(|inner| inner.numbers());
+        std::iter::once(self.picked().number).chain(inner).collect()
+    }
+
     fn place(&self, at: &str) -> String {
         let member = self.picked();
         let own = match &member.hop_name {

@@ -132,7 +132,14 @@ impl Roster {
             }
             false
         };
-        let candidates = self.order.candidates(request, must_take_preferences);
+        // Searched for only by a request that comes back to a member, which few do.
+        let repeated = request.repeated.first();
+        let repeated =
+            repeated.and_then(|number| self.members.iter().position(|one| one.number == *number));
+        let candidates = match repeated {
+            Some(index) => self.order.candidates_after(index, request, must_take_preferences),
+            None => self.order.candidates(request, must_take_preferences),
+        };
         self.pick(candidates, Arc::new(Wish::of(request)))
     }
 
@@ -147,10 +154,11 @@ impl Roster {
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
         let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
         while let Some(taken) = self.order.take(&mut candidates, &self.members, &self.health) {
-            let hop = Arc::clone(&self.members[taken.0].hop);
+            let PoolMember { hop, number, .. } = &self.members[taken.0];
+            let (hop, number) = (Arc::clone(hop), *number);
             let picked =
                 Picked::new(Arc::clone(&self), taken, Arc::clone(&wish), candidates.clone());
-            match hop.choose(wish.request()) {
+            match hop.choose(wish.request_to(number)) {
                 Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(picked.of(chosen))),
                 // Dropping `picked` gives the member back.
                 Eventual::Ready(Err(error)) => unmet = unmet.joined(error),

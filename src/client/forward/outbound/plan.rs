@@ -10,7 +10,7 @@ use crate::{
         forward::{
             exchange::Hearing,
             outbound::Outbound,
-            upstream::{Key, Upstream},
+            upstream::{KeptPlace, Key, Upstream},
         },
         reply::{NearTarget, with_causes},
     },
@@ -38,6 +38,17 @@ pub(crate) struct Plan<'a> {
     round: Option<Round>,
     /// The last hop that the request is sent to, if something chose it, until it answers.
     probation: Mutex<Probation>,
+}
+
+/// The use of a kept connection for another request of its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client::forward) enum UseOfKept {
+    /// It carries the request.
+    Carries,
+    /// A new connection carries the request, through the same members of pools.
+    GivesPlace,
+    /// A new connection carries the request.
+    Nothing,
 }
 
 /// A last hop that takes a plain request and has not answered it.
@@ -276,8 +287,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Opens a connection that can carry the request, and reports each step to `trace`. If [`settle`](Self::settle) wanted
-    /// another hop, the connection takes one in place of the one that failed.
-    pub(crate) async fn open(&self, trace: &impl Trace) -> Result<Upstream, ChainError> {
+    /// another hop, the connection takes one in place of the one that failed. Otherwise it takes the same members of pools as
+    /// the connection that had the `place`, if they are in use.
+    pub(in crate::client::forward) async fn open(
+        &self,
+        place: Option<&KeptPlace>,
+        trace: &impl Trace,
+    ) -> Result<Upstream, ChainError> {
         // A hop that forwards is asked with the absolute URI, which its credentials may depend on
         // (Digest covers method and URI).
         let uri = self.absolute();
@@ -291,11 +307,14 @@ impl<'a> Plan<'a> {
         let replaced = self.probation().replaced.take();
         let (connected, unproved) = match replaced {
             Some(failed) => self.chain.open_instead(failed, &request, end, trace).await?,
-            None => self.chain.open(&request, end, trace).await?,
+            None => {
+                let before = place.map_or(&[][..], |place| &place.taken);
+                self.chain.open(&request, end, before, trace).await?
+            }
         };
         let mut probation = self.probation();
         (probation.hop, probation.refusal, probation.status) = (unproved, None, 0);
-        Ok(Upstream::of(connected, self))
+        Ok(Upstream::of(connected, self).in_place_of(place))
     }
 
     /// Prepares `kept` for this request. Returns whether it can carry it.
@@ -335,15 +354,20 @@ impl<'a> Plan<'a> {
         RequestLine { method: self.head.method(), uri }
     }
 
-    /// Whether `kept` is to carry the request.
+    /// Returns what `kept` is to this request.
     ///
     /// The upstream may be closing the connection at this very moment, and a request that it never read is lost if it can't
     /// be repeated (RFC 9112 §9.3.1). So such a request gets a new connection, unless another one would not be the same.
-    pub(crate) fn fits(&self, kept: &Upstream) -> bool {
+    pub(in crate::client::forward) fn use_of(&self, kept: &Upstream) -> UseOfKept {
         let is_too_old = self.chain.rotate_after().is_some_and(|age| kept.is_older_than(age));
-        !is_too_old
-            && kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
-            && (self.is_repeatable() || kept.is_unlike_others(self.chain))
+        if is_too_old || !kept.serves(self.resource.authority(), self.may_be_forwarded(), &self.key)
+        {
+            UseOfKept::Nothing
+        } else if self.is_repeatable() || kept.is_unlike_others() {
+            UseOfKept::Carries
+        } else {
+            UseOfKept::GivesPlace
+        }
     }
 
     /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).

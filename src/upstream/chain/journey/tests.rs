@@ -134,7 +134,7 @@ async fn a_remembered_port_that_fails_is_forgotten() {
     assert!(chain.remembered[1].load().is_some());
     let stop = chain.remembered[1].load_full().unwrap();
     let (target, preferences) = ("target.example:443".parse().unwrap(), Preferences::default());
-    let journey = Journey::new(&chain, &Request::new(&target, &preferences)).await;
+    let journey = Journey::new(&chain, &Request::new(&target, &preferences), &[]).await;
     let mut journey = journey.unwrap();
     assert_eq!(journey.hops()[1].address, *stop);
     let stage = Stage::new(chain.hops.get(1), None, Step::Extend, (*stop).clone());
@@ -274,14 +274,14 @@ async fn a_lack_of_this_machine_is_reported_to_no_selection() {
         (Step::Extend, HopError::Io(std::io::ErrorKind::ConnectionReset.into()).into(), 1),
     ];
     for (step, cause, failures) in causes {
-        let journey = Journey::new(&chain, &Request::new(&target, &preferences)).await;
+        let journey = Journey::new(&chain, &Request::new(&target, &preferences), &[]).await;
         let stage = Stage::new(chain.hops.first(), None, step, address.clone());
         let error = chain.error(stage, cause);
         let failed = FailedAttempt { index: 0, error, again: None, asked: Instant::now() };
         assert_eq!(journey.unwrap().detour(failed).await.is_err(), failures == 0, "{step:?}");
         assert_eq!(row.counts(), [(0, failures), (0, 0)], "{step:?}");
     }
-    let journey = Journey::new(&chain, &Request::new(&target, &preferences)).await;
+    let journey = Journey::new(&chain, &Request::new(&target, &preferences), &[]).await;
     let stage = Stage::new(chain.hops.first(), None, Step::Extend, address.clone());
     let error = chain.error(stage, HopError::Io(lack()).into());
     journey.unwrap().give_up(&error);

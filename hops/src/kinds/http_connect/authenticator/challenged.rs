@@ -81,6 +81,9 @@ impl Authenticator {
             match method {
                 Method::Negotiate(sign_on) => match sign_on.begin(purpose.bindings).await {
                     Ok(round) => return Ok(Attempt::Negotiate(round)),
+                    Err(SignOnError::NoDescriptor(error)) => {
+                        return Err(Stop::Failed(HopError::Io(error)));
+                    }
                     Err(error) => {
                         let is_local = error.is_local();
                         let is_rejection = error.is_rejection();
@@ -137,6 +140,7 @@ impl Authenticator {
             Err(error @ SignOnError::TimedOut(_)) => {
                 Err(Stop::Failed(missing_credentials(sign_on, error, None).into()))
             }
+            Err(SignOnError::NoDescriptor(error)) => Err(Stop::Failed(HopError::Io(error))),
             Err(SignOnError::Library(_)) => Err(refused),
         }
     }
