@@ -29,8 +29,8 @@ use crate::{
 
 /// Asks the proxy that `tunnel` reaches to connect it to `next`, with `fields` in the request.
 ///
-/// Any 2xx answer makes a tunnel, and of its head only the end counts. Bytes behind the head are kept. Nothing
-/// more is sent before the whole head has come.
+/// Any 2xx answer makes a tunnel, and only the end of its head matters. Bytes behind the head are kept. Nothing more is
+/// sent before the whole head has come.
 ///
 /// # Errors
 /// [`HopError::Refused`] for any other status, and the way in which the exchange failed otherwise.
@@ -102,13 +102,13 @@ pub struct Exchange<'t> {
 /// The body of an answer.
 #[derive(Debug)]
 pub struct Body {
-    /// At most as many bytes of it as were asked for.
+    /// Its first bytes, as many as were asked for.
     pub bytes: Vec<u8>,
-    /// How far that is.
+    /// The point at which the reading ended.
     pub end: BodyEnd,
 }
 
-/// How the reading of a body ended.
+/// The point at which the reading of a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyEnd {
     /// At its end.
@@ -120,8 +120,8 @@ pub enum BodyEnd {
 }
 
 impl<'t> Exchange<'t> {
-    /// Begins a conversation with the proxy that `tunnel` reaches, whose heads may have `head_bytes_max` bytes.
-    /// [`BuildContext::head_bytes_max`](crate::BuildContext::head_bytes_max) has the operator's choice.
+    /// Begins a conversation with the proxy that `tunnel` reaches. The heads of its answers may have `head_bytes_max` bytes,
+    /// which operators set ([`BuildContext::head_bytes_max`](crate::BuildContext::head_bytes_max)).
     pub fn new(tunnel: &'t mut Tunnel, head_bytes_max: usize) -> Self {
         Self { tunnel, head_bytes_max }
     }
@@ -135,7 +135,7 @@ impl<'t> Exchange<'t> {
         next: &Authority,
         fields: &[Field],
     ) -> Result<Answer, HopError> {
-        // Fields that pass from the client travel on the tunnel, so that every kind which speaks CONNECT sends them.
+        // The client's fields that pass are kept in the tunnel, so that every kind of hop which speaks CONNECT sends them.
         // The list is copied only if there are any.
         let next = next.to_string();
         let joined;
@@ -182,8 +182,8 @@ impl<'t> Exchange<'t> {
         self.tunnel.flush().await?;
         let mut seen = BytesMut::with_capacity(READ_BYTES);
         let mut scanner = HeadScanner::default();
-        // Answers of 1xx come before the real one (RFC 9110 §15.2). A peer that sends nothing else has to end at some
-        // time.
+        // Answers of 1xx come before the real one (RFC 9110 §15.2). Their number is limited, or a peer could go on
+        // with them without end.
         let mut interim_count = 0;
         loop {
             while let Some(end) = scanner.scan(&seen)? {
@@ -216,8 +216,8 @@ impl<'t> Exchange<'t> {
         }
     }
 
-    /// Reports the answer to a request with credentials by `scheme`, made from `source`, to the [observer](Tunnel::observe_rounds), if there
-    /// is one.
+    /// Reports an answer to the [observer](Tunnel::observe_rounds), if there is one. The request had credentials by `scheme`,
+    /// made from `source`.
     pub fn report_round(
         &self,
         scheme: Option<AuthScheme>,
@@ -231,8 +231,8 @@ impl<'t> Exchange<'t> {
 
     /// Discards the body of `answer`. Returns whether the tunnel carries another request.
     ///
-    /// It does not if the proxy closes after the answer, if the body has no certain end, or if it is over
-    /// [`BODY_BYTES_MAX`]. None of these is waited for.
+    /// It does not if the proxy closes after the answer, if the body has no certain end, or if the body is over
+    /// [`BODY_BYTES_MAX`]. Then this returns without waiting for the end.
     ///
     /// # Errors
     /// The connection failed before the end of the body.
@@ -242,7 +242,7 @@ impl<'t> Exchange<'t> {
 
     /// Turns `answer`, the last one, into a refusal, with a line of its page that repeats none of `secrets`.
     ///
-    /// The page only explains the answer, so it is not waited for: what does not come at once is left out.
+    /// The page only explains the answer, so a part that does not come at once is left out.
     pub(crate) async fn refusal(&mut self, answer: Answer, secrets: &RequestSecrets) -> Refusal {
         let passed = self.tunnel.passed().map(|passed| RequestSecrets::of(passed.sent()));
         let mut all = passed.unwrap_or_default();
@@ -287,6 +287,8 @@ impl<'t> Exchange<'t> {
                 Progress::NeedMore if read_bytes > bytes_max => break BodyEnd::TooLong,
                 Progress::NeedMore => {}
             }
+            // An empty buffer would take a system call for every 64 bytes.
+            seen.reserve(BODY_READ_BYTES);
             match self.tunnel.read_buf(&mut seen).await? {
                 // A body whose end is the close of the connection is whole now. Any other body that ends here was
                 // cut.
@@ -308,25 +310,38 @@ impl<'t> Exchange<'t> {
 /// The default of `limits.header_bytes`.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// How much of an answer's body is read, its framing included. More counts as a close.
+/// The most bytes of an answer's body that are read, its framing included. The connection is not used after a longer body.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 const INTERIM_MAX: usize = 100;
 
-/// How much of a refusal's page is looked at, and how long it may take to come.
+/// The most bytes of a refusal's page that are searched for an explanation.
 const PAGE_BYTES_MAX: usize = 8 * 1024;
 
+/// The longest wait for a refusal's page.
 const PAGE_WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// Most answers fit in one read of this size.
+/// Most heads fit in one read of this size.
 const READ_BYTES: usize = 1024;
+
+/// Bodies are read in pieces of this size. A list of proxies has up to some mebibytes.
+const BODY_READ_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::duplex;
+    use std::{
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Context, Poll, ready},
+    };
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, duplex};
 
     use super::*;
-    use crate::Secret;
+    use crate::{Secret, Stream};
 
     const REQUEST: &str = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n";
 
@@ -438,7 +453,7 @@ mod tests {
         assert_eq!(head.len(), head.capacity());
     }
 
-    /// Sends `first` and then a 200, `step` bytes at a time; tells whether the second request was possible.
+    /// Sends `first` and then a 200, `step` bytes at a time. Returns whether the second request was possible.
     async fn second_round(first: &str, step: usize) -> Result<bool, String> {
         let (near, far) = duplex(step);
         let script = format!("{first}HTTP/1.1 200 OK\r\n\r\nx");
@@ -525,6 +540,75 @@ mod tests {
             let line = RequestLine { method: "HEAD", uri: &"http://example.com/" };
             let answer = exchange.request(line, &host, &[]).await.unwrap();
             assert_eq!(exchange.finish(&answer).await.unwrap(), is_kept, "{head:?}");
+        }
+    }
+
+    /// A stream that counts how often it is read.
+    struct CountReads {
+        stream: tokio::io::DuplexStream,
+        reads: Arc<AtomicUsize>,
+    }
+
+    impl AsyncRead for CountReads {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(read)
+        }
+    }
+
+    impl AsyncWrite for CountReads {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            Pin::new(&mut self.stream).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
+    }
+
+    impl Stream for CountReads {}
+
+    #[tokio::test]
+    async fn a_large_body_takes_few_reads() {
+        const BYTES: usize = 1 << 20;
+        for (framing, reads_max) in
+            [(format!("Content-Length: {BYTES}"), 70), ("Transfer-Encoding: chunked".into(), 70)]
+        {
+            let body = "a".repeat(BYTES);
+            let body = match framing.starts_with('T') {
+                true => format!("{BYTES:x}\r\n{body}\r\n0\r\n\r\n"),
+                false => body,
+            };
+            let answer = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{body}");
+            let (near, mut far) = duplex(2 * BYTES);
+            far.write_all(answer.as_bytes()).await.unwrap();
+            let reads = Arc::<AtomicUsize>::default();
+            let mut tunnel =
+                Tunnel::layered(CountReads { stream: near, reads: Arc::clone(&reads) });
+            let mut exchange = Exchange::new(&mut tunnel, HEAD_BYTES_MAX);
+            let host = "example.com:80".parse().unwrap();
+            let line = RequestLine { method: "GET", uri: &"/" };
+            let answer = exchange.request(line, &host, &[]).await.unwrap().with_fields();
+            let body = exchange.body_up_to(&answer, 2 * BYTES).await.unwrap();
+            assert_eq!((body.bytes.len(), body.end), (BYTES, BodyEnd::Whole), "{framing}");
+            let reads = reads.load(Ordering::Relaxed);
+            assert!(reads <= reads_max, "{framing}: {reads}");
         }
     }
 
