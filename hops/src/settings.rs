@@ -29,8 +29,8 @@ impl Settings {
     /// from a variable.
     ///
     /// # Errors
-    /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong
-    /// except that a setting was [forgotten](Self::forget).
+    /// All problems: an invalid part is left out, and the rest is still read. The list is empty if nothing is wrong except
+    /// that a setting was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         // serde stops at the first error, but an operator wants all of them. So each invalid part is marked as left
         // out in a copy, and the rest is read again, until the reading succeeds or nothing more can be left out.
@@ -53,8 +53,7 @@ impl Settings {
                 }
                 // A problem of a mapping as a whole may only follow from a part that was left out.
                 Fault::Other(message) => {
-                    // A value from an unset variable was reported before, at the variable. Here nothing is wrong with
-                    // it.
+                    // The variable without a value was reported already.
                     message != FORGOTTEN
                         && !find(&rest.0, &invalid.path.0).is_some_and(holds_left_out)
                 }
@@ -116,7 +115,7 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// Replaces the value at `path` by `tag`. Returns `false` if there is no such value, or if it is everything.
+/// Replaces the value at `path` by `tag`. Returns `false` if there is no such value, or if `path` is empty.
 fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
     let [key, below @ ..] = path else { return false };
     let inner = match (key, value) {
@@ -128,6 +127,8 @@ fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
         // A tag and not a removal: list items keep their indices, so later problems have the paths that the operator
         // sees.
         Some(inner) if below.is_empty() => {
+            // It may be a password, and nothing wipes it later.
+            wipe(inner);
             *inner =
                 Value::Tagged(Box::new(TaggedValue { tag: Tag::new(tag), value: Value::Null }));
             true
