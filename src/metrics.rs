@@ -126,7 +126,7 @@ pub(crate) struct LastFailure {
 }
 
 impl Metrics {
-    /// The meter of the chain `name`, which passes `hops`.
+    /// Returns the meter of the chain `name`, which passes `hops`.
     pub(crate) fn meter(
         &self,
         name: &Arc<str>,
@@ -140,7 +140,7 @@ impl Metrics {
 }
 
 impl Counts {
-    /// The counts now.
+    /// Returns the counts now.
     pub(crate) fn totals(&self) -> Totals {
         // In this order, so that no tunnel is counted as closed before it is as opened.
         let closed = self.closed.load(Relaxed);
@@ -157,7 +157,7 @@ impl Counts {
 }
 
 impl HopCounts {
-    /// The counts now.
+    /// Returns the counts now.
     pub(crate) fn totals(&self) -> Totals {
         self.counts.totals()
     }

@@ -34,7 +34,7 @@ use std::env;
 
 use self::{plan::Plan, role::Role};
 
-/// Whether the run only shows that everything works.
+/// Returns whether the run only shows that everything works.
 fn is_quick() -> bool {
     let has = |flag: &str| env::args().any(|argument| argument == flag);
     // `cargo test` runs benchmarks without `--bench`.

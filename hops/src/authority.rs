@@ -47,12 +47,12 @@ impl Authority {
         Ok(Self { host: host.parse()?, port })
     }
 
-    /// The host.
+    /// Returns the host.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The port, never zero.
+    /// Returns the port, never zero.
     pub fn port(&self) -> u16 {
         self.port.get()
     }

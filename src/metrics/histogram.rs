@@ -32,7 +32,7 @@ impl Histogram {
         self.nanoseconds.fetch_add(duration.as_nanos() as u64, Relaxed);
     }
 
-    /// The counts now.
+    /// Returns the counts now.
     pub(crate) fn buckets(&self) -> Buckets {
         let bounds = BOUNDS.iter().map(|bound| Duration::from_millis(*bound).as_secs_f64());
         let loaded = self.buckets.iter().map(|count| count.load(Relaxed));

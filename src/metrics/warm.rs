@@ -31,7 +31,7 @@ pub(crate) struct WarmTotals {
 }
 
 impl WarmCounts {
-    /// The counts now.
+    /// Returns the counts now.
     pub(crate) fn totals(&self) -> WarmTotals {
         // Each number is right by itself. They may be of slightly different moments.
         WarmTotals {

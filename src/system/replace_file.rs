@@ -137,7 +137,7 @@ mod acl {
 mod tests {
     use super::*;
 
-    /// The rights of the owner, one user, the owning group, the mask and others, in the form of the kernel.
+    /// Returns the rights of the owner, one user, the owning group, the mask and others, in the form of the kernel.
     #[cfg(target_os = "linux")]
     fn list(user: u16, group: u16, mask: u16) -> Vec<u8> {
         const NOBODY: u32 = 65534;

@@ -96,7 +96,7 @@ impl Figure {
         }
     }
 
-    /// Whether a larger figure is better.
+    /// Returns whether a larger figure is better.
     pub(super) fn is_rate(self) -> bool {
         matches!(
             self,
@@ -108,7 +108,7 @@ impl Figure {
         )
     }
 
-    /// Whether the ratio of two figures means anything.
+    /// Returns whether the ratio of two figures means anything.
     pub(super) fn is_compared(self) -> bool {
         !matches!(self, Self::Open | Self::Growth)
     }

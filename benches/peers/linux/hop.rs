@@ -43,7 +43,7 @@ async fn open(mut client: TcpStream, hops: Arc<[SocketAddr]>) -> io::Result<()> 
     pass(client, upstream).await
 }
 
-/// The target of a request, and whether it asks for a tunnel.
+/// Returns the target of a request, and whether it asks for a tunnel.
 pub(super) fn target(head: &[u8]) -> Option<(SocketAddr, bool)> {
     let head = std::str::from_utf8(head).ok()?;
     let mut words = head.split(' ');

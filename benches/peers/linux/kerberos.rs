@@ -62,7 +62,7 @@ impl Kerberos {
         Some(Self { _process: process, directory })
     }
 
-    /// The directory of the configuration and the tickets, for [`configure`].
+    /// Returns the directory of the configuration and the tickets, for [`configure`].
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -24,7 +24,7 @@ pub(super) enum LoginScheme {
 impl LoginScheme {
     pub(super) const ALL: [Self; 4] = [Self::Basic, Self::Digest, Self::Ntlm, Self::Negotiate];
 
-    /// The name in `auth` of a hop.
+    /// Returns the name in `auth` of a hop.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Basic => "basic",

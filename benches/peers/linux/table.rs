@@ -31,7 +31,7 @@ impl Table {
     pub(super) const ALL: [Self; 6] =
         [Self::Ways, Self::Secure, Self::Login, Self::Opening, Self::Crowd, Self::Tail];
 
-    /// The numbers of hops in this table.
+    /// Returns the numbers of hops in this table.
     pub(super) fn hops(self) -> RangeInclusive<usize> {
         match self {
             Self::Ways => 0..=2,

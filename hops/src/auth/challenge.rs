@@ -39,7 +39,7 @@ pub enum AuthScheme {
 }
 
 impl AuthScheme {
-    /// The name as it is sent.
+    /// Returns the name as it is sent.
     pub fn name(self) -> &'static str {
         match self {
             Self::Negotiate => "Negotiate",
@@ -76,17 +76,17 @@ impl Challenge {
         challenges
     }
 
-    /// The name of the scheme as the proxy writes it: printable ASCII, at most 120 characters.
+    /// Returns the name of the scheme as the proxy writes it: printable ASCII, at most 120 characters.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The scheme, if a hop can speak it.
+    /// Returns the scheme, if a hop can speak it.
     pub fn scheme(&self) -> Option<AuthScheme> {
         AuthScheme::from_name(&self.name)
     }
 
-    /// Whether the challenge breaks the grammar or was too long to read.
+    /// Returns whether the challenge breaks the grammar or was too long to read.
     pub fn is_malformed(&self) -> bool {
         self.is_malformed
     }
@@ -104,7 +104,7 @@ impl Challenge {
         self.token68.as_ref().map(decode).transpose()
     }
 
-    /// The value of a parameter, without quotes and escapes. The name is compared in any case.
+    /// Returns the value of a parameter, without quotes and escapes. The name is compared in any case.
     pub fn parameter(&self, name: &str) -> Option<&[u8]> {
         let mut parameters = self.parameters.iter();
         let found = parameters.find(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -227,7 +227,7 @@ fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().take_while(|byte| is_token(byte)).count())
 }
 
-/// Whether this is a `token68` (RFC 9110 §11.2): base64 of any alphabet with its padding.
+/// Returns whether this is a `token68` (RFC 9110 §11.2): base64 of any alphabet with its padding.
 fn is_token68(text: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
     let digits = text.iter().take_while(|byte| is_base64(byte)).count();

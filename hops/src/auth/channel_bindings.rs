@@ -51,12 +51,12 @@ impl ChannelBindings {
         Self([PREFIX, hash].concat().into())
     }
 
-    /// The text `tls-server-end-point:` and the hash of the certificate.
+    /// Returns the text `tls-server-end-point:` and the hash of the certificate.
     pub fn application_data(&self) -> &[u8] {
         &self.0
     }
 
-    /// The MD5 of the `gss_channel_bindings` structure with this application data (MS-NLMP §2.2.2.1, RFC 4121
+    /// Returns the MD5 of the `gss_channel_bindings` structure with this application data (MS-NLMP §2.2.2.1, RFC 4121
     /// §4.1.1.2): four empty address fields of 32 bits, then the length and the bytes of the data.
     pub fn ntlm_hash(&self) -> [u8; 16] {
         // The hash of a certificate has 64 bytes at most.

@@ -96,7 +96,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether the end of the connection is the end of the body.
+    /// Returns whether the end of the connection is the end of the body.
     pub(super) fn ends_at_close(&self) -> bool {
         matches!(self.0, State::Close)
     }

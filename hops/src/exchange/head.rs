@@ -110,12 +110,12 @@ impl Answer {
         Self { is_to_head: method == "HEAD", ..self }
     }
 
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Whether the proxy agreed: to CONNECT any 2xx does.
+    /// Returns whether the proxy agreed: to CONNECT any 2xx does.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -138,12 +138,12 @@ impl Answer {
         fields(&self.head)
     }
 
-    /// The values of all `Proxy-Authenticate` fields, as they came.
+    /// Returns the values of all `Proxy-Authenticate` fields, as they came.
     pub fn challenges(&self) -> impl Iterator<Item = &[u8]> {
         self.values("Proxy-Authenticate")
     }
 
-    /// The values of all fields of this name, as they came, with folded lines joined. A 2xx has none.
+    /// Returns the values of all fields of this name, as they came, with folded lines joined. A 2xx has none.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let is_it =
             move |(known, _): &&(Box<[u8]>, Vec<u8>)| known.eq_ignore_ascii_case(name.as_bytes());
@@ -167,7 +167,7 @@ impl Answer {
         )
     }
 
-    /// Whether the connection lasts beyond the answer (RFC 9112 §9.3), and the end of its body is certain.
+    /// Returns whether the connection lasts beyond the answer (RFC 9112 §9.3), and the end of its body is certain.
     pub fn is_persistent(&self) -> bool {
         // Old proxies answer in `Proxy-Connection`. If both options are there, `close` counts (RFC 9112 §9.3).
         let options = ["Connection", "Proxy-Connection"].into_iter();

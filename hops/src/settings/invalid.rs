@@ -104,12 +104,12 @@ impl InvalidSetting {
         Self::without_path(Fault::MissingKey(key))
     }
 
-    /// The place of the setting, below the settings that were read.
+    /// Returns the place of the setting, below the settings that were read.
     pub fn path(&self) -> &KeyPath {
         &self.path
     }
 
-    /// The problem.
+    /// Returns the problem.
     pub fn fault(&self) -> &Fault {
         &self.fault
     }

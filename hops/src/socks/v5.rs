@@ -16,7 +16,7 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
-    /// The code on the wire.
+    /// Returns the code on the wire.
     pub fn code(self) -> u8 {
         match self {
             Self::None => 0,
@@ -48,7 +48,7 @@ impl UserPassword {
         Ok(Self { username, password })
     }
 
-    /// The request of RFC 1929 §2, which is wiped when it is dropped.
+    /// Returns the request of RFC 1929 §2, which is wiped when it is dropped.
     pub(super) fn message(&self) -> Zeroizing<Vec<u8>> {
         let parts = [&self.username, &self.password].map(|part| part.expose().as_bytes());
         // Sized exactly, so that no reallocation leaves a copy behind.
@@ -68,7 +68,7 @@ impl UserPassword {
 pub struct ReplyCode(pub u8);
 
 impl ReplyCode {
-    /// The refusal that this code means; `None` for success.
+    /// Returns the refusal that this code means; `None` for success.
     ///
     /// Whom a refusal is about decides whether a pool leaves the hop. Code 1 says "general server failure" by name, but
     /// common servers send it for a name that they can't look up, so it is taken to be about the next stop.

@@ -80,7 +80,7 @@ impl FileContent {
         found.map(|(_, content)| *content)
     }
 
-    /// The content in words, with its article.
+    /// Returns the content in words, with its article.
     pub fn in_words(self) -> &'static str {
         match self {
             Self::Certificates => "a certificate",

@@ -7,8 +7,8 @@ use std::{
 
 use super::proxy::{PROGRAM, command};
 
-/// The program as a supervisor starts it that passes `socket`. A shell does that, as only it knows which process it will
-/// be.
+/// Returns the program as a supervisor starts it that passes `socket`. A shell does that, as only it knows which process
+/// it will be.
 pub(crate) fn activated(socket: &impl AsFd) -> Command {
     let socket = socket.as_fd().try_clone_to_owned().unwrap();
     let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null";

@@ -79,7 +79,7 @@ impl Way {
     pub(crate) const ALL: [Self; 3] = [Self::InPlace, Self::Rename, Self::BackupAndRename];
 }
 
-/// The corporate proxy at `corporate`, and the provider at a name that only the corporate proxy is told.
+/// Returns the corporate proxy at `corporate`, and the provider at a name that only the corporate proxy is told.
 pub(crate) fn two_hops(corporate: SocketAddr) -> String {
     format!(
         "hops:\n  corporate: {{ kind: http-connect, address: \"{corporate}\" }}\n  \

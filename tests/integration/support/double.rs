@@ -81,7 +81,7 @@ impl Double {
         &self.record
     }
 
-    /// All that it was ever sent, on whichever connection.
+    /// Returns all that it was ever sent, on whichever connection.
     pub(crate) fn sent(&self) -> String {
         self.record.now().iter().map(Seen::text).collect()
     }

@@ -85,12 +85,12 @@ impl Kdc {
         self.directory.path().join(name)
     }
 
-    /// A file of this KDC, as a configuration names it.
+    /// Returns a file of this KDC, as a configuration names it.
     pub(crate) fn shown(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
-    /// The name of a credential cache, which may not exist yet.
+    /// Returns the name of a credential cache, which may not exist yet.
     pub(crate) fn cache(&self, name: &str) -> String {
         format!("FILE:{}", self.shown(name))
     }
@@ -124,7 +124,7 @@ impl Kdc {
         self.shown(&name)
     }
 
-    /// The log of the KDC.
+    /// Returns the log of the KDC.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("kdc.log")).unwrap()
     }

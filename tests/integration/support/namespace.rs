@@ -117,7 +117,7 @@ impl Namespace {
         self.names.lock().unwrap().says = says;
     }
 
-    /// How many queries the name server has heard.
+    /// Returns how many queries the name server has heard.
     pub(crate) fn queries(&self) -> usize {
         self.names.lock().unwrap().queries
     }

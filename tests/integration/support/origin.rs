@@ -68,7 +68,7 @@ impl HttpOrigin {
         self.address
     }
 
-    /// The URL of `path`.
+    /// Returns the URL of `path`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }

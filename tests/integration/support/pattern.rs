@@ -21,7 +21,7 @@ pub(crate) fn at(offset: u64) -> &'static [u8] {
     &BLOCK[(offset % BLOCK_BYTES as u64) as usize..]
 }
 
-/// The first `length` bytes.
+/// Returns the first `length` bytes.
 pub(crate) fn fill(length: usize) -> Vec<u8> {
     BLOCK.iter().copied().cycle().take(length).collect()
 }

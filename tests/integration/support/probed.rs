@@ -44,7 +44,7 @@ pub(crate) struct Probed {
 }
 
 impl Probed {
-    /// The steps, each with whom it led to or what failed.
+    /// Returns the steps, each with whom it led to or what failed.
     #[track_caller]
     pub(crate) fn steps(&self) -> Vec<String> {
         let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();

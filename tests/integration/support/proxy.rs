@@ -28,7 +28,7 @@ impl Event {
         self.0["message"].as_str().unwrap_or_default()
     }
 
-    /// A field's text, whichever type it has; empty where there is none.
+    /// Returns a field's text, whichever type it has; empty where there is none.
     pub(crate) fn field(&self, name: &str) -> String {
         match &self.0[name] {
             Value::Null => String::new(),
@@ -37,17 +37,17 @@ impl Event {
         }
     }
 
-    /// A field that must be a number.
+    /// Returns a field that must be a number.
     pub(crate) fn number(&self, name: &str) -> f64 {
         self.0[name].as_f64().unwrap_or_else(|| panic!("{name} of {self:?}"))
     }
 
-    /// The value at a JSON pointer.
+    /// Returns the value at a JSON pointer.
     pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer)
     }
 
-    /// The whole line, to search it.
+    /// Returns the whole line, to search it.
     pub(crate) fn text(&self) -> String {
         self.0.to_string()
     }

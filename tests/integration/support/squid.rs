@@ -234,7 +234,7 @@ pub(crate) fn free_port_at(host: &str) -> Option<u16> {
 /// Ports that neither Linux nor macOS nor Windows gives to clients and to listeners of port 0.
 const FREE_PORTS: Range<u16> = 12_000..32_000;
 
-/// A directory that squid can write to after it let go of being root.
+/// Returns a directory that squid can write to after it let go of being root.
 fn scratch() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     #[cfg(unix)]

@@ -39,7 +39,7 @@ impl DigestAlgorithm {
         }
     }
 
-    /// Whether the password is hashed together with the nonces.
+    /// Returns whether the password is hashed together with the nonces.
     pub(super) fn is_session(self) -> bool {
         self.is_session
     }

@@ -41,7 +41,7 @@ impl DigestChallenge {
         best
     }
 
-    /// Whether the proxy says that only the nonce of the last answer was too old.
+    /// Returns whether the proxy says that only the nonce of the last answer was too old.
     pub fn is_stale(&self) -> bool {
         self.is_stale
     }

@@ -44,7 +44,7 @@ pub struct DigestAuthorization {
 }
 
 impl DigestAuthorization {
-    /// The value of the field.
+    /// Returns the value of the field.
     pub fn value(&self) -> &Secret {
         &self.value
     }

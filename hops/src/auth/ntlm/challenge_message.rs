@@ -59,7 +59,8 @@ impl NtlmChallenge {
         named.or_else(|| Some(self.target_name.clone())).filter(|name| !name.is_empty())
     }
 
-    /// The domain or host that the proxy says it belongs to, as printable text and shortened. Anyone can claim it.
+    /// Returns the domain or host that the proxy says it belongs to, as printable text and shortened. Anyone can
+    /// claim it.
     pub fn target_name(&self) -> &str {
         &self.target_name
     }
@@ -107,7 +108,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// The challenge of MS-NLMP §4.2.4.3, without the flags for signing and sealing.
+    /// Returns the challenge of MS-NLMP §4.2.4.3, without the flags for signing and sealing.
     pub(in super::super) fn message(target_info: &[u8]) -> Vec<u8> {
         let name: Vec<u8> = "Server".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let field = |length: usize, offset: u8| {
@@ -128,7 +129,7 @@ pub(super) mod tests {
         .concat()
     }
 
-    /// The target information of MS-NLMP §4.2.4.1.3: the domain `Domain` and the host `Server`.
+    /// Returns the target information of MS-NLMP §4.2.4.1.3: the domain `Domain` and the host `Server`.
     pub(in super::super) fn target_info() -> Vec<u8> {
         let text = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
         [&[2, 0, 12, 0][..], &text("Domain"), &[1, 0, 12, 0], &text("Server"), &[0; 4]].concat()

@@ -82,17 +82,17 @@ impl NtlmCredentials {
         Self { is_hash_written: true, ..self }
     }
 
-    /// Whether the settings have the hash and no password.
+    /// Returns whether the settings have the hash and no password.
     pub fn is_hash_written(&self) -> bool {
         self.is_hash_written
     }
 
-    /// The user as it is sent.
+    /// Returns the user as it is sent.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The domain as it is sent, which may be empty.
+    /// Returns the domain as it is sent, which may be empty.
     pub fn domain(&self) -> &str {
         &self.domain
     }

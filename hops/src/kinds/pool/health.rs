@@ -274,7 +274,7 @@ impl Health {
         }
     }
 
-    /// Whether the member is left out for a refusal, and an answer of `status` may be the same one.
+    /// Returns whether the member is left out for a refusal, and an answer of `status` may be the same one.
     pub(in crate::kinds) fn may_repeat_refusal(&self, taken: Taken, status: u16) -> bool {
         status >= 400 && self.is_any_ill() && {
             let refusal = self.members().get(&taken.member).and_then(|illness| illness.refusal);

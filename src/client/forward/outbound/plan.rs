@@ -317,12 +317,12 @@ impl<'a> Plan<'a> {
         PlainRequest { line, target, has_body, is_bound }
     }
 
-    /// Whether to send the request again, since the last hop wanted credentials and let it go no further.
+    /// Returns whether to send the request again, since the last hop wanted credentials and let it go no further.
     pub(crate) fn goes_on(&self, hearing: Hearing) -> bool {
         hearing == Hearing::Challenged && !self.has_body()
     }
 
-    /// Whether the request has a body. A body is not stored on its way, so it can't be sent a second time.
+    /// Returns whether the request has a body. A body is not stored on its way, so it can't be sent a second time.
     pub(crate) fn has_body(&self) -> bool {
         !matches!(self.head.body_length(), BodyLength::Empty | BodyLength::Length(0))
     }
@@ -335,7 +335,7 @@ impl<'a> Plan<'a> {
         RequestLine { method: self.head.method(), uri }
     }
 
-    /// Whether `kept` is to carry the request.
+    /// Returns whether `kept` is to carry the request.
     ///
     /// The upstream may be closing the connection at this very moment, and a request that it never read is lost if it can't
     /// be repeated (RFC 9112 §9.3.1). So such a request gets a new connection, unless another one would not be the same.
@@ -346,12 +346,12 @@ impl<'a> Plan<'a> {
             && (self.is_repeatable() || kept.is_unlike_others(self.chain))
     }
 
-    /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
+    /// Returns whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
     pub(crate) fn is_repeatable(&self) -> bool {
         !self.has_body() && IDEMPOTENT.contains(&self.head.method())
     }
 
-    /// Whether the client logs on to the target by a scheme whose proof holds for its connection only.
+    /// Returns whether the client logs on to the target by a scheme whose proof holds for its connection only.
     pub(in crate::client::forward) fn logs_on_to_target(&self) -> bool {
         let is_of_connection = |value: &[u8]| {
             let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();

@@ -25,7 +25,7 @@ pub(crate) struct SignOnRound {
 }
 
 impl SignOnRound {
-    /// The value of the `Proxy-Authorization` field.
+    /// Returns the value of the `Proxy-Authorization` field.
     pub(crate) fn value(&self) -> &Secret {
         &self.value
     }
@@ -35,12 +35,12 @@ impl SignOnRound {
         self.source
     }
 
-    /// Whether the token proves nothing yet, and the proxy has to answer it.
+    /// Returns whether the token proves nothing yet, and the proxy has to answer it.
     pub(crate) fn is_question(&self) -> bool {
         self.is_question
     }
 
-    /// Whether the token is the first on its connection.
+    /// Returns whether the token is the first on its connection.
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
     }
