@@ -1,4 +1,4 @@
-//! A certificate authority that is thrown away with its test.
+//! A certificate authority for one test.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ impl Certificates {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut authority = CertificateParams::default();
-        // Two authorities of one name would be taken for the same, with another key.
+        // Two authorities with one name would be taken for one that has changed its key.
         let name = format!("Throw-away authority {}", directory.path().display());
         authority.distinguished_name.push(DnType::CommonName, name);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -95,7 +95,7 @@ impl Certificates {
         TlsAcceptor::from(Arc::clone(&self.acceptor_config))
     }
 
-    /// Returns the file of the authority, for those who are to trust it.
+    /// Returns the file with the certificate of the authority, for programs that should trust it.
     pub(crate) fn authority_file(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }

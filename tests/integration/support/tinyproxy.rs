@@ -1,4 +1,4 @@
-//! Tinyproxy, with Basic authentication, as a provider's gateway of another make.
+//! Tinyproxy with Basic authentication, as a provider's gateway that is not squid.
 
 use std::{
     fs,
