@@ -20,7 +20,7 @@ pub(super) struct Worker(Arc<Clock>);
 /// The thread holds it until it ends. So a lost thread that does end frees its place among the lost ones.
 struct Clock {
     origin: Instant,
-    /// What the thread does and since when, as [`Busy::encode`] writes it. Zero while the thread waits.
+    /// The present work and its beginning, as [`Busy::encode`] writes them. Zero while the thread waits.
     ///
     /// It is one number, so that nobody sees the beginning of a load together with the patience of a call.
     busy: AtomicU64,
