@@ -110,6 +110,18 @@ pub struct Body {
     pub end: BodyEnd,
 }
 
+impl Body {
+    /// Returns the bytes up to the last end of a line, or up to the last tag of HTML, unless the body is whole: the end of a
+    /// line that was cut may be half a secret, which nobody would recognize.
+    fn into_whole_lines(mut self) -> Vec<u8> {
+        if self.end != BodyEnd::Whole {
+            let end = self.bytes.iter().rposition(|byte| matches!(byte, b'\n' | b'<'));
+            self.bytes.truncate(end.unwrap_or_default());
+        }
+        self.bytes
+    }
+}
+
 /// The point at which the reading of a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyEnd {
@@ -254,7 +266,7 @@ impl<'t> Exchange<'t> {
             return answer.into_refusal().with_page(b"", &all);
         }
         let page = timeout(PAGE_WAIT_MAX, self.body_up_to(&answer, PAGE_BYTES_MAX)).await;
-        let page = page.ok().and_then(Result::ok).map(|body| body.bytes).unwrap_or_default();
+        let page = page.ok().and_then(Result::ok).map(Body::into_whole_lines).unwrap_or_default();
         answer.into_refusal().with_page(&page, &all)
     }
 

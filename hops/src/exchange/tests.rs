@@ -82,6 +82,19 @@ fn a_refusal_carries_what_the_hop_says() {
     check("HTTP/1.1 302 Found\nLocation: /\n\n", Err("it answered 302 Found"));
 }
 
+/// The end of a line may be in the middle of a secret, which is not found there.
+#[test]
+fn a_line_of_a_page_that_was_cut_is_not_quoted() {
+    let page = format!("{}Wrong: Hunter2!", "\n".repeat(PAGE_BYTES_MAX - 10));
+    let whole = format!("HTTP/1.1 403 No\r\n\r\n{}", page.trim_start());
+    check(&whole, Err("it answered 403 No and says \"Wrong: Hunter2!\""));
+    let long = format!("HTTP/1.1 403 No\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+    check(&long, Err("it answered 403 No"));
+    let broken = "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\nd\r\nBlocked.\nHunt\r\nx\r\n";
+    check(broken, Err("it answered 403 No and says \"Blocked.\""));
+    check(&broken.replace(".\nHunt", ". Hunt"), Err("it answered 403 No"));
+}
+
 #[test]
 fn an_answer_that_is_not_http_is_an_error() {
     check("", Err("it closed the connection without a full answer"));
