@@ -181,7 +181,7 @@ pub fn is_template(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark))
 }
 
-/// Returns whether `text` was probably copied from a URL: it has percent-encoded characters (RFC 3986 section 2.1) that a
+/// Returns whether `text` was probably copied from a URL: it has percent-encoded characters (RFC 3986 § 2.1) that a
 /// credential must have so there, and none of these characters as itself.
 pub fn is_encoded_for_url(text: &str) -> bool {
     const ENCODED: &[u8] = b"#$%&/:;=?@ !";

@@ -16,10 +16,10 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_if(path, content, || true).map(|_| ())
 }
 
-/// Does as [`replace_file`], unless the file no longer has the content `old`. Returns whether it had.
+/// Does the same as [`replace_file`], unless the file no longer has the content `old`. Returns whether it had.
 ///
-/// A save of another program that comes while the new file is written is noticed, since that can take long on a slow disk.
-/// Only one between the last look and the rename, which follow each other at once, is not.
+/// If another program saves the file while the new one is written, which can take long on a slow disk, this is noticed. Only
+/// between the last look and the rename, which follow each other at once, it is not.
 ///
 /// # Errors
 /// As those of [`replace_file`].

@@ -77,7 +77,7 @@ pub(super) fn next_token(
     Ok(SignOnRound { source, value, is_first: true, is_done: step.is_done(), is_question, context })
 }
 
-/// Returns whether a token holds the first message of NTLM (MS-NLMP section 2.2.1.1), perhaps inside of SPNEGO. Tokens of
+/// Returns whether a token holds the first message of NTLM (MS-NLMP § 2.2.1.1), perhaps inside of SPNEGO. Tokens of
 /// Kerberos hold a ticket, and prove all at once, though the library goes on to wait for the proof of the other side.
 pub(super) fn asks_for_challenge(token: &[u8]) -> bool {
     const NEGOTIATE_MESSAGE: &[u8] = b"NTLMSSP\0\x01\0\0\0";
