@@ -91,22 +91,22 @@ impl Account {
         }
     }
 
-    /// The row in the table of open connections, which counts the bytes.
+    /// Returns the row in the table of open connections, which counts the bytes.
     pub(crate) fn row(&self) -> &Arc<OpenConnection> {
         self.registration.row()
     }
 
-    /// The chain that the request takes.
+    /// Returns the chain that the request takes.
     pub(crate) fn chain(&self) -> &Arc<Chain> {
         &self.row().chain
     }
 
-    /// The timeouts that were in force when it began.
+    /// Returns the timeouts that were in force when it began.
     pub(crate) fn timeouts(&self) -> &Timeouts {
         &self.row().generation.timeouts
     }
 
-    /// Whether someone asked for its end.
+    /// Returns whether someone asked for its end.
     pub(crate) fn is_killed(&self) -> bool {
         self.row().is_killed()
     }

@@ -93,7 +93,7 @@ impl Reserved {
         self.doors.fetch_add(1, Relaxed);
     }
 
-    /// Counts one socket to accept on less.
+    /// Takes one socket to accept on off the count.
     pub(crate) fn remove_door(&self) {
         self.doors.fetch_sub(1, Relaxed);
     }

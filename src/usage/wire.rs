@@ -17,7 +17,7 @@ use crate::slab::Slab;
 /// The accounts of a request beside those of its chain and hops: its route, its target, its session.
 pub(crate) type Owner = Arc<[Arc<UsageAccount>]>;
 
-/// The owner of the last request of one client, for the next one, which often asks for the same.
+/// The owner of a client's last request. The next one often has the same.
 #[derive(Debug, Default)]
 pub(crate) struct RecentOwner(Option<Recent>);
 
@@ -31,10 +31,9 @@ struct Recent {
 
 /// Counts one stream.
 ///
-/// A stream has one user at a time, so a count needs no atomic addition: it is read, and the sum is written back. That
-/// holds with several workers too. A connection stays with the worker that serves it, and a spare tunnel that one worker
-/// made and another one uses passes through a lock in between, so the second reads what the first wrote. All other threads
-/// only read the counts.
+/// A stream has only one user at a time, so no atomic addition is needed: a count is read, and the sum is written back. This is
+/// true with several workers too. A connection stays with one worker, and a spare tunnel that one worker made passes through a
+/// lock before another one uses it. All other threads only read the counts.
 #[derive(Debug)]
 pub(crate) struct CountedWire {
     sent: AtomicU64,
@@ -48,7 +47,7 @@ pub(crate) struct CountedWire {
 /// The accounts that receive the bytes of a stream.
 #[derive(Debug, Default)]
 struct Shares {
-    /// The chain, and each hop that the stream passes.
+    /// The chain and each hop that the stream passes.
     passed: SmallVec<[Arc<UsageAccount>; 2]>,
     /// The request that uses the stream at the moment.
     owner: Option<Owner>,
@@ -67,7 +66,7 @@ impl CountedWire {
         wire.downcast_ref()
     }
 
-    /// Counts the bytes from here on for `account` too. `ahead` bytes were read and not yet used: they belong to it.
+    /// Counts later bytes for `account` too, and the `ahead` bytes that were read but not used yet.
     pub(crate) fn passes(&self, account: &Arc<UsageAccount>, ahead: usize) {
         let mut shares = lock(&self.shares);
         let now = self.counts();
@@ -83,8 +82,8 @@ impl CountedWire {
     fn owned_by(&self, owner: &Owner) {
         let mut shares = lock(&self.shares);
         let is_same = shares.owner.as_ref().is_some_and(|present| Arc::ptr_eq(present, owner));
-        // Another request of the same client for the same target changes nothing. A budget, though, must see the bytes
-        // of the previous request now, and not when the keeper folds next.
+        // If the owner is the same, nothing changes. But a budget must include the bytes of the previous request now, and not
+        // only at the next regular update.
         if is_same && !shares.passed.iter().any(|account| account.is_limited()) {
             return;
         }
@@ -103,7 +102,7 @@ impl CountedWire {
     /// up by that.
     fn fold(&self) -> bool {
         let mut shares = lock(&self.shares);
-        // Read under the lock, or a thread that was slow to get it would subtract newer counts from older ones.
+        // Read under the lock: a thread that had waited for it would otherwise subtract newer counts from older ones.
         shares.fold(self.counts())
     }
 
@@ -216,7 +215,7 @@ impl Wires {
 
     /// Gives the accounts their shares of all open streams.
     pub(super) fn fold(&self) {
-        // Folded and dropped after the lock is released: the last owner of a stream takes the lock when it drops it.
+        // The lock is released first, since dropping the last reference to a stream takes it.
         let open: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
         // The keeper acts on budgets right after this.
         for wire in &open {
