@@ -127,7 +127,7 @@ impl<'a> Launch<'a> {
             warn!("{}", super::VISIBLE_CREDENTIALS);
         }
         memory::allow_heaps(config.server.workers.get());
-        open_files::raise(config.limits.connections);
+        open_files::raise();
         let predecessor = match self.flags.take_over {
             true => Predecessor::find(config, self.environment)?,
             false => None,
@@ -149,6 +149,7 @@ impl<'a> Launch<'a> {
         let signals = Signals::new().map_err(cannot_handle_signals)?;
         let requests = ReloadRequests::new().map_err(cannot_handle_signals)?;
         let (predecessor, taken) = predecessor.unzip();
+        let connections = self.loaded.config().limits.connections;
         let proxy = self
             .loaded
             .with_passed(self.passed)
@@ -156,6 +157,8 @@ impl<'a> Launch<'a> {
             .with_control(self.environment)
             .start()
             .map_err(|error| not_started(&error, self.flags.take_over, self.environment))?;
+        // Only now, so that a start which fails for want of threads is one sentence.
+        open_files::tell_of_limit(connections);
         let proxy = proxy.with_log(log).with_reload_requests(requests);
         supervisor::ready();
         if let Some(predecessor) = predecessor {
