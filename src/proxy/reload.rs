@@ -24,7 +24,7 @@ use crate::{
     config::{Environment, Loader, Overridden, Shadowed, source::KeptTexts},
     control::{
         ControlServer,
-        api::Api,
+        api::{Api, FilesOnDisk},
         verdict::{ReloadOrder, ReloadOrders, ReloadOutcome, ToldProblem},
     },
     log::LogControl,
@@ -130,6 +130,8 @@ impl Reloads {
         self.orders = Some(received);
         let (loader, shared) = (Arc::clone(&self.loader), Arc::clone(self.shared()));
         let api = Api::new(loader, shared, orders, self.listeners.sockets());
+        let files = self.watch.as_ref().map(Watch::files_taken);
+        let api = api.with_files(files.map(|files| Arc::new(files) as Arc<dyn FilesOnDisk>));
         ControlServer::bind(addresses, api, environment)
     }
 

@@ -70,7 +70,7 @@ pub(crate) struct Watch {
     /// YAML files that have lost their content, and were not removed either.
     emptied: Vec<PathBuf>,
     /// The YAML files when they were last taken.
-    known: Arc<KnownFiles>,
+    known: Arc<Mutex<Arc<KnownFiles>>>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
     /// The work of the thread that looks for changes which no event reports, until that thread is started.
@@ -106,6 +106,7 @@ impl Watch {
         let look = Arc::new(Mutex::default());
         let (tell, followings) = mpsc::channel();
         let is_blind = Arc::<AtomicBool>::default();
+        let known = KnownFiles::of(&Files { root: root.clone(), named: Vec::new() });
         let looker = Looker {
             files: Arc::clone(&files),
             followed: Arc::clone(&look),
@@ -127,7 +128,7 @@ impl Watch {
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
             emptied: Vec::new(),
-            known: Arc::new(KnownFiles::of(&Files { root: root.clone(), named: Vec::new() })),
+            known: Arc::new(Mutex::new(Arc::new(known))),
             look,
             looker: Some(looker),
             followings: tell,
