@@ -43,19 +43,19 @@ fn call(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| engine.call(black_box(&query), Arc::clone(&surroundings)).unwrap());
 }
 
-/// A choice, as each connection makes it, whose answer is known. It includes the end of the choice.
+/// Measures a choice for a connection if the answer of the script is known. The end of the choice counts too.
 #[divan::bench(sample_size = SAMPLE)]
 fn known_answer(bencher: Bencher<'_, '_>) {
     choose_again(bencher, &Office::new(SCRIPT, "file: office.pac"), None);
 }
 
-/// A known answer of a file that is fetched from a URL.
+/// Measures a known answer of a file that is fetched from a URL.
 #[divan::bench(sample_size = SAMPLE)]
 fn known_answer_of_fetched_file(bencher: Bencher<'_, '_>) {
     choose_again(bencher, &Office::new(SCRIPT, "url: \"http://pac.example/\""), None);
 }
 
-/// A known answer for a plain request, by a script that looks at the URL.
+/// Measures a known answer for a plain request, of a script that looks at the URL.
 #[divan::bench(sample_size = SAMPLE)]
 fn known_answer_by_url(bencher: Bencher<'_, '_>) {
     let script = "function FindProxyForURL(url, host) {
@@ -83,7 +83,7 @@ fn choose_again(bencher: Bencher<'_, '_>, office: &Office, uri: Option<&str>) {
     });
 }
 
-/// A hop as a configuration has it, with the services of a program.
+/// A hop that was built from a configuration, with the services of a program.
 struct Office {
     runtime: Runtime,
     hop: Arc<dyn Hop>,
@@ -157,5 +157,5 @@ impl Services for PacServer {
     fn said(&self, _: &str) {}
 }
 
-/// The choices of a sample. One of them takes hardly longer than reading the clock.
+/// The number of choices in a sample. A single one takes hardly longer than reading the clock.
 const SAMPLE: u32 = 100;

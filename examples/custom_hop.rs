@@ -1,7 +1,7 @@
 //! A third party's kind of hop: `socks4a`, a SOCKS4 proxy that looks up names itself.
 //!
-//! This file is all there is to a kind: the type of its settings, the link that carries a connection, and one line in
-//! `main`. The program is Mooltiroute with its command line and its live reload, and one more kind.
+//! A kind needs no more than this file: the type of its settings, the link that carries a connection, and one line in `main`.
+//! The program is Mooltiroute, with its command line and its live reload, and has one more kind.
 //!
 //! ```text
 //! cargo run --example custom_hop -- -c examples/custom_hop.yaml &
@@ -64,12 +64,12 @@ impl Link for Socks4a {
         tunnel.read_exact(&mut answer).await?;
         match answer {
             [0, GRANTED, ..] => Ok(tunnel),
-            // The proxy reports on the next stop: another proxy would meet the same, so a pool keeps this one.
+            // The next stop can't be reached. Another proxy would not reach it either, so a pool keeps this one.
             [0, REJECTED, ..] => {
                 let said = "request rejected or failed";
                 Err(Refusal::new(Meaning::Unreachable, Party::Next, said).into())
             }
-            // The proxy itself turns this client away: a pool may try another one.
+            // The proxy itself refuses this client. A pool may try another one.
             [0, NO_IDENT | OTHER_IDENT, ..] => {
                 let said = "this client is not allowed";
                 Err(Refusal::new(Meaning::Credentials, Party::Hop, said).into())

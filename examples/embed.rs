@@ -4,9 +4,9 @@
 //! cargo run --example embed
 //! ```
 //!
-//! It starts an origin too, and prints the response that it got through the proxy. The proxy writes `tracing` events; a
-//! program that installs no subscriber has no log. With `Source::Path` instead of `Source::Text`, the configuration is
-//! a file or a directory, and is watched.
+//! It also starts an origin, and prints the response that it gets through the proxy. The proxy emits `tracing` events, so a
+//! program without a subscriber has no log. With `Source::Path` instead of `Source::Text`, the configuration is a file or a
+//! directory, and changes take effect at once.
 
 use std::{
     error::Error,
@@ -35,12 +35,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let work = async {
         let answer = fetch(&addresses).await;
-        // After this nothing new begins, and open connections have `timeouts.drain` to end. `shutdown.cut` ends them at
-        // once.
+        // The proxy now accepts nothing new, and open connections have `timeouts.drain` to end. `shutdown.cut` would end them
+        // at once.
         shutdown.drain();
         answer
     };
-    // `run` serves and reloads until shutdown. A larger program would spawn it.
+    // `run` serves and reloads until the shutdown is complete. A larger program would spawn it.
     let ((), answer) = tokio::join!(proxy.run(), work);
     std::io::stdout().write_all(answer?.as_bytes())?;
     Ok(())

@@ -73,8 +73,8 @@ pub(crate) fn begin(
         .map(str::parse::<Targets>)
         .transpose()
         .map_err(|error| format!("RUST_LOG: {error}"))?;
-    // A misspelt level, such as `debgu`, is read as the name of a module, and would silence everything. So is a text that
-    // is meant for other programs.
+    // A misspelt level, such as `debgu`, is read as the name of a module and would silence everything. A text that is meant
+    // for other programs would too.
     let is_off = text.is_some_and(|text| text.contains("off"));
     let is_for_us =
         |targets: &Targets| is_off || targets.would_enable("mooltiroute", &TracingLevel::ERROR);
@@ -102,7 +102,7 @@ pub(crate) fn begin(
 impl LogControl {
     /// Applies the settings of `log`.
     pub fn set(&self, log: &Log) {
-        // `RUST_LOG` wins over the files, and goes on winning after each edit.
+        // `RUST_LOG` overrides the files, even after an edit.
         if self.directives.is_none() {
             // Fails only if the log has ended.
             let _ = self.filter.reload(targets(log.level));
@@ -118,8 +118,8 @@ impl LogControl {
 }
 
 impl DirectLog {
-    /// Writes a line whose fields `write` adds. Returns whether it did: lines for a terminal have colours, which only
-    /// the formatter of `tracing` adds.
+    /// Writes a line whose fields `write` adds. Returns `false` on a terminal, whose lines have colours that only the formatter
+    /// of `tracing` adds.
     pub(crate) fn write(
         &self,
         level: TracingLevel,
@@ -141,7 +141,7 @@ impl DirectLog {
         true
     }
 
-    /// Returns a layer that writes events to `writer` in `format`, as those of a process without a terminal.
+    /// Returns a layer that writes events to `writer` in `format`, as a process without a terminal does.
     #[cfg(test)]
     pub(crate) fn events<S, W>(writer: W, format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
     where
@@ -161,7 +161,7 @@ impl DirectLog {
 
     fn set_format(&self, format: LogFormat) {
         let format = match format {
-            // As `layer` decides it for events, so that both kinds of lines look the same.
+            // The same rule as in `layer`, so that both kinds of lines look the same.
             LogFormat::Text if io::stderr().is_terminal() => COLOURED,
             LogFormat::Text => TEXT,
             LogFormat::Json => JSON,
@@ -176,9 +176,9 @@ impl fmt::Debug for LogControl {
     }
 }
 
-/// Selects our own events at `level`, and of libraries only warnings and errors.
+/// Selects this program's events at `level`, and warnings and errors of libraries.
 fn targets(level: Level) -> Targets {
-    // At `debug`, the lines of libraries would bury those that explain a failure.
+    // At `debug`, the many lines of libraries would bury those that explain a failure.
     let ours = LevelFilter::from(level);
     Targets::new()
         .with_default(ours.min(LevelFilter::WARN))

@@ -1,7 +1,7 @@
 //! Counters. Code that moves bytes only adds to numbers, and never waits for a lock.
 //!
-//! [`Metrics`] has the counts of each chain and hop by name, and outlives generations. A chain gets a [`Meter`] when it
-//! is built, which leads to its own and its hops' counts, so that nothing is looked up while it is used.
+//! [`Metrics`] has the counts of each chain and hop by name, and outlives generations. Each chain is built with a [`Meter`]
+//! that points to its own counts and those of its hops, so that traffic looks up no names.
 
 mod by_name;
 mod chosen;
@@ -63,7 +63,7 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct HopCounts {
     counts: Counts,
-    /// How long it took to agree to a CONNECT.
+    /// The times that it took to accept a CONNECT.
     pub handshakes: Histogram,
     failures: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     last_failure: Mutex<Option<LastFailure>>,
@@ -76,7 +76,7 @@ pub(crate) struct ReloadCounts {
     pub applied: AtomicU64,
     /// The files had changed, but not their meaning.
     pub unchanged: AtomicU64,
-    /// Something was wrong, and the old generation stayed in force.
+    /// The new configuration was invalid, so the old generation stayed.
     pub rejected: AtomicU64,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Meter {
     target: Arc<HopCounts>,
 }
 
-/// Counts as they were at one moment.
+/// The counts of a chain or a hop at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Totals {
     /// Plain requests that began.
@@ -105,28 +105,28 @@ pub(crate) struct Totals {
     pub bytes_received: u64,
 }
 
-/// How often one thing went wrong.
+/// The number of failures of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Failure {
     /// The step that failed.
     pub stage: &'static str,
-    /// The error type of RFC 9209 that clients were told.
+    /// The error type of RFC 9209 that was reported to clients.
     pub error: &'static str,
     /// The number of failures.
     pub count: u64,
 }
 
-/// The last thing that went wrong.
+/// The last failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct LastFailure {
-    /// When.
+    /// The time of the failure.
     pub at: String,
     /// The cause in a few words, as the status line of the client has it.
     pub cause: String,
 }
 
 impl Metrics {
-    /// The meter of the chain `name`, which passes `hops`.
+    /// Returns the meter of the chain `name`, which passes `hops`.
     pub(crate) fn meter(
         &self,
         name: &Arc<str>,
@@ -140,9 +140,9 @@ impl Metrics {
 }
 
 impl Counts {
-    /// The counts now.
+    /// Returns the counts now.
     pub(crate) fn totals(&self) -> Totals {
-        // In this order, so that no tunnel is counted as closed before it is as opened.
+        // In this order, so that no tunnel counts as closed but not as opened.
         let closed = self.closed.load(Relaxed);
         let opened = self.opened.load(Relaxed);
         Totals {
@@ -157,7 +157,7 @@ impl Counts {
 }
 
 impl HopCounts {
-    /// The counts now.
+    /// Returns the counts now.
     pub(crate) fn totals(&self) -> Totals {
         self.counts.totals()
     }
@@ -205,37 +205,37 @@ impl HopCounts {
     }
 
     fn failed(&self, stage: &'static str, error: &'static str) {
-        // Both words are from this program's own lists, so the map stays small whatever peers do. Failures are
-        // rare enough for a lock.
+        // Both words come from this program's own lists, so peers can't make the map grow. Failures are rare enough for a
+        // lock.
         self.counts.failed.fetch_add(1, Relaxed);
         *lock(&self.failures).entry((stage, error)).or_default() += 1;
     }
 }
 
 impl Meter {
-    /// A plain request begins.
+    /// Counts a plain request that begins.
     pub(crate) fn request(&self) {
         self.each(|counts| &counts.requests, 1);
     }
 
-    /// A tunnel is open. Each call is to be followed by one of [`closed`](Self::closed).
+    /// Counts a tunnel that is open. Each call must be followed by one of [`closed`](Self::closed).
     pub(crate) fn opened(&self) {
         self.each(|counts| &counts.opened, 1);
     }
 
-    /// A tunnel is open no longer.
+    /// Counts a tunnel that has closed.
     pub(crate) fn closed(&self) {
         self.each(|counts| &counts.closed, 1);
     }
 
-    /// The hop at `position` agreed, after this long.
+    /// Records how long the hop at `position` took to accept a CONNECT.
     pub(crate) fn agreed(&self, position: usize, after: Duration) {
         if let Some((_, hop)) = self.hops.get(position) {
             hop.handshakes.observe(after);
         }
     }
 
-    /// A tunnel or a request failed, at `hop` or at the target.
+    /// Counts a failure of a tunnel or a request, at `hop` or at the target.
     pub(crate) fn failed(&self, hop: Option<&str>, stage: &'static str, error: ProxyError) {
         // A failure belongs to the chain and to one place: the hop that is responsible, or the target.
         self.chain.failed.fetch_add(1, Relaxed);
@@ -250,7 +250,7 @@ impl Meter {
     }
 
     fn each(&self, count: impl Fn(&Counts) -> &AtomicU64, more: u64) {
-        // Each hop is counted as well, so a hop in several chains has the sum of them.
+        // Hops are counted separately, so the counts of a hop in several chains are the sum.
         if more > 0 {
             count(&self.chain).fetch_add(more, Relaxed);
             for (_, hop) in &self.hops {
@@ -271,7 +271,7 @@ impl CountBytes for Meter {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The numbers are still right after a panic of a holder.
+    // The numbers are right even after a panic under the lock.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_counts_where_it_happened() {
+    fn a_failure_counts_at_the_place_where_it_happened() {
         let metrics = Metrics::default();
         let meter = metrics.meter(&name("default"), [name("a"), name("b")]);
         meter.failed(Some("b"), "extend", ProxyError::Dns);

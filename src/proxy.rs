@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use mooltiroute_hops::KeyPath;
+use mooltiroute_hops::{KeyPath, thread_pool};
 use tracing::{info, warn};
 
 use crate::{
@@ -149,11 +149,14 @@ impl Loaded {
         adopted.extend(taken.map_err(ListenError::Taken)?);
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
-        // Once the log says that the configuration is loaded, nothing fails for want of this thread.
+        // Once the log says that the configuration is loaded, nothing fails for want of these threads. Clients can
+        // connect already, and wait in the queues of the listeners.
+        thread_pool::start().map_err(ListenError::Threads)?;
         let usage_thread = ReadyThread::start("usage").map_err(ListenError::Threads)?;
         reload::announce(&config);
         // A proxy that can't see edits still serves, and reloads by signal or on request.
         let watch = watch.and_then(|watch| {
+            let watch = watch.and_then(Watch::begin_looking);
             watch.inspect_err(|error| warn!(%error, "edits can't be seen; run `mooltiroute reload` after each")).ok()
         });
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {

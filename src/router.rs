@@ -1,7 +1,7 @@
 //! Finds the rule for a request: the first in written order that applies.
 //!
-//! Rules are found by look-up and not one by one. [`Router`] keeps, for each host pattern, the rules that name it, by
-//! port. Few conditions can't be looked up; a rule with one of those is asked before it is taken.
+//! Rules are found by look-up. For each host pattern, [`Router`] keeps the rules that name it, by port. If a rule has a condition
+//! that can't be looked up, the condition is evaluated before the rule is chosen.
 
 mod bypass;
 mod covering;
@@ -31,7 +31,7 @@ pub use self::{
 #[derive(Clone, Debug, Default)]
 pub struct Router {
     index: HostIndex,
-    /// The conditions of each rule that the index does not decide.
+    /// The conditions of each rule that the index does not cover.
     unindexed: Vec<Vec<Condition>>,
 }
 
@@ -62,7 +62,7 @@ struct Candidates {
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     rule: usize,
-    /// Whether nothing but the look-up decides. No candidate after this one can be reached.
+    /// Whether the look-up alone decides. Then no later candidate can be reached.
     is_certain: bool,
 }
 
@@ -71,8 +71,7 @@ impl Router {
     pub fn new<'a>(rules: impl Iterator<Item = &'a Rule>) -> Self {
         let mut router = Self::default();
         for (index, rule) in rules.enumerate() {
-            // Hosts and ports are decided by the look-up. What else a rule demands is asked of the few rules that
-            // it finds.
+            // The look-up covers hosts and ports. Other conditions are evaluated only for the few rules that it finds.
             let unindexed: Vec<Condition> = rule.unindexed().cloned().collect();
             let candidate = Candidate { rule: index, is_certain: unindexed.is_empty() };
             router.index.add(candidate, rule);
@@ -90,14 +89,14 @@ impl Router {
             conditions.iter().all(|condition| condition.holds(query))
         };
         let found = |candidates: &Candidates| candidates.find(port, &accepts);
-        // Rules for every host are kept beside the patterns. The lower number wins, wherever it was found.
+        // Rules for every host are kept separately. The lower number wins.
         first(self.index.find(query.target.host(), &found), found(&self.index.any))
     }
 }
 
 impl HostIndex {
     fn add(&mut self, candidate: Candidate, rule: &Rule) {
-        // A rule with several hosts is entered under each of them, with the same number.
+        // A rule with several hosts is added to each of them, with the same number.
         if rule.hosts().is_empty() {
             self.any.add(candidate, rule.ports());
         }
@@ -118,7 +117,7 @@ impl HostIndex {
     fn find(&self, host: &Host, find: &impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
         match host {
             Host::Name(name) => self.find_name(name, find),
-            // A client may write an IPv4 address in the form of IPv6. It must not evade a rule that way.
+            // A client must not evade a rule by writing an IPv4 address in the form of IPv6.
             Host::Address(address) => match address.to_canonical() {
                 IpAddr::V4(address) => {
                     find_network(self.v4.iter(), |prefix| mask_v4(address, prefix), find)
@@ -130,10 +129,9 @@ impl HostIndex {
         }
     }
 
-    /// Looks up the name itself, then every suffix of it that could be a key, from the shortest on.
+    /// Looks up the name, and then each suffix of it that could be a key, beginning with the shortest.
     fn find_name(&self, name: &str, find: &impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
-        // Names are compared without regard to case (RFC 4343) and to a final dot. The copy is on the stack, so a
-        // look-up allocates nothing.
+        // Case (RFC 4343) and a final dot don't matter. The copy is on the stack, so a look-up allocates nothing.
         let name = name.strip_suffix('.').unwrap_or(name);
         let mut buffer = [0; pattern::NAME_BYTES_MAX];
         // A name that does not fit can't have been parsed, and matches nothing.
@@ -142,7 +140,7 @@ impl HostIndex {
         lower.make_ascii_lowercase();
         let lower = &*lower;
         let mut found = self.names.get(lower).and_then(find);
-        // From the right, and no deeper than the longest pattern: a name of a hundred labels costs no more
+        // From the right, and no further than the longest pattern, so that a name with a hundred labels takes no more
         // look-ups.
         let dots = lower.iter().enumerate().rev().filter(|(_, byte)| **byte == b'.');
         for (dot, _) in dots.take(self.labels_max) {
@@ -173,16 +171,16 @@ impl HostIndex {
 impl Candidates {
     /// Adds a rule that comes after all those added before.
     fn add(&mut self, candidate: Candidate, ports: &[u16]) {
-        // What comes after a certain candidate for every port can never be found.
+        // Candidates after a certain one for every port can never be found.
         if ports.is_empty() && self.any_port.last().is_none_or(|last| !last.is_certain) {
             self.any_port.push(candidate);
         }
         self.ports.extend(ports.iter().map(|port| (*port, candidate)));
     }
 
-    /// Sorts by port, and drops what comes after a certain candidate for the same port.
+    /// Sorts by port, and drops the candidates after a certain one for the same port.
     fn sort(&mut self) {
-        // A stable sort, which leaves the rules of one port in written order.
+        // The sort is stable, so the rules for one port stay in written order.
         self.ports.sort_by_key(|(port, _)| *port);
         self.ports
             .dedup_by(|(port, _), (before, candidate)| port == before && candidate.is_certain);
@@ -193,7 +191,7 @@ impl Candidates {
         let accepted = |candidate: &Candidate| {
             (candidate.is_certain || accepts(candidate.rule)).then_some(candidate.rule)
         };
-        // A rule for this port and one for every port compete by their number, not by which of them is narrower.
+        // Between a rule for this port and one for every port, the lower number wins and not the narrower rule.
         let by_port = port.and_then(|port| {
             let begin = self.ports.partition_point(|(at, _)| *at < port);
             let of_port = self.ports[begin..].iter().take_while(|(at, _)| *at == port);
@@ -208,8 +206,7 @@ fn find_network<'a, A: Eq + Hash + 'a>(
     mask: impl Fn(u8) -> A,
     find: &impl Fn(&Candidates) -> Option<usize>,
 ) -> Option<usize> {
-    // One look-up for each length of prefix in use. All of them are tried: the first rule wins, not the longest
-    // prefix.
+    // All lengths of prefixes are tried, since the first rule wins and not the longest prefix.
     networks.filter_map(|(prefix, networks)| find(networks.get(&mask(*prefix))?)).min()
 }
 
@@ -341,7 +338,7 @@ mod tests {
         check(&[], &[("example.com:443", None), ("127.0.0.1:1", None)]);
     }
 
-    /// Asks one rule after the other, as the router must behave.
+    /// Evaluates one rule after the other. The router must find the same one.
     fn find_slowly(rules: &[Rule], query: &Query<'_>) -> Option<usize> {
         rules.iter().position(|rule| rule.applies(query).is_ok())
     }

@@ -1,14 +1,13 @@
 //! Counts the bytes that providers bill, keeps the counts across restarts, and compares them with budgets.
 //!
-//! A provider bills every byte that crosses its proxy: CONNECT and its answer, TLS with the proxy itself, and everything
-//! in the tunnel. So bytes are counted where they leave and enter a stream, below each hop, and not where the client's
-//! bytes are copied:
+//! A provider bills every byte that crosses its proxy: CONNECT and its answer, TLS with the proxy itself, and everything in the
+//! tunnel. So the bytes of the stream below each hop are counted, and not those that are copied for the client:
 //!
 //! - [`CountedWire`] counts one stream, for each hop that the stream passes. Moving bytes only adds to two numbers.
-//! - [`UsageLedger`] has an [`UsageAccount`] for each hop, chain, route, session and target. Wires are folded into accounts when they
-//!   end and every second while bytes move.
+//! - [`UsageLedger`] has a [`UsageAccount`] for each hop, chain, route, session and target. The counts of wires are added to
+//!   accounts when they end, and every second while bytes move.
 //! - [`BudgetUse`] is the part of a hop's [`Budget`] that is used in the current period.
-//! - [`UsageFile`] keeps the accounts on disk. A thread of the proxy folds and saves them; it sleeps while nothing moves.
+//! - [`UsageFile`] keeps the accounts on disk. A thread of the proxy does both, and sleeps while no bytes move.
 
 mod account;
 mod announce;
@@ -108,7 +107,7 @@ impl UsageLedger {
         self.wires.begin(Arc::clone(&self.activity))
     }
 
-    /// Adds what open streams moved since the last time to the accounts.
+    /// Adds the bytes that open streams have moved since the last call to the accounts.
     pub(crate) fn fold(&self) {
         self.wires.fold();
         self.watch_budgets();
@@ -126,8 +125,8 @@ impl UsageLedger {
 
     /// Begins a request, which counts for `chain` and its hops as well as for its route, target and session.
     ///
-    /// `recent` is the owner of the previous request of the same client. A request that goes the same way as that one
-    /// looks up no name.
+    /// `recent` is the owner of the client's previous request. If this request has the same route, target and session, no name
+    /// is looked up.
     pub(crate) fn begin_request(
         &self,
         chain: &[Arc<UsageAccount>],
@@ -154,7 +153,7 @@ impl UsageLedger {
         self.begun(record.restore_into(self));
     }
 
-    /// Adds what other processes with the same file have counted meanwhile.
+    /// Adds the counts of other processes with the same file.
     pub(crate) fn add(&self, record: &UsageRecord) {
         self.begun(record.add_to(self));
     }
@@ -201,7 +200,7 @@ impl Activity {
         self.is_watching.load(Ordering::Relaxed)
     }
 
-    /// Makes the waiter look again.
+    /// Wakes the waiting thread.
     #[cold]
     pub(crate) fn wake(&self) {
         self.is_told.store(true, Ordering::Relaxed);
@@ -223,15 +222,14 @@ impl Activity {
         }
     }
 
-    /// Ends the waiting for activity, for good.
+    /// Ends all waiting for activity.
     pub(crate) fn end(&self) {
         lock(&self.state).is_over = true;
         self.changed.notify_all();
     }
 
-    /// Waits until something is counted, and then for `tick`, so that what is counted meanwhile is handled together. A budget that
-    /// cuts and is used up ends the wait.
-    /// From its return on, the next count is activity again.
+    /// Waits until something is counted, and then for `tick`, to collect more counts. A budget that cuts and is used up ends
+    /// the wait at once. After it returns, the next count is activity again.
     pub(crate) fn wait(&self, tick: Duration) -> Woken {
         let mut state = lock(&self.state);
         while !state.is_awake && !state.is_over {
@@ -251,6 +249,6 @@ impl Activity {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panicked while it held the lock left valid numbers behind.
+    // The numbers are valid even after a panic under the lock.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The process of the benchmark is the clients. Everything else is a child process, so that its time is counted alone.
+//! The clients run in the process of the benchmark. Everything else is a child process, so that its time is counted separately.
 
 mod crowd;
 mod document;
@@ -34,7 +34,7 @@ use std::env;
 
 use self::{plan::Plan, role::Role};
 
-/// Whether the run only shows that everything works.
+/// Returns whether this run only checks that everything works.
 fn is_quick() -> bool {
     let has = |flag: &str| env::args().any(|argument| argument == flag);
     // `cargo test` runs benchmarks without `--bench`.

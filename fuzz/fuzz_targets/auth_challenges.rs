@@ -1,4 +1,4 @@
-//! Whatever a proxy's challenges hold, reading and answering them ends, and what is sent back is one line.
+//! Reading and answering a proxy's challenges always ends, and the answer is a single line.
 //!
 //! Each line of the input is the value of one `Proxy-Authenticate` field.
 

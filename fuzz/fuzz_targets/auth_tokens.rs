@@ -1,4 +1,4 @@
-//! Any bytes are recognised as a token or not, and any bytes are a certificate or not.
+//! No bytes make the readers of tokens and certificates panic, and what they accept has the right beginning.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! An authority parses to itself after it is printed, and what is printed is harmless in a message.
+//! A printed authority parses to the same authority, and has no character that is dangerous in a message.
 
 #![no_main]
 

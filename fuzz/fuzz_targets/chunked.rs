@@ -1,5 +1,5 @@
-//! A chunked body reads the same at once, byte by byte and by a simpler reader, and so does the body written from it.
-//! Mended trailers change nothing in a body that is valid without mending.
+//! A chunked body has the same content whether it is read at once, byte by byte or by a simpler reader, and after it is written
+//! again. Mending trailers changes nothing in a body that is valid without it.
 
 #![no_main]
 
@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(field_count(&strict), field_count(&mended));
 });
 
-/// Returns the body if it is complete, after checking everything that does not depend on the rules.
+/// Returns the body if it is complete. Checks everything that does not depend on the rules.
 fn check(input: &[u8], rules: TrailerRules) -> Option<Body> {
     let (whole, by_byte) = (read(input, input.len(), rules), read(input, 1, rules));
     let (Ok(whole), Ok(by_byte)) = (&whole, &by_byte) else {

@@ -1,4 +1,4 @@
-//! Any text in a file is accepted or rejected in bounded time, and no error shows what could be a password.
+//! Any text in a file is accepted or rejected in bounded time, and no error shows a text that could be a password.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
     // A password as people write it, then the input.
     let begin = "hops:\n  a: { kind: http-connect, address: \"a:1\", username: joe, password: ";
     let mut texts = vec![text.to_owned(), format!("{begin}\"{CANARY}\" }}\n{text}")];
-    // After a colon or on a line of its own it may no longer be a password.
+    // After a colon or a line end, the canary may no longer be a part of the password.
     if !text.contains([':', '\n', '\r']) {
         texts.push(format!("{begin}{text}{CANARY}\n"));
     }
@@ -32,5 +32,5 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// With digits, as what unknown keys are hidden by.
+/// It has digits, because errors hide unknown keys with digits.
 const CANARY: &str = "c4n4ry7";

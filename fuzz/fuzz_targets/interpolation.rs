@@ -1,5 +1,5 @@
-//! A variable's value arrives unchanged: it breaks no YAML and is not expanded again. A doubled dollar keeps a text
-//! literal.
+//! The value of a variable arrives unchanged: it can't break the YAML and is not expanded again. A doubled dollar sign keeps a
+//! text literal.
 
 #![no_main]
 
@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
     let value = text.to_owned();
     let loaded = load("${VALUE}", move |name| (name == "VALUE").then(|| value.clone().into()));
     check(loaded, fits.then_some(text));
-    // As a single-quoted scalar, which has no escapes but its own quote. YAML does not have these two characters.
+    // The text in single quotes, in which only a quote is escaped. YAML excludes these two characters.
     if fits && !text.contains(['\u{fffe}', '\u{ffff}']) {
         let written = text.replace("${", "$${").replace('\'', "''");
         check(load(&written, |_| None), Some(text));
@@ -47,13 +47,13 @@ fn load(
 
 fn check(loaded: Result<Config, Problems>, expected: Option<&str>) {
     match expected {
-        // Credentials that everybody knows.
+        // An empty password would let everybody in.
         Some("") => assert!(loaded.is_err()),
         Some(expected) => {
             let auth = loaded.unwrap().server.auth.unwrap();
             assert_eq!(auth.password.expose(), expected);
         }
-        // Too long, or a control character: refused, or taken where neither counts here.
+        // A text that is too long or has a control character may be refused.
         None => drop(loaded),
     }
 }

@@ -1,4 +1,4 @@
-//! Message 2 of NTLM is refused, or answered by a message whose parts lie inside it.
+//! Message 2 of NTLM is refused, or answered by a message whose fields describe parts within it.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A request reads the same at once and byte by byte, and the forwarded one is that single request.
+//! A request is read alike at once and byte by byte, and is forwarded as exactly one request with the same meaning.
 
 #![no_main]
 

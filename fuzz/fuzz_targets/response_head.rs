@@ -1,4 +1,4 @@
-//! A response reads the same at once and byte by byte, and the forwarded one is that single response in strict grammar.
+//! A response is read alike at once and byte by byte, and is forwarded as exactly one response in strict grammar.
 
 #![no_main]
 

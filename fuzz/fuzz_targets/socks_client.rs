@@ -1,4 +1,4 @@
-//! The exchange with a SOCKS client goes the same at once and byte by byte, and a name that it asks for is a host name.
+//! The exchange with a SOCKS client has the same result at once and byte by byte, and a name that it asks for is a host name.
 
 #![no_main]
 
@@ -10,20 +10,20 @@ use mooltiroute::{
 };
 
 /// The messages of the server, and the target, if the client asked for one.
-type Went = (Vec<u8>, Result<Option<Authority>, SocksError>);
+type Served = (Vec<u8>, Result<Option<Authority>, SocksError>);
 
 fuzz_target!(|input: &[u8]| {
     for policy in [LoginPolicy::Required, LoginPolicy::Preferred, LoginPolicy::Optional] {
         let (whole, by_byte) = (serve(input, input.len(), policy), serve(input, 1, policy));
         assert_eq!(whole, by_byte);
         if let Ok(Some(target)) = whole.1 {
-            // It reads the same in a CONNECT to an HTTP hop.
+            // A CONNECT to an HTTP hop means the same target.
             assert_eq!(target.to_string().parse(), Ok(target));
         }
     }
 });
 
-fn serve(input: &[u8], step: usize, policy: LoginPolicy) -> Went {
+fn serve(input: &[u8], step: usize, policy: LoginPolicy) -> Served {
     let version = if input.first() == Some(&4) { SocksVersion::V4 } else { SocksVersion::V5 };
     let mut server = SocksServer::new(version, policy);
     let (mut seen, mut sent) = (BytesMut::new(), Vec::new());

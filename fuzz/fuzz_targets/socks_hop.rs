@@ -1,4 +1,4 @@
-//! The answers of a SOCKS5 hop go the same at once and byte by byte, and no byte behind them is lost.
+//! The answers of a SOCKS5 hop have the same result at once and byte by byte, and no byte behind them is lost.
 
 #![no_main]
 
@@ -22,8 +22,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Connects through a hop that sends `answers`, as many bytes at a time as `step`. Returns what the tunnel then delivers, or
-/// the error.
+/// Connects through a hop that sends `answers`, `step` bytes at a time. Returns the bytes that the tunnel then delivers, or the
+/// error.
 fn connect(answers: &[u8], step: usize, is_known: bool) -> Result<Vec<u8>, String> {
     let (near, far) = duplex(step);
     let (mut reader, mut writer) = split(far);

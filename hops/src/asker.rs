@@ -15,11 +15,11 @@ use crate::{Authority, Eventual, Field, Link, Secret, Tunnel};
 ///
 /// It asks through [`Services`], which the program gives it after the hop is built.
 pub trait Asker: fmt::Debug + Send + Sync {
-    /// Lets the hop use `services` for as long as it exists. Each generation that has the hop calls this before it comes in
-    /// force, and the first call is enough: the services look for the generation in force whenever they are used.
+    /// Gives the hop `services`, which it may use for as long as it exists. Each generation that has the hop calls this before
+    /// it takes effect. The first call is enough: the services find the current generation whenever they are used.
     fn attach(&self, services: Arc<dyn Services>);
 
-    /// Returns the name of the chain through which the hop asks.
+    /// Returns the name of the chain through which the hop fetches its document.
     fn via(&self) -> &str;
 
     /// Returns the setting that names this chain, as the keys that lead to it from the hop.
@@ -30,27 +30,27 @@ pub trait Asker: fmt::Debug + Send + Sync {
     /// Returns the state of the document.
     fn state(&self) -> SourceState;
 
-    /// Returns the name under which its document is [saved](Services::save) for later processes, if it is.
+    /// Returns the name under which the document is [saved](Services::save) for later processes, if it is saved.
     fn saved_name(&self) -> Option<String> {
         None
     }
 
-    /// Fetches the document now, whatever its age, since an operator asked for that. Returns whether it does. Requests may
-    /// wait for a short while, as after a change of the network. What is there stays in use until the fetch has worked.
+    /// Begins to fetch the document at an operator's request, whatever its age. Returns whether it does. Requests may wait for
+    /// a short while, as after a change of the network. The present document stays in use until the fetch succeeds.
     fn fetch_now(&self) -> bool {
         false
     }
 
-    /// Waits until the document is there or can't be had, if a request has to. May begin to fetch it.
+    /// Waits until the document is there or the fetch has failed, if requests need it. May begin a fetch.
     ///
-    /// A request waits here before it begins, and follows a reload meanwhile. It may have to wait again in
-    /// [`Hop::choose`](crate::Hop::choose); by then it belongs to its chain.
+    /// A request waits here before it is bound to a chain, so a reload meanwhile still counts for it. It may have to wait
+    /// again in [`Hop::choose`](crate::Hop::choose).
     fn prepare(&self) -> Eventual<'static, ()> {
         Eventual::Ready(())
     }
 }
 
-/// The services of the program for an [`Asker`]. They belong to its hop.
+/// The services that the program offers to the hop of an [`Asker`].
 pub trait Services: fmt::Debug + Send + Sync {
     /// Opens a connection to `target` through the hop's [`via`](Asker::via).
     fn open(&self, target: Authority) -> Eventual<'static, Result<Tunnel, OpenError>>;
@@ -68,13 +68,13 @@ pub trait Services: fmt::Debug + Send + Sync {
     /// Returns a number that differs after each change of the network.
     fn network_epoch(&self) -> u64;
 
-    /// Returns how long a request may wait for a document without which it can't be served: `timeouts.connect`.
+    /// Returns how long a request may wait for a document that it needs: `timeouts.connect`.
     fn patience(&self) -> Duration;
 
     /// Tells operators that a document was read, or could not be used.
     fn report(&self, kind: SourceKind, source: &str, news: SourceNews<'_>);
 
-    /// Tells operators what the document itself has to say.
+    /// Passes a message of the document itself on to operators.
     fn said(&self, text: &str);
 
     /// Returns the document that was last [saved](Self::save) under `name`, perhaps by an earlier process. May block.
@@ -87,7 +87,7 @@ pub trait Services: fmt::Debug + Send + Sync {
     /// `name` consists of letters, digits and `-`, and tells nothing about the document.
     fn save(&self, _name: &str, _document: &SavedDocument) {}
 
-    /// Notes that the document that was saved under `name` is still the present one. May block.
+    /// Notes that the document saved under `name` is still current. May block.
     fn confirm(&self, _name: &str) {}
 }
 
@@ -98,13 +98,13 @@ pub struct SavedDocument {
     pub bytes: Zeroizing<Vec<u8>>,
     /// The encoding that the server named.
     pub charset: Option<String>,
-    /// How its server knows it.
+    /// The validators by which its server recognises it.
     pub validators: Validators,
     /// When it was read.
     pub loaded: SystemTime,
 }
 
-/// The marks by which a server knows a version of a document (RFC 9110 §8.8). With them it is asked for a newer one only.
+/// The validators of a version of a document (RFC 9110 §8.8). A request with them asks only for a newer version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
     /// The value of `ETag`.
@@ -158,20 +158,20 @@ pub enum SourceKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceNews<'a> {
-    /// It is in use. A list has this many members.
+    /// The document is in use.
     Loaded {
         /// The number of members of a list.
         members: Option<usize>,
         /// The number of members that the list before it had, if it follows one.
         before: Option<usize>,
     },
-    /// The one that an earlier process saved is in use until it is fetched.
+    /// The document that an earlier process saved is in use until a fetch succeeds.
     Restored(KeptDocument),
-    /// The one that an earlier process saved can't be used, for this reason.
+    /// The document that an earlier process saved can't be used, for this reason.
     NotRestored(&'a str),
-    /// It is in use, and parts of it are not, for this reason.
+    /// The document is in use except for some parts, for this reason.
     Doubtful(&'a str),
-    /// It can't be used, for the reason in `problem`. The last good one stays in use, if there is one.
+    /// The new document can't be used. The last good one stays in use, if there is one.
     NotLoaded {
         /// The reason.
         problem: &'a str,
@@ -199,21 +199,21 @@ pub struct SourceState {
     pub kind: SourceKind,
     /// The file or URL that it is read from, as far as that may be shown.
     pub source: String,
-    /// When what is in use was read. `None` if nothing is in use.
+    /// When the document in use was read. `None` if none is in use.
     pub loaded: Option<SystemTime>,
-    /// The number of members that what is in use names, if it is a list.
+    /// The number of members in the list that is in use.
     pub members: Option<usize>,
     /// The number of members that the list before it had. `None` if it is the first one.
     pub members_before: Option<usize>,
-    /// When it was last asked for, with or without success.
+    /// When the last fetch ended, with or without success.
     pub checked: Option<SystemTime>,
-    /// When it was last asked for with success: it was new, or still what is in use.
+    /// When the last successful fetch ended, even if the document had not changed.
     pub confirmed: Option<SystemTime>,
-    /// The time after which a request asks for it again.
+    /// The time after which a request fetches it again.
     pub retry: Option<Duration>,
     /// Why the last attempt to read it failed, if it did.
     pub problem: Option<String>,
-    /// Why a part of what is in use was left out, if it was.
+    /// Why a part of the document in use was left out, if it was.
     pub doubt: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Authentication to a proxy: challenges, NTLM, Digest and channel bindings.
 //!
-//! Nothing here reads a socket, a clock or a random number: the caller passes them in, so each function can be tested
-//! with published vectors. The rounds themselves belong to the kind of hop that makes them.
+//! Nothing here reads a socket, a clock or a random number. The caller passes these in, so each function can be tested with
+//! published vectors. The rounds are made by the kinds of hops.
 //!
 //! - [`challenge`] reads `Proxy-Authenticate` fields.
 //! - [`token`] recognises NTLM and SPNEGO by their bytes, since proxies send either under both names.

@@ -47,12 +47,12 @@ impl Authority {
         Ok(Self { host: host.parse()?, port })
     }
 
-    /// The host.
+    /// Returns the host.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The port, never zero.
+    /// Returns the port, never zero.
     pub fn port(&self) -> u16 {
         self.port.get()
     }
@@ -188,7 +188,7 @@ fn split(text: &str) -> Result<(&str, Option<&str>), InvalidAuthority> {
     }
 }
 
-/// Returns whether `one` can be in an IPv6 address, perhaps with its zone (RFC 4007 section 11) or a dotted end.
+/// Returns whether `one` can be in an IPv6 address, perhaps with its zone (RFC 4007 § 11) or a dotted end.
 fn is_of_ipv6(one: char) -> bool {
     one.is_ascii_hexdigit() || ":.%".contains(one)
 }

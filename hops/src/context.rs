@@ -102,7 +102,7 @@ impl<'a> BuildContext<'a> {
         }
     }
 
-    /// The directory that relative paths start from.
+    /// Returns the directory that relative paths start from.
     pub fn directory(&self) -> &Path {
         self.directory
     }
@@ -124,7 +124,7 @@ impl<'a> BuildContext<'a> {
         Self { head_bytes_max, ..self }
     }
 
-    /// The number of bytes that the head of a hop's answer may have.
+    /// Returns the number of bytes that the head of a hop's answer may have.
     pub fn head_bytes_max(&self) -> usize {
         self.head_bytes_max
     }
@@ -135,8 +135,8 @@ impl<'a> BuildContext<'a> {
         Self { handshake, ..self }
     }
 
-    /// How long a hop may take to answer. The chain ends a wait that is longer; a hop that has to explain it ends it
-    /// sooner.
+    /// Returns how long a hop may take to answer. The chain ends a wait that is longer; a hop that has to explain it
+    /// ends it sooner.
     pub fn handshake(&self) -> Duration {
         self.handshake
     }

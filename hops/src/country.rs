@@ -18,7 +18,7 @@ pub struct Country([u8; 2]);
 pub struct InvalidCountry;
 
 impl Country {
-    /// The code in lower case.
+    /// Returns the code in lower case.
     pub fn lower(self) -> String {
         self.to_string()
     }
@@ -31,7 +31,7 @@ impl Country {
         ))
     }
 
-    /// The code in upper case.
+    /// Returns the code in upper case.
     pub fn upper(self) -> String {
         self.to_string().to_ascii_uppercase()
     }

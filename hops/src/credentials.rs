@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::{BuildContext, InvalidSetting, Secret};
 
-/// The value of a `Proxy-Authorization` field for these credentials, in UTF-8 and sent without being asked for.
+/// Returns the value of a `Proxy-Authorization` field for these credentials, in UTF-8 and sent without being asked
+/// for.
 ///
 /// # Errors
 /// Names `username` or `password`: RFC 7617 §2 has no colon in the former and no control character in either.
@@ -43,8 +44,8 @@ pub(crate) fn control_character(credential: &Secret) -> Option<&'static str> {
     }
 }
 
-/// The password of the setting `password`, or the content of the file of `password_file`, without a line end after it.
-/// A file that seems to hold the `username` too gives a warning.
+/// Returns the password of the setting `password`, or the content of the file of `password_file`, without a line end
+/// after it. A file that seems to hold the `username` too gives a warning.
 ///
 /// # Errors
 /// Both are there, or the file is not a password.
@@ -180,7 +181,7 @@ pub fn is_template(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark))
 }
 
-/// Returns whether `text` was probably copied from a URL: it has percent-encoded characters (RFC 3986 section 2.1) that a
+/// Returns whether `text` was probably copied from a URL: it has percent-encoded characters (RFC 3986 § 2.1) that a
 /// credential must have so there, and none of these characters as itself.
 pub fn is_encoded_for_url(text: &str) -> bool {
     const ENCODED: &[u8] = b"#$%&/:;=?@ !";

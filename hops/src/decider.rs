@@ -1,4 +1,4 @@
-//! Hops that decide by more than their settings, such as by a PAC file.
+//! Hops that choose by more than their settings, such as by a PAC file.
 
 use std::{fmt, sync::Arc};
 
@@ -14,10 +14,10 @@ pub trait Decider: fmt::Debug + Send + Sync {
     /// was chosen for it, and `None` if the hop was left out.
     fn agrees<'a>(&'a self, request: Request<'_>, member: Option<&str>) -> Eventual<'a, bool>;
 
-    /// Says how the hop would choose for `request`, without asking anything.
+    /// Predicts how the hop would choose for `request`, without asking anyone.
     fn foresee(&self, request: Request<'_>) -> Foresight;
 
-    /// Returns the rules by which the hop reads what its source says, a line each, for operators.
+    /// Returns the rules by which the hop interprets its source, one per line, for operators.
     fn terms(&self) -> Vec<String>;
 }
 

@@ -36,7 +36,7 @@ impl Field {
 pub struct FieldName(Box<str>);
 
 impl FieldName {
-    /// The name as it was written.
+    /// Returns the name as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -113,7 +113,7 @@ pub(crate) fn checked(
     Ok(checked)
 }
 
-/// Whether `value` can be a field's value, and every reader reads it alike (RFC 9110 §5.5).
+/// Returns whether `value` can be a field's value, and every reader reads it alike (RFC 9110 §5.5).
 pub(crate) fn is_value(value: &str) -> bool {
     let is_printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     !value.is_empty() && value.trim() == value && value.bytes().all(is_printable)

@@ -37,7 +37,7 @@ use crate::{
 /// ```
 #[async_trait]
 pub trait Link: fmt::Debug + Send + Sync {
-    /// The address that the previous stop connects to.
+    /// Returns the address that the previous stop connects to.
     fn address(&self) -> &Authority;
 
     /// Fallback addresses, tried in order if the previous hop's policy forbids [`address`](Self::address).
@@ -45,7 +45,7 @@ pub trait Link: fmt::Debug + Send + Sync {
         &[]
     }
 
-    /// The TLS to make with this hop, if any.
+    /// Returns the TLS to make with this hop, if any.
     fn tls(&self) -> Option<&TlsClient> {
         None
     }
@@ -69,7 +69,7 @@ pub trait Link: fmt::Debug + Send + Sync {
         }
     }
 
-    /// The name of the protocol that [`enter`](Self::enter) speaks.
+    /// Returns the name of the protocol that [`enter`](Self::enter) speaks.
     fn entered_by(&self) -> Option<&'static str> {
         self.tls().map(|_| tls::PROTOCOL)
     }
@@ -80,13 +80,13 @@ pub trait Link: fmt::Debug + Send + Sync {
     /// The reason why the hop did not reach `next`; the tunnel is gone then. [`HopError::Again`] asks for a new one.
     async fn extend(&self, tunnel: Tunnel, next: &Authority) -> Result<Tunnel, HopError>;
 
-    /// Whether this hop takes plain `http://` requests itself, in absolute-form (RFC 9112 §3.2.2). Otherwise they go
-    /// through a tunnel like everything else.
+    /// Returns whether this hop takes plain `http://` requests itself, in absolute-form (RFC 9112 §3.2.2). Otherwise
+    /// they go through a tunnel like everything else.
     fn forwards(&self) -> bool {
         false
     }
 
-    /// The header fields that pass between the client's CONNECT and that of this hop, if it is the last one.
+    /// Returns the header fields that pass between the client's CONNECT and that of this hop, if it is the last one.
     fn pass_headers(&self) -> Option<&PassHeaders> {
         None
     }
@@ -107,20 +107,21 @@ pub trait Link: fmt::Debug + Send + Sync {
         Eventual::Ready(Ok(Arc::default()))
     }
 
-    /// Whether a connection that passes this hop may carry more than one plain request.
+    /// Returns whether a connection that passes this hop may carry more than one plain request.
     fn reuse(&self) -> Reuse {
         Reuse::default()
     }
 
-    /// Whether an answer to a forwarded plain request comes from the hop and not from the target. Such an answer is
-    /// explained to the client instead of being passed on. Asked for statuses from 400 up.
+    /// Returns whether an answer to a forwarded plain request comes from the hop and not from the target. Such an
+    /// answer is explained to the client instead of being passed on. Asked for statuses from 400 up.
     ///
     /// A target can imitate such an answer, so nothing but the explanation may depend on it.
     fn refuses(&self, refusal: &Refusal) -> bool {
         refusal.is_by_proxy()
     }
 
-    /// Whether the hop would give the client an exit of its own if it named a session, and the client named none.
+    /// Returns whether the hop would give the client an exit of its own if it named a session, and the client named
+    /// none.
     fn lacks_session(&self) -> bool {
         false
     }

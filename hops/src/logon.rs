@@ -10,7 +10,8 @@ use crate::Refusal;
 /// shows whether the hop accepts them. A kind that has to know leaves a `Logon` in the
 /// [tunnel](crate::Tunnel::set_logon), and finds it there again by a downcast from [`Any`].
 pub trait Logon: Any + fmt::Debug + Send + Sync {
-    /// Whether the connection itself is logged on, so that a request without credentials passes on it and on no other.
+    /// Returns whether the connection itself is logged on, so that a request without credentials passes on it and on
+    /// no other.
     fn is_logged_on(&self) -> bool {
         false
     }

@@ -96,7 +96,7 @@ impl PassedFields {
         is_needed.then(|| Self { sent, wanted, returned: Vec::new() })
     }
 
-    /// The fields to add to the CONNECT.
+    /// Returns the fields to add to the CONNECT.
     pub(crate) fn sent(&self) -> &[Field] {
         &self.sent
     }

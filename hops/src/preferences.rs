@@ -162,7 +162,7 @@ impl Preferences {
         code.parse().ok().filter(|_| before.ends_with(is_between))
     }
 
-    /// Whether nothing is preferred.
+    /// Returns whether nothing is preferred.
     pub fn is_empty(&self) -> bool {
         self.session.is_none() && self.country.is_none()
     }

@@ -45,13 +45,13 @@ pub struct Refusal {
     pub summary: Option<Cow<'static, str>>,
     /// Advice for the operator, if the kind of hop has any.
     pub advice: Option<String>,
-    /// Sentences that follow the advice, whether it is that of the kind or a general one.
+    /// Sentences that follow the advice, even if that is the general one.
     pub note: Option<String>,
     /// How long the hop asks clients to wait.
     pub retry_after: Option<Duration>,
     /// How long the credentials will not be sent again, to keep the account from being locked.
     pub held_back: Option<Duration>,
-    /// Whether it is about a ticket, which the domain has issued: no account is locked after it.
+    /// Whether it is about a ticket. The domain issued the ticket, so no account is locked after such a refusal.
     pub is_of_ticket: bool,
     /// The login that the refused request had, if it had a complete one.
     pub login: Option<SentLogin>,
@@ -82,7 +82,7 @@ pub enum Meaning {
     Policy,
     /// The hop blocks the next stop for everybody, at every port.
     Forbidden,
-    /// Too much is asked at once; it may work later.
+    /// The hop has too much to do at once; the request may succeed later.
     Busy,
     /// The hop can't look up the name of the next stop.
     UnknownName,
@@ -139,8 +139,8 @@ impl Refusal {
 
     /// Leaves out all words that may repeat a secret of the request, which had `fields`.
     ///
-    /// A careless proxy puts the credentials that it got into its reason phrase or its fields, and what it says is logged and
-    /// shown to clients.
+    /// A careless proxy repeats the credentials that it got in its reason phrase or its fields, and those are logged and shown
+    /// to clients.
     #[must_use]
     pub fn without_secrets_of(self, fields: &[Field]) -> Self {
         self.without(&RequestSecrets::of(fields))
@@ -152,15 +152,15 @@ impl Refusal {
         self
     }
 
-    /// As [`without`](Self::without), in place.
+    /// Leaves out all words that may repeat one of `secrets`, in place.
     pub(crate) fn leave_out(&mut self, secrets: &RequestSecrets) {
         if let Some(http) = &mut self.http {
-            if secrets.are_in(&self.said) {
+            if secrets.are_in_shortened(&self.said) {
                 self.said = http.status.to_string();
             }
             http.leave_out(secrets);
         }
-        self.detail.take_if(|detail| secrets.are_in(detail));
+        self.detail.take_if(|detail| secrets.are_in_shortened(detail));
     }
 
     /// Changes the meaning, and with it the party that the refusal is about.
@@ -171,19 +171,19 @@ impl Refusal {
         self.about = meaning.about().unwrap_or(self.about);
     }
 
-    /// Whether the hop's rules forbid the next stop, such as for its port.
+    /// Returns whether the hop's rules forbid the next stop, for its host or its port.
     pub fn is_by_policy(&self) -> bool {
         matches!(self.meaning, Meaning::Policy | Meaning::Forbidden)
     }
 
-    /// Whether an HTTP answer to a plain request says that it is the hop's own.
+    /// Returns whether an HTTP answer to a plain request says that it comes from the hop itself.
     pub fn is_by_proxy(&self) -> bool {
         self.http.as_ref().is_some_and(HttpRefusal::is_by_proxy)
     }
 }
 
 impl Meaning {
-    /// The party that this meaning is about; `None` if it may be either.
+    /// Returns the party that this meaning is about, or `None` if it may be either.
     fn about(self) -> Option<Party> {
         match self {
             Self::Credentials | Self::Quota | Self::Busy | Self::Unsupported | Self::Fault => {
@@ -207,7 +207,7 @@ impl fmt::Display for Refusal {
         let login =
             self.login.and_then(|SentLogin { scheme, was_asked_for }| match was_asked_for {
                 true => Some(format!("after a login by {scheme}")),
-                // Only a refusal of the request may be about them, in place of the target.
+                // Only a refusal by policy may be about credentials that nobody asked for.
                 false if self.meaning == Meaning::Policy => Some(format!(
                     "the request had credentials by {scheme}, which it had not asked for"
                 )),
@@ -225,7 +225,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Makes bytes from a peer fit for a log or an error: printable ASCII, and short.
+/// Makes bytes from a peer fit for a log or an error: printable ASCII, and at most [`PRINTABLE_BYTES_MAX`] of them.
 fn printable(bytes: &[u8]) -> String {
     let clean =
         |&byte: &u8| if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
@@ -234,7 +234,7 @@ fn printable(bytes: &[u8]) -> String {
 
 const PRINTABLE_BYTES_MAX: usize = 120;
 
-/// The summary of a refusal by a hop that got credentials.
+/// The summary if a hop refuses the credentials that it got.
 pub(crate) const CREDENTIALS_REJECTED: &str = "credentials rejected";
-/// The summary of a refusal by a hop that got none.
+/// The summary if a hop wants credentials and got none.
 pub(crate) const CREDENTIALS_NEEDED: &str = "credentials needed";

@@ -31,12 +31,12 @@ impl Registry {
         self
     }
 
-    /// The kind of this name.
+    /// Returns the kind of this name.
     pub fn kind(&self, name: &str) -> Option<Kind> {
         self.kinds.get(name).copied()
     }
 
-    /// The names of all kinds, sorted.
+    /// Returns the names of all kinds, sorted.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.kinds.keys().copied()
     }
@@ -62,7 +62,7 @@ impl Kind {
         (self.build)(settings, context)
     }
 
-    /// The schema of its settings.
+    /// Returns the schema of its settings.
     pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         (self.schema)(generator)
     }

@@ -1,4 +1,4 @@
-//! A document at a URL, such as a PAC file or a list of proxies: when it is fetched, and what is kept of it.
+//! Fetches and keeps a document at a URL, such as a PAC file or a list of proxies.
 
 mod attached;
 mod fetch;
@@ -36,7 +36,7 @@ use crate::{Eventual, SourceState, tls::TlsClient};
 /// When a document is fetched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FetchPolicy {
-    /// How long a document is used before it is asked for again.
+    /// How long a document is used before it is fetched again.
     pub(crate) every: Duration,
     /// The longest time that a fetch may take.
     pub(crate) patience: Duration,
@@ -52,15 +52,16 @@ pub(crate) struct RemoteServer {
     pub(crate) tls: Option<TlsClient>,
     pub(crate) head_bytes_max: usize,
     pub(crate) services: Arc<Attached>,
-    /// Recognises a document by its hash, also after a reload that made another hop of this one.
+    /// Hashes documents, so that the same one is recognised even after a reload has built the hop again.
     pub(crate) hasher: RandomState,
 }
 
 /// A document at a URL, and the value that `R` makes of it.
 ///
-/// It is fetched when a request needs it: at first, after the time that its policy says, and after a change of the
-/// network. Without requests there is no traffic and no timer. A fetch is a task of its own, which no client's end
-/// cancels. While a good value is in use, requests wait for a fetch only after a change of the network, and not for long.
+/// It is fetched when a request needs it: at first, when it is older than its policy allows, and after a change of the
+/// network. Without requests there is no traffic and no timer. A fetch is a task of its own, so it goes on if the client that
+/// caused it leaves. While a good value is in use, requests wait for a fetch only after a change of the network, and not for
+/// long.
 #[derive(Debug)]
 pub(crate) struct Remote<R: Reader> {
     reader: R,
@@ -76,7 +77,7 @@ enum Found<V> {
     Value(Arc<V>),
     /// A fetch is under way, and there is no value yet.
     Fetching,
-    /// A fetch is under way. If it takes until then, requests use this value.
+    /// A fetch is under way. Requests use this value if the fetch takes longer than until then.
     Refreshing(Arc<V>, Instant),
     /// There is no value, for this reason.
     Failed(LoadProblem),
@@ -92,7 +93,7 @@ impl<R: Reader> Remote<R> {
         &self.reader
     }
 
-    /// Takes over the last good document of `before`, if that has the same URL. `value` makes the value of it.
+    /// Takes over the last good document of `before` if both have the same URL. `value` converts its value.
     pub(crate) fn inherit(
         &self,
         before: &Self,
@@ -114,7 +115,7 @@ impl<R: Reader> Remote<R> {
         (ours.epoch, ours.checked, ours.confirmed) =
             (theirs.epoch, theirs.checked, theirs.confirmed);
         ours.members_before = theirs.members_before;
-        // A fetch that is under way for `before` is not waited for.
+        // Nobody waits for a fetch that `before` has begun.
         ours.due = Some(theirs.due.map_or_else(Instant::now, |due| due.min(soon)));
         ours.problem.clone_from(&theirs.problem);
     }
@@ -125,13 +126,13 @@ impl<R: Reader> Remote<R> {
         self.state().due = Some(Instant::now());
     }
 
-    /// Begins a fetch, whatever the age of the document. One that is under way is followed by another, since the order may
-    /// be younger than its answer. If the document follows the network, requests wait for it as after a change of that.
-    /// Returns whether it can be fetched.
+    /// Begins a fetch, whatever the age of the document. If one is under way, another follows, since its answer may be older
+    /// than this order. If the document depends on the network, requests wait as after a change of the network. Returns
+    /// whether the document can be fetched.
     pub(crate) fn fetch_now(self: &Arc<Self>) -> bool {
         let Some(services) = self.server.services.present() else { return false };
         self.state().is_ordered = true;
-        // This begins the fetch, and what it finds is not needed here.
+        // This begins the fetch. The value is not needed here.
         self.find(services.network_epoch());
         true
     }
@@ -142,7 +143,7 @@ impl<R: Reader> Remote<R> {
         if R::HIDES_URL { url.server() } else { url.expose() }
     }
 
-    /// Returns how long requests use what there is before one of them asks again.
+    /// Returns how long requests use the present value before one of them begins another fetch.
     pub(crate) fn retry(&self) -> Duration {
         self.state().retry()
     }
@@ -152,7 +153,7 @@ impl<R: Reader> Remote<R> {
         self.state().value()
     }
 
-    /// Returns the value if nothing has to be waited for in the network of this epoch. May begin a fetch.
+    /// Returns the value if requests in the network of this epoch need not wait. May begin a fetch.
     pub(crate) fn ready(self: &Arc<Self>, epoch: u64) -> Option<Arc<R::Value>> {
         match self.find(epoch) {
             Found::Value(value) => Some(value),
@@ -160,7 +161,7 @@ impl<R: Reader> Remote<R> {
         }
     }
 
-    /// Waits until [`value`](Self::value) no longer has to.
+    /// Waits until [`value`](Self::value) can return at once.
     #[cfg_attr(not(feature = "pac"), expect(dead_code, reason = "only PAC files are waited for"))]
     pub(crate) fn prepare(self: &Arc<Self>) -> Eventual<'static, ()> {
         let Some(services) = self.server.services.present() else { return Eventual::Ready(()) };
@@ -201,7 +202,7 @@ impl<R: Reader> Remote<R> {
         }
     }
 
-    /// Looks at what there is, and begins a fetch if one is due.
+    /// Returns the present state, after beginning a fetch if one is due.
     fn find(self: &Arc<Self>, epoch: u64) -> Found<R::Value> {
         let mut state = self.state();
         let is_elsewhere = state.epoch != Some(epoch);
@@ -219,9 +220,9 @@ impl<R: Reader> Remote<R> {
             drop(tokio::spawn(fetch.run()));
         }
         match (state.value(), state.is_fetching) {
-            // A fetch that began in another network, or before an order, is followed by another one.
+            // If the fetch began in another network, or before an order, another one follows.
             (Some(value), true) if state.is_awaited || must_wait => {
-                // One wait for all requests of this network, and for one that asks again.
+                // All requests in this network share one deadline, even if they ask several times.
                 let wait = state.wait.filter(|(of, _)| *of == epoch);
                 let (_, until) =
                     *state.wait.insert(wait.unwrap_or((epoch, now + REFRESH_WAIT_MAX)));
@@ -243,7 +244,7 @@ impl<R: Reader> Remote<R> {
             members_before: state.members_before,
             checked: state.checked,
             confirmed: state.confirmed,
-            // Before the first request there is nothing to ask again.
+            // Before the first fetch there is nothing to repeat.
             retry: state.checked.map(|_| state.retry()),
             problem: state.problem.as_ref().map(|problem| problem.words.clone()),
             doubt: document.and_then(|document| document.doubt.clone()),
@@ -258,10 +259,10 @@ impl<R: Reader> Remote<R> {
     }
 
     fn state(&self) -> MutexGuard<'_, RemoteState<R::Value>> {
-        // Nothing in here panics half-way.
+        // Nothing panics under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How long requests wait for a fetch after a change of the network while they could have the last good value.
+/// How long requests wait for a fetch after a change of the network although there is a good value.
 const REFRESH_WAIT_MAX: Duration = Duration::from_secs(3);

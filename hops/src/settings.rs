@@ -1,4 +1,4 @@
-//! Unread settings, and what can be wrong with them.
+//! Settings that no kind has read yet, and the problems that they can have.
 
 mod invalid;
 mod key_path;
@@ -29,8 +29,8 @@ impl Settings {
     /// from a variable.
     ///
     /// # Errors
-    /// Every problem. An invalid part is left out, and the rest is still read. The list is empty if nothing is wrong
-    /// except that a setting was [forgotten](Self::forget).
+    /// All problems: an invalid part is left out, and the rest is still read. The list is empty if nothing is wrong except
+    /// that a setting was [forgotten](Self::forget).
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<InvalidSetting>> {
         // serde stops at the first error, but an operator wants all of them. So each invalid part is marked as left
         // out in a copy, and the rest is read again, until the reading succeeds or nothing more can be left out.
@@ -44,24 +44,21 @@ impl Settings {
                 Err(invalid) => invalid,
             };
             let rest = rest.get_or_insert_with(|| self.clone());
-            // A key that is missing because it was left out is not a second problem.
             let is_new = match &invalid.fault {
-                // serde reports the key as missing only because the reader skips parts that were left out.
+                // serde also reports a key as missing if it was left out after an earlier problem.
                 Fault::MissingKey(key) => {
                     let missing = invalid.path.clone().then(Key::Name((*key).to_owned()));
                     !find(&rest.0, &missing.0).is_some_and(is_left_out)
                 }
                 // A problem of a mapping as a whole may only follow from a part that was left out.
                 Fault::Other(message) => {
-                    // A value from an unset variable was reported before, at the variable. Here nothing is wrong with
-                    // it.
+                    // The variable without a value was reported already.
                     message != FORGOTTEN
                         && !find(&rest.0, &invalid.path.0).is_some_and(holds_left_out)
                 }
                 _ => true,
             };
-            // A problem of the settings as a whole has an empty path. There is nothing to leave out, so it is the
-            // last one.
+            // A problem of the settings as a whole has an empty path. Nothing can be left out then, so it is the last one.
             let is_left_out = replace(&mut rest.0, &invalid.path.0, LEFT_OUT);
             if is_new {
                 problems.push(invalid);
@@ -85,7 +82,7 @@ impl Settings {
 }
 
 impl Drop for Settings {
-    /// Wipes every text, since some are credentials. Those that were read are a [`Secret`](crate::Secret) by now.
+    /// Wipes all texts, since some are credentials. Those that were read are in a [`Secret`](crate::Secret) by now.
     fn drop(&mut self) {
         wipe(&mut self.0);
     }
@@ -109,14 +106,14 @@ fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Sequence(list) => list.iter_mut().for_each(wipe),
-        // Keys stay, since a mapping does not lend them to be changed.
+        // A mapping does not let its keys be changed, so these stay.
         Value::Mapping(mapping) => mapping.values_mut().for_each(wipe),
         Value::Tagged(tagged) => wipe(&mut tagged.value),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-/// Replaces the value at `path` by `tag`. Returns `false` if there is no such value, or if it is everything.
+/// Replaces the value at `path` by `tag`. Returns `false` if there is no such value, or if `path` is empty.
 fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
     let [key, below @ ..] = path else { return false };
     let inner = match (key, value) {
@@ -125,9 +122,10 @@ fn replace(value: &mut Value, path: &[Key], tag: &str) -> bool {
         _ => None,
     };
     match inner {
-        // A tag and not a removal: list items keep their indices, so later problems have the paths that the operator
-        // sees.
+        // It is not removed, so that list items keep their indices and later problems have the paths that the operator sees.
         Some(inner) if below.is_empty() => {
+            // It may be a password, and nothing wipes it later.
+            wipe(inner);
             *inner =
                 Value::Tagged(Box::new(TaggedValue { tag: Tag::new(tag), value: Value::Null }));
             true
@@ -160,7 +158,7 @@ fn is_left_out(value: &Value) -> bool {
     matches!(value, Value::Tagged(tagged) if tagged.tag == LEFT_OUT)
 }
 
-/// No file can hold these tags, as they have a space.
+/// Marks of replaced values. They contain a space, so no tag in a file can be equal to them.
 const LEFT_OUT: &str = "left out";
 const FORGOTTEN: &str = "not known";
 

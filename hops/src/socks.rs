@@ -11,11 +11,11 @@ use crate::{
     refusal::{CREDENTIALS_NEEDED, CREDENTIALS_REJECTED},
 };
 
-/// Has the SOCKS5 proxy that `tunnel` reaches connect it to `next`.
+/// Asks the SOCKS5 proxy that `tunnel` reaches to connect it to `next`.
 ///
 /// With `credentials`, only the method that sends them is offered: a proxy that chose "no authentication" instead would
-/// ignore the session that a provider's username names. Names are passed on unresolved. Nothing is sent before the
-/// answer to the message before it, and bytes behind the last answer are kept.
+/// ignore the session that a provider's username names. Names are passed on unresolved. Each message waits for the answer to
+/// the previous one, and bytes behind the last answer are kept.
 ///
 /// # Errors
 /// [`HopError::Refused`] if the proxy says no, and the way in which the exchange failed otherwise.
@@ -41,13 +41,13 @@ pub async fn connect(
     credentials: Option<&UserPassword>,
 ) -> Result<Tunnel, HopError> {
     let mut seen = BytesMut::with_capacity(READ_BYTES);
-    // One method is offered, and any other choice is an error: "no authentication" would drop the credentials.
+    // Only one method is offered, since "no authentication" would drop the credentials.
     let method = if credentials.is_some() { AuthMethod::UserPassword } else { AuthMethod::None };
     send(&mut tunnel, &v5::greeting(method)).await?;
     if receive(&mut tunnel, &mut seen, v5::chosen_method).await? != Some(method) {
         let said = match method {
             AuthMethod::None => {
-                "that it wants a username and a password, or another authentication"
+                "that it wants a username and a password, or another kind of authentication"
             }
             AuthMethod::UserPassword => "that it takes no username and password (RFC 1929)",
         };
@@ -62,8 +62,7 @@ pub async fn connect(
         return Err(refusal.into());
     }
     if let Some(credentials) = credentials {
-        // The credentials are sent only after the proxy has chosen this method, so a proxy without it never receives
-        // them.
+        // The proxy has chosen this method. One that does not know it never receives the credentials.
         send(&mut tunnel, &credentials.message()).await?;
         if !receive(&mut tunnel, &mut seen, v5::is_authenticated).await? {
             let said = "username or password not accepted";
@@ -97,8 +96,8 @@ async fn receive<T>(
     parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, HopError>,
 ) -> Result<T, HopError> {
     loop {
-        // The buffer may hold the next answer already, so it is parsed before more is read. No `parse` asks for more
-        // than 262 bytes, the longest reply, so a peer can't make the buffer grow.
+        // The buffer may already hold the next answer, so it is parsed before more is read. No `parse` needs more than the 262
+        // bytes of the longest reply, so a peer can't make the buffer grow.
         if let Some((message, length)) = parse(seen)? {
             let _ = seen.split_to(length);
             return Ok(message);
@@ -109,10 +108,10 @@ async fn receive<T>(
     }
 }
 
-/// More than the longest answer has.
+/// More than the longest answer.
 const READ_BYTES: usize = 512;
 
-const TAKES_NO_LOGIN: &str = "It takes no login, and may know its clients by their addresses: remove the username and the password.";
+const TAKES_NO_LOGIN: &str = "It accepts no login, and may know its clients by their addresses. Remove the username and the password.";
 
 #[cfg(test)]
 mod tests {
@@ -122,7 +121,8 @@ mod tests {
     use super::*;
     use crate::Secret;
 
-    /// Runs the exchange against `answers`, `step` bytes at a time; returns what was sent, and the rest or the error.
+    /// Runs the exchange against `answers`, `step` bytes at a time. Returns the bytes that were sent, and the rest of the
+    /// answers or the error.
     async fn run(
         answers: &[u8],
         is_known: bool,
@@ -179,7 +179,9 @@ mod tests {
         check(
             b"\x05\xff",
             false,
-            Err("it answered that it wants a username and a password, or another authentication"),
+            Err(
+                "it answered that it wants a username and a password, or another kind of authentication",
+            ),
         );
         check(
             b"\x05\x00",

@@ -1,7 +1,7 @@
-//! TLS with a hop itself, inside which everything else then runs.
+//! TLS between this program and a hop.
 //!
-//! Three parts also serve TLS with clients: [`layer()`] puts an established TLS connection into a [`Tunnel`],
-//! [`certificate`] reads the names and dates of a certificate, and [`FileContent`] names what a file holds instead.
+//! Three parts also serve TLS with clients: [`layer()`] puts an established TLS connection into a [`Tunnel`], [`certificate`]
+//! reads the names and dates of a certificate, and [`FileContent`] recognises files that are not what they should be.
 
 mod authorities;
 pub mod certificate;
@@ -58,7 +58,7 @@ impl TlsClient {
     /// Returns the client that `settings` ask for with a hop at `host`, or `None` if they ask for no TLS.
     ///
     /// # Errors
-    /// Names what is wrong below `tls`: a file that can't be read or holds no certificate, or a name that is none.
+    /// The problem below `tls`: a file that can't be read or holds no certificate, or a name that is invalid.
     pub fn new(
         settings: &TlsSettings,
         host: &Host,
@@ -70,10 +70,10 @@ impl TlsClient {
         Ok(Some(made.client))
     }
 
-    /// Returns the client that makes these `checks` of a server at `host`.
+    /// Returns a client that makes these `checks` of a server at `host`.
     ///
     /// # Errors
-    /// Names one of the `checks`, or none of them if the system's certificates can't be used.
+    /// A problem of one of the `checks`, or of none of them if the system's certificates can't be used.
     pub(crate) fn with_checks(
         checks: &TlsChecks,
         host: &Host,
@@ -85,8 +85,8 @@ impl TlsClient {
             .with_safe_default_protocol_versions();
         let builder = builder
             .map_err(|error| InvalidSetting::new("", format!("can't be set up: {error}")))?;
-        // An authority of the operator replaces those of the system, and is not added to them: a private proxy must
-        // not be impersonated with a certificate of any public authority.
+        // An authority of the operator replaces those of the system: no certificate of a public authority may serve to
+        // impersonate a private proxy.
         let (verifier, given, warning) = match &checks.ca {
             Some(ca) => {
                 let authorities = read_authorities(ca, context)?;
@@ -102,14 +102,14 @@ impl TlsClient {
                 (verifier, None, None)
             }
         };
-        // rustls calls this dangerous because a verifier could accept anything. Both of ours check the path or the
-        // exact certificate, the name and the dates.
+        // rustls calls this dangerous because a verifier could accept anything. Both of ours check the name, the dates, and
+        // either the path or the certificate itself.
         let verifier = Arc::new(ExplainingVerifier::new(verifier, given));
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = builder.with_no_client_auth();
-        // Only one server is spoken to. With the usual room for sessions with 32 servers, 6,500 hops took 710 MB.
+        // A client talks to only one server. With the default room for sessions with 32 servers, 6,500 hops took 710 MB.
         config.resumption = Resumption::in_memory_sessions(1);
-        // A proxy that is offered HTTP/2 may choose it, and then waits for frames that this program does not speak.
+        // A proxy that is offered HTTP/2 may choose it, and would then wait for frames that this program can't send.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = Self { connector: TlsConnector::from(Arc::new(config)), server_name };
         Ok(MadeClient { client, warning })
@@ -129,8 +129,8 @@ impl TlsClient {
         // Boxed, so that a hop without TLS needs no room for it.
         match Box::pin(self.connector.connect(self.server_name.clone(), tunnel)).await {
             Ok(stream) => Ok(layer(stream)),
-            // The three kinds of failure have three remedies: another authority or name, no `tls` at this port, or
-            // the server's own settings.
+            // Each of the three kinds of failure has its own remedy: another authority or name, no `tls` at this port, or a
+            // change of the server's settings.
             Err(error) => Err(match rejected::of_error(&error) {
                 Some(rejected) => HopError::Certificate(Box::new(rejected)),
                 None if is_not_tls(&error) => HopError::OtherProtocol(Spoken::NoTls),
@@ -144,8 +144,8 @@ fn system_verifier(
     provider: Arc<CryptoProvider>,
     context: &BuildContext<'_>,
 ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
-    // Reading the system's authorities takes milliseconds. Once for each of thousands of hops would be seconds of a
-    // start.
+    // Reading the system's authorities takes milliseconds. For each of thousands of hops, that would delay a start by
+    // seconds.
     if let Some(verifier) = context.system_verifier.get() {
         return Ok(Arc::clone(verifier));
     }
@@ -181,7 +181,7 @@ fn server_name(written: Option<&str>, host: &Host) -> Result<ServerName<'static>
     })
 }
 
-/// Returns a verifier that trusts `authorities`, and each of their certificates if a server shows that itself.
+/// Returns a verifier that trusts `authorities`, and also a server that shows one of their certificates as its own.
 fn file_verifier(
     Authorities { roots, certificates, .. }: Authorities,
     provider: Arc<CryptoProvider>,

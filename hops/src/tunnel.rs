@@ -29,17 +29,17 @@ use crate::{Field, Logon, ObserveRounds, PassHeaders, Request, pass_headers::Pas
 /// A byte stream that can carry a [`Tunnel`]. A layer around another stream names the socket at the bottom, so that a
 /// reset can be passed on through it.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// The socket below all layers, if there is one.
+    /// Returns the socket below all layers, if there is one.
     fn socket(&self) -> Option<&TcpStream> {
         None
     }
 
-    /// The counter of the bytes at the bottom, if they are counted.
+    /// Returns the counter of the bytes at the bottom, if they are counted.
     fn bottom_wire(&self) -> Option<&Arc<dyn CountWire>> {
         None
     }
 
-    /// The certificate, in DER, by which the peer of this layer has authenticated. Only TLS has one.
+    /// Returns the certificate, in DER, by which the peer of this layer has authenticated. Only TLS has one.
     fn peer_certificate(&self) -> Option<&[u8]> {
         None
     }
@@ -96,13 +96,13 @@ impl Tunnel {
         Self { wire: Some(wire), ..self }
     }
 
-    /// The counter of this tunnel's own bytes, if they are counted. One that moves bytes by the socket below, and not by
-    /// the tunnel, has to count them.
+    /// Returns the counter of this tunnel's own bytes, if they are counted. One that moves bytes by the socket below,
+    /// and not by the tunnel, has to count them.
     pub fn wire(&self) -> Option<&Arc<dyn CountWire>> {
         self.wire.as_ref()
     }
 
-    /// How many bytes were read ahead.
+    /// Returns how many bytes were read ahead.
     pub fn ahead(&self) -> usize {
         self.early.len()
     }
@@ -117,7 +117,7 @@ impl Tunnel {
         (self.early.into_bytes(), self.io)
     }
 
-    /// The socket below all layers, if there is one.
+    /// Returns the socket below all layers, if there is one.
     pub fn bottom(&self) -> Option<&TcpStream> {
         self.io.bottom()
     }
@@ -139,7 +139,7 @@ impl Tunnel {
         }
     }
 
-    /// The authentication of this connection, if a hop keeps one for plain requests.
+    /// Returns the authentication of this connection, if a hop keeps one for plain requests.
     pub fn logon(&self) -> Option<&Arc<dyn Logon>> {
         self.extras.as_ref()?.logon.as_ref()
     }
@@ -154,7 +154,7 @@ impl Tunnel {
         self.extras().rounds = Some(observer);
     }
 
-    /// The observer of rounds, if there is one.
+    /// Returns the observer of rounds, if there is one.
     pub fn rounds_observer(&self) -> Option<&dyn ObserveRounds> {
         self.extras.as_ref()?.rounds.as_deref()
     }
@@ -171,7 +171,7 @@ impl Tunnel {
         self.extras.get_or_insert_default()
     }
 
-    /// The certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.
+    /// Returns the certificate, in DER, of the peer at the other end of the topmost layer, if that is TLS.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         match &self.io {
             Io::Socket(_) => None,

@@ -1,4 +1,4 @@
-//! The functions about addresses that would be long in JavaScript.
+//! Functions about addresses that are shorter in Rust than in JavaScript.
 
 use std::{cmp::Ordering, net::IpAddr};
 
@@ -10,14 +10,14 @@ pub(crate) fn looks_like_ipv4(text: &str) -> bool {
     text.split('.').count() == 4 && text.split('.').all(is_part)
 }
 
-/// Reads an IPv4 address. Its parts are decimal, also with a zero before them.
+/// Reads an IPv4 address. Its parts are decimal even if they begin with a zero.
 fn ipv4(text: &str) -> Option<u32> {
     let mut parts = text.split('.').map(|part| part.parse::<u8>().ok());
     let mut part = || parts.next().flatten();
     looks_like_ipv4(text).then(|| Some(u32::from_be_bytes([part()?, part()?, part()?, part()?])))?
 }
 
-/// Returns the number of an IPv4 address as the signed one that bit operations of JavaScript give, or zero.
+/// Returns an IPv4 address as the signed number that JavaScript's bit operations yield, or zero for any other text.
 pub(crate) fn number(text: &str) -> i32 {
     ipv4(text).unwrap_or_default().cast_signed()
 }
@@ -30,12 +30,12 @@ pub(crate) fn is_in_net(address: &str, network: &str, mask: &str) -> bool {
     }
 }
 
-/// Returns the first IPv4 address of a list with semicolons between.
+/// Returns the first IPv4 address of a list that is separated by semicolons.
 pub(crate) fn first_ipv4(list: &str) -> Option<&str> {
     list.split(';').find(|address| ipv4(address).is_some())
 }
 
-/// Returns whether `address` is in the network `prefix`, such as `10.0.0.0/8`. Anything that is neither is in none.
+/// Returns whether `address` is in the network `prefix`, such as `10.0.0.0/8`. Returns `false` if either is malformed.
 pub(crate) fn is_in_prefix(address: &str, prefix: &str) -> bool {
     let Some((network, length)) = prefix.trim().split_once('/') else { return false };
     let network: Option<IpAddr> = network.parse().ok();
@@ -56,8 +56,8 @@ pub(crate) fn is_in_prefix(address: &str, prefix: &str) -> bool {
     length <= bits && own & mask == other & mask
 }
 
-/// Sorts a list of addresses with semicolons between: IPv6 before IPv4, each by number. Returns nothing for a list with
-/// anything else in it.
+/// Sorts a list of addresses that is separated by semicolons: IPv6 before IPv4, each by number. Returns an empty text if one of
+/// them is not an address.
 pub(crate) fn sorted(list: &str) -> String {
     let addresses = list.split(';').map(|address| address.trim().parse::<IpAddr>());
     let Ok(mut addresses) = addresses.collect::<Result<Vec<_>, _>>() else { return String::new() };
@@ -69,7 +69,7 @@ pub(crate) fn sorted(list: &str) -> String {
     joined(&addresses)
 }
 
-/// Returns the addresses with semicolons between.
+/// Joins the addresses with semicolons.
 pub(crate) fn joined(addresses: &[IpAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(";")
 }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_has_addresses_of_its_family_alone() {
+    fn a_prefix_holds_only_addresses_of_its_family() {
         for (address, prefix, expected) in [
             ("10.1.2.3", "10.0.0.0/8", true),
             ("11.1.2.3", "10.0.0.0/8", false),

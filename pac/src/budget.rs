@@ -10,7 +10,7 @@ pub const LOAD_MAX: Duration = Duration::from_millis(500);
 
 /// The processor time that is left to the thread.
 ///
-/// Processor time and not real time, so that a script is not refused because other programs are busy.
+/// Real time is not counted, so that no script is refused because other programs are busy.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     /// The time of the thread's clock when the budget is used up.
@@ -28,7 +28,7 @@ impl Budget {
         self.is_exceeded.set(false);
     }
 
-    /// Returns whether the work is to end, and remembers that it was ended.
+    /// Returns whether the time is used up, so that the work must end, and remembers that.
     pub(crate) fn is_used_up(&self) -> bool {
         let is_over = thread_time() >= self.end.get();
         if is_over {
@@ -37,12 +37,12 @@ impl Budget {
         is_over
     }
 
-    /// Returns the time that the last piece of work could take.
+    /// Returns the time that the last piece of work was allowed.
     pub(crate) fn whole(&self) -> Duration {
         self.whole.get()
     }
 
-    /// Returns whether the last piece of work was ended.
+    /// Returns whether the last piece of work used up its time.
     pub(crate) fn is_exceeded(&self) -> bool {
         self.is_exceeded.get()
     }

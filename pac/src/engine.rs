@@ -16,7 +16,7 @@ use crate::{
 /// A script that is loaded. It belongs to one thread; see [`PacRunner`](crate::PacRunner) for one that has its own.
 pub struct Engine {
     text: Arc<str>,
-    /// `None` after a call that failed, until the next one.
+    /// The engine with the script. `None` after a call that failed, until the next call loads the script again.
     loaded: Option<Loaded>,
 }
 
@@ -28,8 +28,8 @@ struct Loaded {
     _runtime: Runtime,
 }
 
-/// The parts of JavaScript that scripts get: what browsers that run PAC files have had for long, without anything that
-/// runs later, such as promises.
+/// The parts of JavaScript that scripts get. Browsers have long had them in PAC files. Nothing that runs later, such as
+/// promises, is among them.
 type Intrinsics = (
     intrinsic::Date,
     intrinsic::Eval,
@@ -62,8 +62,7 @@ impl Engine {
 
     /// Calls the script.
     ///
-    /// A call that fails may have left anything behind, such as memory that is used up. So the next one loads the script
-    /// again before it calls it.
+    /// A call that fails may leave a mess behind, such as memory that is used up. So the next call loads the script again.
     ///
     /// # Errors
     /// The reason why there is no answer.
@@ -171,7 +170,7 @@ impl Loaded {
 
 /// Returns the function to call. It is looked up for each call, since the script may replace it.
 fn function<'js>(context: &Ctx<'js>) -> Result<Function<'js>, PacError> {
-    // Microsoft's form for IPv6 is the second one.
+    // The second name is Microsoft's, for scripts that know IPv6.
     let names = ["FindProxyForURL", "FindProxyForURLEx"];
     let mut found = names.iter().filter_map(|name| {
         let found = context.globals().get::<_, Option<Function<'js>>>(*name);
@@ -186,8 +185,8 @@ fn is_syntax_error(error: &CaughtError<'_>) -> bool {
 
 /// Returns whether a script ran out of memory or stack.
 ///
-/// The engine reports this only by exceptions, and a script can throw the same ones itself. That does no harm:
-/// the caller then refuses the request, even if it lets those of failed scripts go direct.
+/// The engine reports this only by exceptions, and a script can throw the same ones itself. That does no harm: the caller
+/// then refuses the request, even if it lets the requests of scripts that failed go direct.
 fn is_exhaustion(error: &CaughtError<'_>) -> bool {
     match error {
         // No memory is left for an exception.
@@ -212,7 +211,7 @@ fn shown(value: &Value<'_>) -> String {
     text.unwrap_or_else(|| format!("a value of type {}", value.type_name()))
 }
 
-/// Finds the place in the script where an exception came from: its innermost frame that is not one of ours.
+/// Finds the place in the script that an exception came from: its innermost frame outside the preludes.
 fn place(stack: &str) -> Option<Place> {
     let frames = stack.lines().filter_map(|frame| frame.split_once(FILE_NAME_AND_COLON));
     let mut places = frames.filter_map(|(_, at)| {
@@ -233,11 +232,11 @@ const STACK_EXCEEDED: &str = "Maximum call stack size exceeded";
 /// The name of the script in the engine's traces.
 const FILE_NAME: &str = "pac";
 const FILE_NAME_AND_COLON: &str = "pac:";
-/// The memory of a script. The largest that companies have take about a tenth.
+/// The memory of a script. The largest ones of companies take about a tenth of it.
 const MEMORY_MAX: usize = 16 << 20;
 /// The stack of a script: half of what its thread has.
 const STACK_MAX: usize = 512 << 10;
-/// The bytes of an answer. A list of a hundred proxies has three thousand.
+/// The most bytes of an answer. A list of a hundred proxies has three thousand.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
-/// The characters of an exception's text that are shown.
+/// The most characters of an exception's text that are shown.
 const MESSAGE_MAX: usize = 200;

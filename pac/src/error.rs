@@ -8,11 +8,11 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PacError {
-    /// The text begins like a page for people.
-    #[error("it is HTML, and not a PAC file")]
+    /// The text is a web page.
+    #[error("it is HTML and not a PAC file")]
     Html,
     /// The text is not JavaScript.
-    #[error("it is no valid JavaScript: {message}{}", At(.place))]
+    #[error("it is not valid JavaScript: {message}{}", At(.place))]
     Syntax {
         /// The engine's words.
         message: String,
@@ -30,33 +30,33 @@ pub enum PacError {
         /// The place in the text, if the engine knows it.
         place: Option<Place>,
     },
-    /// A call or the load took too much processor time.
+    /// A call, or loading the script, took too much processor time.
     #[error("it takes longer than {} ms", .0.as_millis())]
     TooSlow(Duration),
-    /// A call or the load needed more memory than a script may have, or a deeper stack.
-    #[error("it needs too much memory, or its functions call each other too deep")]
+    /// A call, or loading the script, needed more memory or a deeper stack than a script may have.
+    #[error("it needs too much memory, or its calls are nested too deeply")]
     Exhausted,
-    /// The function returned something that is not a text, such as nothing.
-    #[error("its function returned {0} in place of a text")]
+    /// The function returned something other than a text, such as `undefined`.
+    #[error("its function returned {0} instead of a text")]
     NotText(&'static str),
-    /// The function returned a text that no list of proxies could be.
-    #[error("its function returned a text of over {0} bytes")]
+    /// The function returned a text that is far too long for a list of proxies.
+    #[error("its function returned a text longer than {0} bytes")]
     TooLong(usize),
-    /// More calls wait than may.
-    #[error("too many calls wait for it")]
+    /// The most calls that may wait are waiting already.
+    #[error("too many calls are waiting for it")]
     Busy,
     /// A call does not return, and can't be interrupted.
-    #[error("a call of it does not come to an end")]
+    #[error("a call to it does not return")]
     Stuck,
-    /// Other calls do not return, and no more threads may be lost to them.
-    #[error("calls of it that do not come to an end hold up all others")]
+    /// Other calls do not return, and as many threads as allowed are lost to them.
+    #[error("calls to it that do not return hold up all others")]
     HeldUp,
     /// The system gives no thread, or the engine could not be made.
     #[error("it can't be run: {0}")]
     NoThread(String),
 }
 
-/// A place in a script, both counted from one.
+/// A place in a script. Lines and columns are counted from one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The line.

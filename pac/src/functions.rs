@@ -30,7 +30,7 @@ impl Call {
         self.alerts.set(0);
     }
 
-    /// Ends the call. Returns the name that it could not go on without, if there was one.
+    /// Ends the call. Returns the name whose addresses it lacked, if there was one.
     pub(crate) fn end(&self) -> Option<String> {
         self.surroundings.take();
         self.missing.take()
@@ -41,10 +41,10 @@ impl Call {
         self.surroundings.borrow().clone()
     }
 
-    /// Returns the addresses of `host` with semicolons between.
+    /// Returns the addresses of `host`, separated by semicolons.
     ///
     /// # Errors
-    /// They are not known. The exception ends the script; if the script catches it, the answer does not count.
+    /// They are not known yet. The exception ends the script. If the script catches it, its answer is ignored.
     fn addresses(&self, context: &Ctx<'_>, host: String) -> Result<String, Error> {
         let is_address = host.parse::<std::net::IpAddr>().is_ok();
         let Some(surroundings) = self.surroundings().filter(|_| !is_address) else {
@@ -54,7 +54,7 @@ impl Call {
             Some(addresses) => Ok(joined(&addresses)),
             None => {
                 self.missing.borrow_mut().get_or_insert(host);
-                Err(Exception::throw_message(context, "the name is not looked up yet"))
+                Err(Exception::throw_message(context, "the name was not looked up yet"))
             }
         }
     }

@@ -1,15 +1,15 @@
-//! PAC files: the JavaScript function `FindProxyForURL(url, host)` by which a company says which proxy serves what.
+//! Runs PAC files: the JavaScript function `FindProxyForURL(url, host)` by which a company chooses a proxy for each request.
 //!
 //! A PAC file is a program from outside, so this package runs it with limits and without any I/O:
 //!
 //! - [`PacRunner`] owns the thread on which a script runs. A call has [a tenth of a second](CALL_MAX) of processor time
-//!   and a script 16 MiB of memory. A call that exceeds them is an error, and the next one starts from a fresh script. A
-//!   call that takes long holds up no other one: another thread takes over those that wait.
+//!   and a script 16 MiB of memory. A call that exceeds them fails, and the next one starts with a fresh script. A call
+//!   that takes long holds up no other one: another thread takes over those that wait.
 //! - [`Surroundings`] are the only facts that a script can ask for: addresses of names, addresses of this machine, the
-//!   time. They must be there at once. A name whose addresses are not known yet ends the call with
-//!   [`Outcome::Lookup`]; the caller looks the name up and calls again. So a name server that says nothing delays only
-//!   the request that needs it, and never the thread.
-//! - [`decode`] reads the bytes of a file, whose encoding may not be given.
+//!   time. They must be known at once. A name whose addresses are not known yet ends the call with
+//!   [`Outcome::Lookup`]; the caller looks the name up and calls again. So a silent name server delays only the request
+//!   that needs it, and never the thread.
+//! - [`decode`] turns the bytes of a file into text, even if nothing names their encoding.
 //!
 //! ```
 //! use std::sync::{Arc, mpsc};
@@ -57,7 +57,7 @@ pub struct Query {
     pub host: Box<str>,
 }
 
-/// The end of a call that did not fail.
+/// The outcome of a call that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The text that the script returned.
@@ -68,7 +68,7 @@ pub enum Outcome {
 
 /// The facts that a script may ask for. None of these functions may block: they run on the thread of the script.
 pub trait Surroundings: fmt::Debug + Send + Sync {
-    /// Returns the addresses of `name`: none if it has no address or can't be looked up, `None` if it was not
+    /// Returns the addresses of `name`, which are empty if it has none or can't be looked up. Returns `None` if it was not
     /// looked up yet.
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>>;
 
@@ -78,7 +78,7 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
     /// Returns the present time.
     fn now(&self) -> SystemTime;
 
-    /// Takes a message that the script has for a person.
+    /// Receives a message from the script to people.
     fn alert(&self, text: &str);
 }
 

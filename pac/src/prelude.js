@@ -1,7 +1,7 @@
-// The functions of PAC files that are about hosts and addresses.
+// The functions for PAC files that are about hosts and addresses.
 //
-// ECMAScript 5, since this is all that they need. A function that asks for the addresses of a name may not return:
-// `native.addresses` ends the call when the name is to be looked up first, and the call begins again later.
+// They need no more than ECMAScript 5. A function that asks for the addresses of a name may not return: if the name has to be
+// looked up first, `native.addresses` ends the call, which starts again later.
 (function (global, native) {
   // Returns the addresses of a host, of both families, as a list.
   function addresses(host) {
@@ -71,8 +71,8 @@
     return native.ownAddresses();
   };
 
-  // Browsers make a regular expression of the pattern and escape nothing but dots, and scripts rely on that. A script
-  // has few patterns and asks for each of them in every call, so their expressions are kept.
+  // Browsers make a regular expression of the pattern and escape only its dots, and scripts rely on that. A script uses the
+  // same few patterns in every call, so their expressions are cached.
   var expressions = Object.create(null), count = 0;
 
   function expression(pattern) {

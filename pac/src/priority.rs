@@ -1,9 +1,9 @@
-//! Lets a thread that is stuck give way to all others.
+//! Lowers the priority of a thread that is stuck.
 
-/// A handle on the thread that made it.
+/// A handle to the thread that created it.
 ///
-/// A thread that does not come back may keep a processor busy for hours. With the lowest priority it takes the time that
-/// no other thread wants. Only Linux has priorities of threads that other threads can set without rights.
+/// A thread that does not come back may keep a processor busy for hours. With the lowest priority it gets only the time that
+/// no other thread wants. Only on Linux can a thread change the priority of another one without special rights.
 #[derive(Debug)]
 pub(crate) struct ThreadPriority {
     #[cfg(target_os = "linux")]
@@ -19,7 +19,7 @@ impl ThreadPriority {
         }
     }
 
-    /// Gives the thread the lowest priority. To be called while the thread runs: its number may belong to another one
+    /// Gives the thread the lowest priority. Must be called while the thread runs, since another thread may get its number
     /// later.
     pub(crate) fn give_way(&self) {
         // A sandbox may forbid it. Then the thread competes like any other.

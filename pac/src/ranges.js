@@ -1,7 +1,7 @@
-// The functions of PAC files that are about days, dates and hours.
+// The functions for PAC files that are about days, dates and hours.
 //
-// Each compares the present time with two ends, which both belong to the range. Times are lists of numbers, the largest
-// unit first. A range whose end is before its start goes over the end of the week, the year or the day.
+// Each compares the present time with a range, whose two ends belong to it. Times are lists of numbers, the largest unit
+// first. A range whose end is before its start wraps around the end of the week, the year or the day.
 (function (global, native) {
   var DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
   var MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
@@ -38,7 +38,7 @@
     return start >= 0 && end >= 0 && isBetween([start], [given.get("Day")], [end]);
   };
 
-  // Says which unit an argument of `dateRange` is, and its value; null if it is none.
+  // Returns the unit and the value of an argument of `dateRange`, or null if it is not a day, a month or a year.
   function dated(argument) {
     var number = Number(argument);
     if (number >= 1 && number <= 31) return { unit: "Date", value: number };
@@ -49,7 +49,7 @@
 
   var UNITS = ["FullYear", "Month", "Date"];
 
-  // Returns the units of a list of arguments, the largest first; null if one of them comes twice.
+  // Returns the units of a list of arguments, the largest first, or null if one of them occurs twice.
   function unitsOf(list) {
     var units = UNITS.filter(function (unit) {
       return list.filter(function (one) { return one.unit === unit; }).length === 1;
@@ -66,7 +66,7 @@
   global.dateRange = function () {
     var given = split(arguments), list = given.list.map(dated), half = list.length / 2;
     if (list.length < 1 || list.indexOf(null) >= 0) return false;
-    // One date if each unit comes once, two dates otherwise.
+    // If no unit occurs twice, the arguments are one date, otherwise two.
     var start = list, end = list;
     if (unitsOf(list) === null) {
       start = list.slice(0, half);

@@ -20,17 +20,17 @@ use crate::{Outcome, PacError, Query, Surroundings};
 ///
 /// The engine interrupts a script that runs for too long, but not in the middle of one of its own functions, such as a
 /// search for one long text in another, which can take minutes. So a thread that does not come back from a call soon is
-/// left to itself with the lowest priority, and another one takes over the calls that wait. Only a few threads of a process
-/// can be lost like this; after that, calls wait for their thread, and are refused if it is stuck.
+/// abandoned with the lowest priority, and another one takes over the calls that wait. A process can lose only a few threads
+/// like this. After that, calls wait for their thread, and are refused if it is stuck.
 pub struct PacRunner {
     text: Arc<str>,
     queue: Arc<Queue>,
-    /// The thread that takes calls. `None` if the last one ended and there is no other one.
+    /// The thread that takes calls. `None` if it has ended and no other one could be started.
     worker: Mutex<Option<Worker>>,
 }
 
 impl PacRunner {
-    /// Loads `text` on a new thread, and waits until that is done or has failed. Not for a thread that may not block.
+    /// Loads `text` on a new thread, and blocks until that is done or has failed.
     ///
     /// # Errors
     /// The script can't be loaded.
@@ -62,8 +62,8 @@ impl PacRunner {
     /// Calls the script with `query`. Its thread calls `reply` with the outcome, after those of earlier calls; if the call is
     /// never made, `reply` is dropped. Dropping the returned value gives the call up.
     ///
-    /// The caller limits its wait, since a thread that is stuck never replies. While it waits, it calls
-    /// [`relieve`](Self::relieve) now and then.
+    /// The caller must limit its wait, since a thread that is stuck never replies, and must call [`relieve`](Self::relieve) now
+    /// and then while it waits.
     #[must_use = "dropping it gives the call up"]
     pub fn ask(
         &self,
@@ -81,7 +81,7 @@ impl PacRunner {
 
     /// Starts another thread for the calls that wait, if the thread is held up by a call, or has ended.
     ///
-    /// The callers that wait are the only ones that need this, so they call it, and no timer does while there are none.
+    /// Only callers that wait need this. So they call it, and no timer has to run while nobody waits.
     pub fn relieve(&self) {
         if !self.queue.has_waiting() {
             return;
@@ -94,7 +94,7 @@ impl PacRunner {
             }
             match LostThread::count() {
                 Some(lost) => present.leave(lost),
-                // It may come back yet.
+                // It may still come back.
                 None if !present.is_stuck() => return,
                 None => return self.queue.refuse_all(&PacError::HeldUp),
             }

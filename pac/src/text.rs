@@ -1,11 +1,11 @@
-//! From the bytes of a PAC file to its text.
+//! Decodes the bytes of a PAC file.
 
 use std::borrow::Cow;
 
 /// Reads the bytes of a PAC file, whose server may have named a `charset`.
 ///
-/// A byte order mark counts first, then the name. Without either, bytes that are not UTF-8 are Latin-1, as old files on
-/// Windows servers are. Every input has a text: what can't be read becomes `U+FFFD`.
+/// A byte order mark decides before the name. Without either, bytes that are not UTF-8 are taken for Latin-1, which old files
+/// on Windows servers use. This never fails: bytes that can't be decoded become `U+FFFD`.
 pub fn decode<'a>(bytes: &'a [u8], charset: Option<&str>) -> Cow<'a, str> {
     if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
         return String::from_utf8_lossy(rest);

@@ -2,10 +2,10 @@
 
 /// Returns whether the script could look at more of a request than its host.
 ///
-/// The caller keeps answers. If this is false, the answer for one URL holds for all others of the host. A script reads
-/// the URL only by the name of its first parameter, or by the words `arguments` and `eval`. A word in a comment counts
-/// too, and so does a function whose parameters are not found: then answers are kept for less, which is always right.
-/// `\u0075rl` is another spelling of `url`, so a script with such an escape counts as one that looks at the URL.
+/// Callers cache answers. If this is false, the answer for one URL holds for all URLs of the host. A script can read the URL
+/// only by the name of its first parameter, or by `arguments`, `eval` or `Function`. This is cautious: a word in a comment
+/// counts too, and so does a function whose parameters are not found. Then answers are cached for one URL each, which is
+/// always right. `\u0075rl` is another spelling of `url`, so a script with such an escape counts as one that looks at the URL.
 pub fn looks_at_url(text: &str) -> bool {
     if text.contains(r"\u") {
         return true;
@@ -15,7 +15,7 @@ pub fn looks_at_url(text: &str) -> bool {
     count > 1 || words(text).any(|word| matches!(word, "arguments" | "eval" | "Function"))
 }
 
-/// Returns the name of the first parameter of `FindProxyForURL`, if the function stands once and in the usual form.
+/// Returns the name of the first parameter of `FindProxyForURL`, if the name occurs once, in a usual declaration.
 fn first_parameter(text: &str) -> Option<&str> {
     let mut parts = text.split("FindProxyForURL");
     let (before, after) = (parts.next()?, parts.next()?);

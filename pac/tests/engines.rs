@@ -11,7 +11,7 @@ use std::{
 
 use mooltiroute_pac::{Engine, NoNames, Outcome, Query};
 
-/// Answers by script, for each URL in turn. `None` if there is no text.
+/// The answers of each script, one for each URL. `None` if the script gives no text.
 type Answers = BTreeMap<String, Vec<Option<String>>>;
 
 fn corpus() -> PathBuf {
@@ -80,7 +80,7 @@ fn check(others: Option<Answers>, differences: &[&str]) {
 fn pac_resolver_gives_the_same_answers() {
     let mut node = Command::new("node");
     node.arg(clients().join("pac_resolver.cjs"));
-    // It lacks `convert_addr`, and finds no month between two others.
+    // It lacks `convert_addr`, and can't tell that a month is between two others.
     check(answers_of(node), &["30-convert-addr.pac", "58-date-all.pac"]);
 }
 
@@ -91,8 +91,8 @@ fn pacparser_gives_the_same_answers() {
     check(answers_of(python), &[]);
 }
 
-/// Returns a list of proxies as Chromium shows it. Without a list, Chromium goes direct, which this program does only if
-/// the operator writes so.
+/// Returns a list of proxies as Chromium shows it. Without a list, Chromium goes direct. This program does that only if the
+/// operator asks for it.
 fn as_in_chromium(answer: Option<&str>) -> String {
     let entry = |entry: &str| {
         let mut words = entry.split_whitespace();
@@ -112,7 +112,7 @@ fn as_in_chromium(answer: Option<&str>) -> String {
     if entries.is_empty() { "DIRECT".to_owned() } else { entries.join(";") }
 }
 
-/// Each file takes a start of the browser, so only some are compared, unless `MOOLTIROUTE_PAC_FILES=all` asks for more.
+/// The browser has to be started for each file, so only some are compared unless `MOOLTIROUTE_PAC_FILES=all` is set.
 #[test]
 fn chromium_gives_the_same_answers() {
     let own = own_answers();
@@ -132,8 +132,8 @@ fn chromium_gives_the_same_answers() {
     assert_eq!(differs, if is_whole { &DIFFERS_IN_CHROMIUM[..] } else { &[] }, "{shown:#?}");
 }
 
-/// The files for which Chromium shows another list: it writes a host such as `10` as the address `0.0.0.10`, reads a file
-/// without a `charset` as Latin-1, and calls the script for requests of its own.
+/// The files for which Chromium shows another list. It writes a host such as `10` as the address `0.0.0.10`, reads a file
+/// without a `charset` as Latin-1, and also calls the script for requests that it makes itself.
 const DIFFERS_IN_CHROMIUM: [&str; 3] =
     ["12-regular-expressions.pac", "37-unicode.pac", "64-global-state.pac"];
 

@@ -55,8 +55,8 @@ impl Zone {
 impl Per {
     /// Returns the period that `now` is in.
     ///
-    /// A day may have 23 or 25 hours, so the end is found with the calendar and not by adding seconds. A time outside
-    /// the range of the calendar gets a period of one hour.
+    /// A day may have 23 or 25 hours, so the end comes from the calendar and is not computed in seconds. A time outside the
+    /// range of the calendar gets a period of one hour.
     pub(crate) fn around(self, now: SystemTime, zone: &Zone) -> BudgetPeriod {
         let now = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
         let bounds = bounds(self, &now.to_zoned(zone.0.clone()));
@@ -112,8 +112,8 @@ impl BudgetPeriod {
         seconds(now) >= self.end
     }
 
-    /// Returns whether the period has not begun by `now`, so that the clock must have been ahead when it was chosen. A clock
-    /// that is set right by some minutes leaves no period.
+    /// Returns whether the period begins well after `now`, so that the clock must have been ahead when it was chosen. A clock
+    /// that is corrected by a few minutes does not count.
     pub(crate) fn is_ahead(self, now: SystemTime) -> bool {
         self.start.saturating_sub(seconds(now)) > STEP_BACK_MAX
     }

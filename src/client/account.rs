@@ -91,22 +91,22 @@ impl Account {
         }
     }
 
-    /// The row in the table of open connections, which counts the bytes.
+    /// Returns the row in the table of open connections, which counts the bytes.
     pub(crate) fn row(&self) -> &Arc<OpenConnection> {
         self.registration.row()
     }
 
-    /// The chain that the request takes.
+    /// Returns the chain that the request takes.
     pub(crate) fn chain(&self) -> &Arc<Chain> {
         &self.row().chain
     }
 
-    /// The timeouts that were in force when it began.
+    /// Returns the timeouts that were in force when it began.
     pub(crate) fn timeouts(&self) -> &Timeouts {
         &self.row().generation.timeouts
     }
 
-    /// Whether someone asked for its end.
+    /// Returns whether someone asked for its end.
     pub(crate) fn is_killed(&self) -> bool {
         self.row().is_killed()
     }
@@ -277,7 +277,7 @@ mod tests {
         let mut answered = [0; 41];
         client.read_exact(&mut answered).await.unwrap();
         let [row] = shared.connections().list().try_into().unwrap();
-        assert_eq!((row.method.as_ref(), row.target.to_string()), ("CONNECT", address.to_string()));
+        assert_eq!((&*row.method, row.target.to_string()), ("CONNECT", address.to_string()));
         assert_eq!((row.bytes_sent(), row.bytes_received()), (5, 2));
         assert_eq!(shared.connections().kill(|row| row.id == 7), [0; 0]);
         assert_eq!(shared.connections().kill(|other| other.id == row.id), [row.id]);
@@ -297,7 +297,7 @@ mod tests {
         client.write_all(request.as_bytes()).await.unwrap();
         let (mut socket, _) = origin.accept().await.unwrap();
         socket.read_u8().await.unwrap();
-        assert_eq!(shared.connections().kill(|row| row.method == "GET").len(), 1);
+        assert_eq!(shared.connections().kill(|row| *row.method == *"GET").len(), 1);
         is_over(serving).await;
         assert!(client.read_u8().await.is_err());
         assert!(shared.connections().list().is_empty());

@@ -34,7 +34,8 @@ struct Page {
     body: String,
 }
 
-/// Whether this proxy answers a request that names another origin, because `Max-Forwards` lets it go no further.
+/// Returns whether this proxy answers a request that names another origin, because `Max-Forwards` lets it go no
+/// further.
 pub(crate) fn is_last_stop(head: &RequestHead) -> bool {
     head.max_forwards() == Some(0)
 }
@@ -170,8 +171,8 @@ fn proxy_pac(
     Page { content_type: "application/x-ns-proxy-autoconfig", body }
 }
 
-/// Whether `host`, the value of a `Host` field, is `localhost` or one of `own`. A written port must be right, except for
-/// `localhost`: no foreign site has that name, and the client may use a forwarded port.
+/// Returns whether `host`, the value of a `Host` field, is `localhost` or one of `own`. A written port must be right,
+/// except for `localhost`: no foreign site has that name, and the client may use a forwarded port.
 fn is_own(host: &[u8], own: &[SocketAddr]) -> bool {
     let Ok(host) = str::from_utf8(host) else { return false };
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -187,7 +188,7 @@ fn is_own(host: &[u8], own: &[SocketAddr]) -> bool {
     bare.parse::<IpAddr>().is_ok_and(|ip| own.iter().any(|own| own.ip() == ip))
 }
 
-/// Whether a browser sends this request for a site other than the proxy itself.
+/// Returns whether a browser sends this request for a site other than the proxy itself.
 fn is_cross_origin(fields: &Fields, scheme: &str, own: &[SocketAddr]) -> bool {
     let is_foreign = |origin: &[u8]| {
         !origin.strip_prefix(scheme.as_bytes()).is_some_and(|host| is_own(host, own))

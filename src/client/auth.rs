@@ -118,7 +118,7 @@ impl Admitted {
     }
 }
 
-/// A username and a password (RFC 7617 §2).
+/// Returns a username and a password (RFC 7617 §2).
 fn split(credentials: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = credentials.iter().position(|byte| *byte == b':')?;
     Some((&credentials[..colon], &credentials[colon + 1..]))
@@ -129,7 +129,7 @@ fn preferences(text: &[u8]) -> Option<Box<str>> {
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into())
 }
 
-/// The decoded `username:password` of a Basic value (RFC 7617 §2).
+/// Returns the decoded `username:password` of a Basic value (RFC 7617 §2).
 fn credentials(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (scheme, encoded) = value.split_at_checked("Basic ".len())?;
     if !scheme.eq_ignore_ascii_case(b"Basic ") {

@@ -28,7 +28,7 @@ use crate::{
 
 /// A protocol in which clients ask for tunnels: the messages that answer them.
 pub(crate) trait TunnelProtocol {
-    /// Its name.
+    /// Returns its name.
     fn protocol(&self) -> Protocol;
 
     /// Returns the header fields of the request, if the protocol has any.

@@ -205,7 +205,7 @@ impl From<Client> for Tunnel {
     }
 }
 
-/// Whether the answer to this request has no body.
+/// Returns whether the answer to this request has no body.
 pub(crate) fn is_head(request: &RequestHead) -> bool {
     request.method() == "HEAD"
 }

@@ -2,9 +2,17 @@
 
 mod refusals;
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    thread,
+    time::Duration,
+};
 
-use tracing::{Instrument as _, debug, debug_span, warn};
+use tracing::{Span, debug, debug_span, warn};
 
 pub(crate) use self::refusals::turn_away;
 use self::refusals::{log_unanswered, log_unauthorized, refuse, refuse_protocol, shut_out};
@@ -32,6 +40,7 @@ use crate::{
         generation::Generation,
         shared::{Admission, Shared},
     },
+    system::shutdown::Shutdown,
     usage::RecentOwner,
 };
 
@@ -48,32 +57,61 @@ pub(crate) fn run(accepted: Accepted, admission: Admission) -> impl Future<Outpu
     let room = Box::new_uninit();
     let requests = requests(accepted, Arc::clone(admission.shared()));
     let requests = Box::into_pin(Box::write(room, requests));
+    let mut part = SessionPart::Requests(requests);
     async move {
-        // The fields are made only if the span is enabled.
-        let span = debug_span!(
-            "client",
-            connection = admission.number(),
-            %peer,
-            worker = thread::current().name(),
-        );
-        let shutdown = admission.shared().shutdown();
-        let work = async {
-            debug!("connection accepted");
-            if let Some(mut tunnel) = requests.await {
-                tunnel.run(shutdown).await;
-            }
-        };
-        // One registration for the steps of the shutdown serves everything below, which only asks
-        // whether they have come. To register for each wait would take a lock each time.
-        //
-        // A session that is cut has ended by itself, or has nothing to tell.
-        let _ = shutdown.heeded_by(pin!(work.instrument(span))).await;
+        {
+            let (span, shutdown) = (span(&admission, peer), admission.shared().shutdown());
+            let served = pin!(poll_fn(|cx| {
+                let _inside = span.as_ref().map(|span| span.enter());
+                part.poll(cx, shutdown)
+            }));
+            // One registration for the steps of the shutdown serves everything below, which only asks
+            // whether they have come. To register for each wait would take a lock each time.
+            //
+            // A session that is cut has ended by itself, or has nothing to tell.
+            let _ = shutdown.heeded_by(served).await;
+        }
+        // The connection ends before it stops to count.
+        drop(part);
         if admission.shared().denials().challenges.concerns(peer) {
             let shared = Arc::clone(admission.shared());
             // The connection is closed, and its place is for the next one: perhaps for this client, with credentials.
             drop(admission);
             // Boxed, so that open tunnels don't keep room for it.
             Box::pin(log_unanswered(peer, shared)).await;
+        }
+    }
+}
+
+/// Returns the span of a client. Boxed, since few logs have it, and each open tunnel would keep room for it.
+fn span(admission: &Admission, peer: SocketAddr) -> Option<Box<Span>> {
+    // The fields are made only if the span is enabled.
+    let span = debug_span!(
+        "client",
+        connection = admission.number(),
+        %peer,
+        worker = thread::current().name(),
+    );
+    span.in_scope(|| debug!("connection accepted"));
+    (!span.is_disabled()).then(|| Box::new(span))
+}
+
+/// The two parts of a session.
+enum SessionPart<R> {
+    Requests(Pin<Box<R>>),
+    Tunnel(Box<OpenTunnel>),
+}
+
+impl<R: Future<Output = Option<Box<OpenTunnel>>>> SessionPart<R> {
+    fn poll(&mut self, cx: &mut Context<'_>, shutdown: &Shutdown) -> Poll<()> {
+        loop {
+            match self {
+                Self::Tunnel(tunnel) => return tunnel.poll(cx, shutdown),
+                Self::Requests(requests) => match ready!(requests.as_mut().poll(cx)) {
+                    Some(tunnel) => *self = Self::Tunnel(tunnel),
+                    None => return Poll::Ready(()),
+                },
+            }
         }
     }
 }

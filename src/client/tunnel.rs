@@ -1,6 +1,9 @@
 //! A tunnel that is open: the relay, and the line that is logged at its end.
 
-use std::time::Duration;
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use mooltiroute_hops::Tunnel;
 
@@ -19,7 +22,8 @@ use crate::{
 pub(crate) struct OpenTunnel {
     relay: Relay,
     account: Account,
-    opening: Opening,
+    /// The status that the client received.
+    status: u16,
 }
 
 /// The exchange that preceded a tunnel.
@@ -49,29 +53,31 @@ impl OpenTunnel {
         let rotate_after = account.chain().rotate_after();
         let (idle, half_closed) = (timeouts.idle, timeouts.half_closed);
         let patience = Patience { idle, rotate_after, half_closed };
-        let relay =
-            Relay::new(Tunnel::from(client), upstream, patience).metered(account.row().clone());
-        Box::new(Self { relay, account, opening })
+        // A request that switched protocols has moved bytes before, and is logged as one line.
+        let Opening { status, sent, received } = opening;
+        let relay = Relay::new(Tunnel::from(client), upstream, patience)
+            .counting_from(sent, received)
+            .metered(account.row().clone());
+        Box::new(Self { relay, account, status })
     }
 
-    /// Relays until both ends are done, or until the cut, which has to [wake](Shutdown::heeded_by) this task.
-    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps each argument twice, for days")]
-    pub(crate) fn run(&mut self, shutdown: &Shutdown) -> impl Future<Output = ()> {
-        async move {
-            let is_cut = || shutdown.is_cut() || self.account.is_killed();
-            // The relay knows one way to be stopped from outside. The account tells which one it was.
-            let end = match self.relay.run(is_cut).await {
-                End::Cut if self.account.is_killed() => End::Killed,
-                end => end,
-            };
-            self.tell(end);
-        }
+    /// Relays until both ends are done, or until the cut, which has to [wake](Shutdown::heeded_by) this task. Then it logs
+    /// the end.
+    ///
+    /// Not an `async fn`, whose future the task of each open tunnel would keep beside this.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, shutdown: &Shutdown) -> Poll<()> {
+        let Self { relay, account, .. } = self;
+        let end = ready!(relay.poll_end(cx, || shutdown.is_cut() || account.is_killed()));
+        // The relay knows one way to be stopped from outside. The account tells which one it was.
+        self.tell(match end {
+            End::Cut if self.account.is_killed() => End::Killed,
+            end => end,
+        });
+        Poll::Ready(())
     }
 
     fn tell(&mut self, end: End) {
-        let Opening { status, sent, received } = self.opening;
-        // A request that switched protocols has moved bytes before, and is logged as one line.
-        let (sent, received) = (sent + self.relay.sent(), received + self.relay.received());
+        let (status, sent, received) = (self.status, self.relay.sent(), self.relay.received());
         let reason = match (end, self.account.chain().rotate_after()) {
             (End::Rotated, Some(age)) => Some(rotated(self.account.chain().name(), age)),
             _ => None,

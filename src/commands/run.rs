@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use mooltiroute_hops::{Registry, thread_pool};
+use mooltiroute_hops::Registry;
 use serde_json::json;
 use tokio::runtime::Builder;
 use tracing::warn;
@@ -87,8 +87,7 @@ impl<'a> Launch<'a> {
             format!("a socket that the supervisor passed can't be used: {error}")
         })?;
         // The watcher's library panics if it gets no thread, so one is asked for before. It ends while the flags are read.
-        let probe = thread_pool::start().and_then(|()| ThreadProbe::start());
-        let probe = probe.map_err(|error| threads::too_few(&error))?;
+        let probe = ThreadProbe::start().map_err(|error| threads::too_few(&error))?;
         let loader = super::find_loader(&flags.config, flags.overrides(), registry, environment);
         let loader = loader
             .map_err(|error| NotPrepared { why: error.to_string(), status: error.status() })?;
@@ -128,7 +127,7 @@ impl<'a> Launch<'a> {
             warn!("{}", super::VISIBLE_CREDENTIALS);
         }
         memory::allow_heaps(config.server.workers.get());
-        open_files::raise(config.limits.connections);
+        open_files::raise();
         let predecessor = match self.flags.take_over {
             true => Predecessor::find(config, self.environment)?,
             false => None,
@@ -150,6 +149,7 @@ impl<'a> Launch<'a> {
         let signals = Signals::new().map_err(cannot_handle_signals)?;
         let requests = ReloadRequests::new().map_err(cannot_handle_signals)?;
         let (predecessor, taken) = predecessor.unzip();
+        let connections = self.loaded.config().limits.connections;
         let proxy = self
             .loaded
             .with_passed(self.passed)
@@ -157,6 +157,8 @@ impl<'a> Launch<'a> {
             .with_control(self.environment)
             .start()
             .map_err(|error| not_started(&error, self.flags.take_over, self.environment))?;
+        // Only now, so that a start which fails for want of threads is one sentence.
+        open_files::tell_of_limit(connections);
         let proxy = proxy.with_log(log).with_reload_requests(requests);
         supervisor::ready();
         if let Some(predecessor) = predecessor {

@@ -117,7 +117,7 @@ pub(super) fn process_at(address: SocketAddr) -> Option<u64> {
     ask::ask(reachable(address), None).ok()?["pid"].as_u64()
 }
 
-/// Whether the proxy at `address` answers, and rejects the credentials of `auth`.
+/// Returns whether the proxy at `address` answers, and rejects the credentials of `auth`.
 pub(super) fn rejects(address: SocketAddr, auth: &Auth) -> bool {
     matches!(ask::ask(address, Some(auth)), Err(ask::NoStatus::Unauthorized))
 }

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::endpoint::{AcceptedCaller, Connection};
 
-/// Fails.
+/// Refuses to pass listening sockets on.
 ///
 /// # Errors
 /// Always.
@@ -19,7 +19,7 @@ pub(super) async fn write(
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Fails.
+/// Refuses to take over listening sockets.
 ///
 /// # Errors
 /// Always.

@@ -94,7 +94,7 @@ impl BodyReader {
         if self.is_at_end() { Ok(()) } else { Err(Truncated) }
     }
 
-    /// Whether the body is complete, so that another message follows.
+    /// Returns whether the body is complete, so that another message follows.
     pub fn is_at_end(&self) -> bool {
         match &self.state {
             BodyState::Length(left) => *left == 0,

@@ -51,7 +51,7 @@ impl Fields {
         self.lines.len()
     }
 
-    /// Whether there are no fields.
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -74,7 +74,7 @@ impl Fields {
         self.values(name).flat_map(elements)
     }
 
-    /// Whether a list named `name` contains `token`, in any case.
+    /// Returns whether a list named `name` contains `token`, in any case.
     pub fn lists_token(&self, name: &str, token: &str) -> bool {
         let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
         self.values(name).any(|value| elements(value).any(is_token))
@@ -85,7 +85,7 @@ impl Fields {
         self.head.len()
     }
 
-    /// Whether `Connection` lists too many options: each field is looked up among them.
+    /// Returns whether `Connection` lists too many options: each field is looked up among them.
     pub(super) fn has_too_many_options(&self) -> bool {
         self.elements("Connection").nth(OPTIONS_MAX).is_some()
     }
@@ -141,7 +141,7 @@ impl Line {
     }
 }
 
-/// Whether any line of `head` ends in a bare LF.
+/// Returns whether any line of `head` ends in a bare LF.
 ///
 /// Names and values contain no LF, so every LF comes right before a name or ends the head.
 pub(super) fn has_bare_lf(head: &[u8], lines: &[Line]) -> bool {

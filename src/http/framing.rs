@@ -129,7 +129,7 @@ impl Framing {
         Self::of_response(fields, version).unwrap_or(unclear)
     }
 
-    /// Whether the fields say that there is a body.
+    /// Returns whether the fields say that there is a body.
     pub(super) fn announces_body(&self) -> bool {
         self.is_chunked || self.content_length.is_some_and(|bytes| bytes > 0)
     }

@@ -163,8 +163,8 @@ impl HeadReader {
         if seen.starts_with(b"\n") { Err(BadRequest::BareLf) } else { Ok(()) }
     }
 
-    /// Whether parsing `seen` can find more than the last time: at the first bytes, at the end of the first line, and
-    /// at the end of the head.
+    /// Returns whether parsing `seen` can find more than the last time: at the first bytes, at the end of the first
+    /// line, and at the end of the head.
     fn is_worth_parsing(&mut self, seen: &[u8]) -> bool {
         if self.searched >= seen.len() {
             return false;
@@ -268,7 +268,7 @@ impl From<TooLarge> for BadResponse {
     }
 }
 
-/// Whether an empty line ends a head in `bytes`.
+/// Returns whether an empty line ends a head in `bytes`.
 pub(super) fn has_head_end(bytes: &[u8]) -> bool {
     // Bare LFs end a head here too, so that the parser sees such a head at once. It is refused in a
     // request and accepted in a response.

@@ -74,8 +74,8 @@ pub(super) fn write_fields(
     Ok(None)
 }
 
-/// Whether each bare CR of `line` is in the value of a field that only passes through, and nothing that follows it would
-/// concern the connection if it ended the line.
+/// Returns whether each bare CR of `line` is in the value of a field that only passes through, and nothing that follows
+/// it would concern the connection if it ended the line.
 fn is_value_of_cr(line: &[u8], previous: MendedLine) -> bool {
     let Some(first) = line.iter().position(|byte| *byte == b'\r') else { return true };
     let (before, rest) = line.split_at(first);
@@ -90,7 +90,7 @@ fn is_value_of_cr(line: &[u8], previous: MendedLine) -> bool {
     is_in_value && is_harmless_after_cr(rest)
 }
 
-/// Whether no part of `text` that follows a bare CR is a field that concerns the connection.
+/// Returns whether no part of `text` that follows a bare CR is a field that concerns the connection.
 pub(super) fn is_harmless_after_cr(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\r').skip(1).all(|part| {
         let colon = part.iter().position(|byte| *byte == b':');
@@ -103,7 +103,7 @@ fn is_end_to_end(name: &[u8]) -> bool {
     matches!(role_of(name), Role::EndToEnd)
 }
 
-/// Whether `lines` have a CR that no LF follows.
+/// Returns whether `lines` have a CR that no LF follows.
 pub(super) fn has_bare_cr(lines: &[u8]) -> bool {
     let is_bare = |pair: &[u8]| pair[0] == b'\r' && pair[1] != b'\n';
     lines.windows(2).any(is_bare)
@@ -197,7 +197,7 @@ fn is_framing_name(name: &[u8]) -> bool {
     matches!(role_of(name), Role::ContentLength | Role::TransferEncoding)
 }
 
-/// Whether a line that is not a field has the name of a framing field in it, however it is broken up.
+/// Returns whether a line that is not a field has the name of a framing field in it, however it is broken up.
 fn may_mean_framing(line: &[u8]) -> bool {
     // Only letters are compared, so that no separator, white space or control character inside the
     // name can hide it.
@@ -229,7 +229,7 @@ fn trim_cr(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
-/// Whether `byte` may be part of a name (RFC 9110 §5.6.2).
+/// Returns whether `byte` may be part of a name (RFC 9110 §5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

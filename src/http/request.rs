@@ -103,7 +103,7 @@ impl RequestHead {
         self.fields.values("Host").next()
     }
 
-    /// Whether the client connection may carry another request (RFC 9112 §9.3).
+    /// Returns whether the client connection may carry another request (RFC 9112 §9.3).
     ///
     /// `Proxy-Connection: close` counts too: old clients send it to proxies. With HTTP/1.0 the connection always closes.
     pub fn wants_keep_alive(&self) -> bool {
@@ -112,12 +112,12 @@ impl RequestHead {
             && !self.fields.lists_token("Proxy-Connection", "close")
     }
 
-    /// Whether the client waits for 100 (Continue) before it sends the body (RFC 9110 §10.1.1).
+    /// Returns whether the client waits for 100 (Continue) before it sends the body (RFC 9110 §10.1.1).
     pub fn expects_continue(&self) -> bool {
         self.version == Version::Http11 && self.fields.lists_token("Expect", "100-continue")
     }
 
-    /// Whether the client accepts trailers in the response (RFC 9110 §10.1.4).
+    /// Returns whether the client accepts trailers in the response (RFC 9110 §10.1.4).
     pub fn accepts_trailers(&self) -> bool {
         self.fields.lists_token("TE", "trailers")
     }

@@ -84,7 +84,7 @@ impl ResponseHead {
         &self.fields
     }
 
-    /// Whether another response follows this one (RFC 9110 §15.2). None follows a 101.
+    /// Returns whether another response follows this one (RFC 9110 §15.2). None follows a 101.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }
@@ -101,8 +101,8 @@ impl ResponseHead {
         }
     }
 
-    /// Whether the upstream connection can carry another request after this body (RFC 9112 §9.3). It never can if the
-    /// body is [`BodyLength::UntilClose`], which the caller checks.
+    /// Returns whether the upstream connection can carry another request after this body (RFC 9112 §9.3). It never
+    /// can if the body is [`BodyLength::UntilClose`], which the caller checks.
     ///
     /// A [doubtful length](Self::has_doubtful_length) closes it.
     pub fn keeps_alive(&self) -> bool {
@@ -116,8 +116,8 @@ impl ResponseHead {
             && (self.version == Version::Http11 || lists("keep-alive"))
     }
 
-    /// Whether the sender may have meant another end of the message than the one that is read here. Its connection must
-    /// close, since the bytes that follow may belong to the message (RFC 9112 §6.1).
+    /// Returns whether the sender may have meant another end of the message than the one that is read here. Its
+    /// connection must close, since the bytes that follow may belong to the message (RFC 9112 §6.1).
     ///
     /// So it is with both `Transfer-Encoding` and `Content-Length`, with chunks in HTTP/1.0, with a bare CR or a later version of HTTP, and if a response without a
     /// body announces one or has fields that make no sense.
@@ -137,7 +137,7 @@ impl ResponseHead {
     }
 }
 
-/// Whether a response to `method` may have a body.
+/// Returns whether a response to `method` may have a body.
 ///
 /// This comes before all fields (RFC 9112 §6.3, rules 1 and 2). If not, they tell about the body that a GET would have
 /// had. After a 2xx to CONNECT, the bytes are the tunnel's.

@@ -17,8 +17,8 @@ pub(super) enum Role {
     MaxForwards,
 }
 
-/// Whether a field named `name` concerns one connection only and is never forwarded (RFC 9110 §7.6.1, §11.7). The names
-/// that `Connection` lists are removed as well, but not covered here.
+/// Returns whether a field named `name` concerns one connection only and is never forwarded (RFC 9110 §7.6.1, §11.7).
+/// The names that `Connection` lists are removed as well, but not covered here.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     matches!(role_of(name), Role::HopByHop | Role::TransferEncoding)
 }

@@ -212,7 +212,7 @@ fn group<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Grouped {
     groups
 }
 
-/// Whether a trailer from `PARTS` or `BODIES` is forwarded.
+/// Returns whether a trailer from `PARTS` or `BODIES` is forwarded.
 fn is_harmless(name: &str) -> bool {
     name.starts_with("x-")
 }

@@ -105,7 +105,7 @@ impl Resource {
         [slash, &self.path].into_iter().filter(|part| !part.is_empty())
     }
 
-    /// Whether there is neither a path nor a query, so that OPTIONS concerns the origin as a whole.
+    /// Returns whether there is neither a path nor a query, so that OPTIONS concerns the origin as a whole.
     pub(super) fn is_whole_origin(&self) -> bool {
         self.path.is_empty()
     }
@@ -128,7 +128,7 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// Whether `value` is valid for a `Host` field: a host, which may be empty, and an optional port.
+/// Returns whether `value` is valid for a `Host` field: a host, which may be empty, and an optional port.
 pub(super) fn is_host(value: &[u8]) -> bool {
     // Only the characters are checked, and not whether the address or the port is a valid one: the
     // value is replaced before a request is sent on.

@@ -19,18 +19,17 @@ mod timers;
 use std::{
     fmt,
     future::poll_fn,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use mooltiroute_hops::Tunnel;
-use tokio::time::{Instant, Sleep};
 
 use self::{
     delivery::Delivery,
     direction::{Break, Direction},
+    timers::RelayClock,
 };
 use crate::io::{CountBytes, send_queue::not_sent};
 
@@ -43,11 +42,10 @@ pub struct Relay {
     inward: Direction,
     broken: Option<RelaySide>,
     delivery: Option<Box<Delivery>>,
-    patience: Patience,
+    /// The limit once one direction has ended.
+    half_closed: Duration,
+    clock: Option<Box<RelayClock>>,
     meter: Option<Arc<dyn CountBytes>>,
-    timer: Option<(Pin<Box<Sleep>>, Duration)>,
-    begun: Instant,
-    last_moved: Instant,
     /// Whether the last bytes came from the client, so that an answer may be due.
     awaits_answer: bool,
 }
@@ -103,13 +101,19 @@ impl Relay {
             inward: Direction::default(),
             broken: None,
             delivery: None,
-            patience,
+            half_closed: patience.half_closed,
+            clock: RelayClock::for_open(patience),
             meter: None,
-            timer: None,
-            begun: Instant::now(),
-            last_moved: Instant::now(),
             awaits_answer: false,
         }
+    }
+
+    /// Begins its counts at these, the bytes that were passed on before.
+    #[must_use]
+    pub fn counting_from(mut self, sent: u64, received: u64) -> Self {
+        self.outward.count_from(sent);
+        self.inward.count_from(received);
+        self
     }
 
     /// Counts bytes with `meter` while they move.
@@ -121,31 +125,37 @@ impl Relay {
     /// Copies until the end, or until the task is woken and `is_cut` returns true.
     ///
     /// Dropping the future loses nothing: the function can be called again.
-    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps each argument twice, for days")]
-    pub fn run(&mut self, is_cut: impl Fn() -> bool) -> impl Future<Output = End> {
-        async move {
-            let end = poll_fn(|cx| match self.poll(cx) {
-                // Asked last: a relay that has just come to its end reports that end, and not the cut.
-                Poll::Pending if is_cut() => Poll::Ready(End::Cut),
-                end => end,
-            })
-            .await;
-            match end {
-                End::Closed => {}
-                // Boxed, since few tunnels rotate, and each open one would keep room for it.
-                End::Rotated => Box::pin(self.finish()).await,
-                _ => {
-                    // Neither peer may take a broken stream for a complete one. Bytes that the reset will throw away
-                    // don't count as delivered.
-                    self.forget_unsent();
-                    self.reset();
-                }
-            }
-            end
-        }
+    pub async fn run(&mut self, is_cut: impl Fn() -> bool) -> End {
+        poll_fn(|cx| self.poll_end(cx, &is_cut)).await
     }
 
-    /// Returns how many bytes from the client the upstream took. After a broken end, those that never left are taken
+    /// Copies until there is nothing to copy at the moment. Ready at the end, and when `is_cut` returns true.
+    ///
+    /// [`run`](Self::run) without a future: an open tunnel waits for days, so its owner keeps no more than it needs.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>, is_cut: impl Fn() -> bool) -> Poll<End> {
+        if self.is_finishing() {
+            return self.poll_finish(cx);
+        }
+        let end = match self.poll(cx) {
+            Poll::Ready(end) => end,
+            // Asked last: a relay that has just come to its end reports that end, and not the cut.
+            Poll::Pending if is_cut() => End::Cut,
+            Poll::Pending => return Poll::Pending,
+        };
+        match end {
+            End::Closed => {}
+            End::Rotated => return self.poll_finish(cx),
+            _ => {
+                // Neither peer may take a broken stream for a complete one. Bytes that the reset will throw away
+                // don't count as delivered.
+                self.forget_unsent();
+                self.reset();
+            }
+        }
+        Poll::Ready(end)
+    }
+
+    /// Returns how many bytes from the client the upstream took, in all. After a broken end, those that never left are taken
     /// off, as far as the system tells.
     pub fn sent(&self) -> u64 {
         self.outward.moved()
@@ -253,7 +263,7 @@ impl Relay {
         // If writing failed, the receiver is gone too, and there is nothing to wait for.
         if let (Ok(()) | Err(Break::Read), Some(socket)) = (ready!(delivered), receiver.bottom()) {
             let delivery = self.delivery.get_or_insert_with(|| Box::new(Delivery::new()));
-            ready!(delivery.poll(cx, socket, self.patience.half_closed));
+            ready!(delivery.poll(cx, socket, self.half_closed));
         }
         Poll::Ready(end)
     }

@@ -1,8 +1,8 @@
-//! Lines that are written field by field, without the machinery of `tracing`.
+//! Lines that are written field by field, without `tracing`.
 //!
-//! An event of `tracing` costs more than anything else that a plain request needs: each of its fields passes through a
-//! virtual call, a formatter and a second buffer. The line at the end of a request has the same fields every time, so
-//! it is written straight into the buffer of the [queue](mod@super::queue), byte for byte as an event would be.
+//! An event of `tracing` costs more than any other part of a plain request: each of its fields takes a virtual call, a
+//! formatter and a second buffer. The line at the end of a request always has the same fields, so it is written straight into
+//! the buffer of the [queue](mod@super::queue). It has exactly the bytes that an event would have.
 
 use std::{
     borrow::Cow,
@@ -49,8 +49,8 @@ impl<'a> LogLine<'a> {
         level: Level,
         message: &str,
     ) -> Self {
-        // Level and message are copied as they are: a message is a text of this program, and has nothing to
-        // escape. The levels are padded to one width, as `tracing_subscriber` does.
+        // Messages belong to this program and have nothing to escape. The levels have one width, as in
+        // `tracing_subscriber`.
         let (clock, time) = now;
         match format {
             LineFormat::Text => {
@@ -130,7 +130,7 @@ impl<'a> LogLine<'a> {
         });
     }
 
-    /// Adds a value as it displays itself. Control characters are escaped, so that nothing can begin a line of its own.
+    /// Adds the text of a value. Control characters are escaped, so that no value can begin a new line.
     pub(crate) fn display(&mut self, name: &str, value: &dyn fmt::Display) {
         let format = self.format;
         self.value(name, |out| {
@@ -141,7 +141,7 @@ impl<'a> LogLine<'a> {
             }
             let begin = out.len();
             let _ = io::Write::write_fmt(out, format_args!("{value}"));
-            // Most values are a word, which stays as it was written.
+            // Most values are a single word, which stays as it is.
             if let Ok(Cow::Owned(quoted)) = str::from_utf8(&out[begin..]).map(in_form) {
                 out.truncate(begin);
                 out.extend_from_slice(quoted.as_bytes());
@@ -183,7 +183,7 @@ impl<'a> LogLine<'a> {
     }
 }
 
-/// Passes on text, and escapes what would end the line or the string of JSON.
+/// Writes text to `out`, and escapes characters that would end the line or the JSON string.
 struct Escaping<'a> {
     out: &'a mut Vec<u8>,
 }
@@ -191,7 +191,7 @@ struct Escaping<'a> {
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let out = &mut *self.out;
-        // An error may quote what a peer has sent. A quote in it must not end the string.
+        // An error may quote a peer, whose quotation marks must not end the string.
         let needs_escape = |byte: u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
         if !text.bytes().any(needs_escape) {
             out.extend_from_slice(text.as_bytes());
@@ -214,7 +214,7 @@ impl fmt::Write for Escaping<'_> {
 impl Clock {
     /// Appends `time` as RFC 3339 in UTC, to the microsecond.
     fn write(&mut self, time: SystemTime, out: &mut Vec<u8>) {
-        // A time before 1970 can't be written, and is a clock that was never set.
+        // A clock before 1970 was never set. It is written as 1970.
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         if self.second != since.as_secs() || self.text.is_empty() {
             self.second = since.as_secs();

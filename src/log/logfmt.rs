@@ -1,4 +1,4 @@
-//! The form of fields in text logs: `name=value`, which parsers of logfmt can split.
+//! Writes the fields of text logs as `name=value`, for parsers of logfmt.
 
 use std::{borrow::Cow, fmt};
 
@@ -8,7 +8,7 @@ use tracing_subscriber::{
     fmt::{FormatFields, format::Writer},
 };
 
-/// Writes the fields of events and spans as `name=value`. Every value follows the rule of [`in_form`], whatever its type is.
+/// Writes the fields of events and spans as `name=value`. Values of all types follow the rule of [`in_form`].
 pub(super) struct Logfmt;
 
 /// Writes one field after the other.
@@ -54,7 +54,7 @@ impl FieldWriter<'_> {
     }
 }
 
-/// Returns a value as text logs have it: as it is if it is one word, and otherwise in quotes, with the escapes of JSON.
+/// Returns a value for a text log: unchanged if it is a single word, and otherwise in quotes, with the escapes of JSON.
 pub(super) fn in_form(value: &str) -> Cow<'_, str> {
     if is_word(value) {
         return Cow::Borrowed(value);
@@ -77,9 +77,9 @@ pub(super) fn in_form(value: &str) -> Cow<'_, str> {
     Cow::Owned(quoted)
 }
 
-/// Returns whether a parser takes `value` for one word without quotes.
+/// Returns whether a parser reads `value` as one word even without quotes.
 fn is_word(value: &str) -> bool {
-    // Most values are of these characters only, and are looked at byte by byte.
+    // Most values have only these characters, which are checked byte by byte.
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=');
     if value.as_bytes().iter().all(is_plain) {
         return !value.is_empty();
@@ -87,8 +87,8 @@ fn is_word(value: &str) -> bool {
     !value.chars().any(|one| one.is_whitespace() || one.is_control() || matches!(one, '"' | '='))
 }
 
-/// Writes `text` with its control characters escaped. A line feed in what a peer has sent must not begin a line that looks
-/// like one of ours, and an escape character must not reach a terminal.
+/// Writes `text` with its control characters escaped. By a line feed, a peer could forge a line of the log, and by an escape
+/// character it could control a terminal.
 fn escape(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
     if !text.contains(char::is_control) {
         return out.write_str(text);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_in_quotes_only_if_it_is_no_single_word() {
+    fn a_value_is_in_quotes_unless_it_is_a_single_word() {
         for (value, expected) in [
             ("exits", "exits"),
             ("1.234567s", "1.234567s"),

@@ -1,10 +1,9 @@
 //! A queue of log lines, and the thread that writes them to standard error.
 //!
-//! Logging must never block traffic: a slow terminal, a pipe without a reader or a full disk would otherwise stop the
-//! one thread that serves all connections. So a line is only copied into a shared buffer, and a thread writes what has
-//! gathered there. The buffer is bounded; lines without room are dropped and counted, and the count is logged once
-//! writing works again. Under load one wake-up of the thread serves many lines, since it waits a few milliseconds after
-//! the first one.
+//! Logging must never block traffic: a slow terminal, a pipe that nobody reads or a full disk would stop the thread that serves
+//! connections. So a line is only copied into a shared buffer, which another thread writes out. The buffer is bounded. Lines
+//! without room are dropped and counted, and their number is logged once writing works again. Under load one wake-up of the
+//! thread serves many lines, since it waits a few milliseconds after the first one.
 
 use std::{
     fmt,
@@ -66,26 +65,24 @@ pub(super) fn queue(out: impl Write + Send + 'static) -> io::Result<(Queue, Flus
 
 impl SharedQueue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // A panic of a holder leaves at worst a line that was cut short, which is no reason to stop logging.
+        // After a panic under the lock, a line may be incomplete, which is no reason to stop logging.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `write` append one line. The line is written while the buffer is locked, which saves a copy of it: whatever
-    /// it writes must neither block nor log.
+    /// Lets `write` append one line. It writes into the locked buffer, which saves a copy, so it must neither block nor log.
     fn push(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
         let mut state = self.lock();
         let QueueState { lines, clock, lost, .. } = &mut *state;
         let before = lines.len();
         write(lines, clock);
-        // The length is known only now. A line without room is taken back in full, since half of one would spoil
-        // the next.
+        // The length is known only now. A line without room is removed again, since half a line would spoil the next one.
         if lines.len() > ROOM {
             lines.truncate(before);
             *lost += 1;
             return;
         }
-        // A thread that is awake finds the line by itself, so a batch costs one wake-up. It is woken after the
-        // lock is released, or it would only wait for that.
+        // A thread that is awake finds the line by itself, so a batch costs one wake-up. The lock is released first, or
+        // the thread would have to wait for it.
         if mem::take(&mut state.is_idle) {
             drop(state);
             self.came.notify_one();
@@ -96,10 +93,10 @@ impl SharedQueue {
         let mut batch = Vec::new();
         let mut lost = 0;
         while let Some(more) = self.next(&mut batch) {
-            // May block for as long as standard error does. The queue is not locked meanwhile.
+            // This may block as long as standard error does. The queue is not locked.
             let failed = write_lines(&mut out, &batch);
             lost += more + failed;
-            // Not after a failed write, since this line would probably fail too.
+            // After a failed write, this line would probably fail too.
             if failed == 0 && lost > 0 {
                 let lines = mem::take(&mut lost);
                 warn!(lines, "log lines were lost: standard error did not take them");
@@ -113,7 +110,7 @@ impl SharedQueue {
     /// last line.
     fn next(&self, batch: &mut Vec<u8>) -> Option<u64> {
         batch.clear();
-        // A burst must not leave a MiB allocated in each of the two buffers.
+        // After a burst, each of the two buffers may have a MiB.
         batch.shrink_to(BATCH_KEPT);
         let mut state = self.lock();
         state.is_idle = true;
@@ -127,14 +124,14 @@ impl SharedQueue {
             .came
             .wait_timeout_while(state, GATHERING, |state| !state.is_closing)
             .unwrap_or_else(PoisonError::into_inner);
-        // Swapped and not copied, so that no connection waits for the lock while lines move.
+        // The buffers are swapped, since connections would have to wait for the lock during a copy.
         mem::swap(&mut state.lines, batch);
         (!batch.is_empty()).then(|| mem::take(&mut state.lost))
     }
 }
 
 impl Queue {
-    /// Has `write` append one line, with its line feed. It must neither block nor log.
+    /// Lets `write` append one line with its line feed. It must neither block nor log.
     pub(super) fn push(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
         self.0.push(write);
     }
@@ -171,7 +168,7 @@ impl Drop for Flush {
         let mut state = self.0.lock();
         state.is_closing = true;
         self.0.came.notify_one();
-        // Standard error may have no reader. The exit of the process must not depend on one.
+        // The process must be able to exit even if nobody reads standard error.
         let _ = self.0.ended.wait_timeout_while(state, PATIENCE, |state| !state.has_ended);
     }
 }
@@ -180,8 +177,8 @@ impl Drop for Flush {
 fn write_lines(out: &mut impl Write, mut lines: &[u8]) -> u64 {
     let mut failed = 0;
     while !lines.is_empty() {
-        // In pieces of whole lines: a pipe may have other writers, and a piece of this size is written in one
-        // step. What fails is counted, and the rest is tried anyway.
+        // Other programs may write to the same pipe, and the system writes a piece of this size in one step. So each piece
+        // consists of whole lines. If one fails, its lines are counted and the rest is still tried.
         let (some, rest) = lines.split_at(whole_lines(lines));
         if write_all(out, some).is_err() {
             failed += some.iter().filter(|&&byte| byte == b'\n').count() as u64;
@@ -232,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// A writer whose next writes take this many bytes, or fail, as scripted. It keeps all that was written.
+    /// A writer whose next writes follow a script, and which keeps all bytes.
     #[derive(Clone, Debug, Default)]
     struct Out(Arc<Mutex<(Vec<u8>, Vec<Step>)>>);
 
@@ -313,7 +310,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_at_once_is_whole_lines(lines in vec(line(), 1..9)) {
+        fn only_whole_lines_are_written_at_once(lines in vec(line(), 1..9)) {
             let all = lines.concat();
             let mut rest = all.as_bytes();
             while !rest.is_empty() {

@@ -12,17 +12,17 @@ use super::lock;
 pub(crate) struct ByName<T>(Mutex<BTreeMap<Arc<str>, Arc<T>>>);
 
 impl<T: Default> ByName<T> {
-    /// The counts under `name`, which begin at zero when it is new.
+    /// Returns the counts under `name`, which begin at zero when it is new.
     pub(crate) fn of(&self, name: &Arc<str>) -> Arc<T> {
         let mut known = lock(&self.0);
         if known.len() >= NAMES_MAX && !known.contains_key(name) {
-            // Names that no generation uses any more make room, or edit after edit could fill the memory.
+            // Names that no generation uses any more are removed, or endless edits could fill the memory.
             known.retain(|_, counts| Arc::strong_count(counts) > 1);
         }
         Arc::clone(known.entry(Arc::clone(name)).or_default())
     }
 
-    /// All of them, by name.
+    /// Returns all counts with their names, in alphabetical order.
     pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {
         let known = lock(&self.0);
         known.iter().map(|(name, counts)| (Arc::clone(name), Arc::clone(counts))).collect()

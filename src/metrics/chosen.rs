@@ -13,14 +13,14 @@ use crate::{io::CountBytes, proxy_error::ProxyError, usage::UsageAccount};
 
 /// The counts of the hops that a PAC file or a pool chose for one connection.
 ///
-/// A chain knows the hops that it lists when it is built, and counts for them by its [`Meter`](super::Meter). The hops
-/// that those choose differ from connection to connection, so each connection has the counts of its own.
+/// The hops that a chain lists are known when it is built, so it counts for them by its [`Meter`](super::Meter). The hops that
+/// those choose differ between connections, so each connection points to their counts itself.
 #[derive(Debug)]
 pub(crate) struct ChosenHops(Box<[ChosenCounts]>);
 
-/// The place of a connection for its [`ChosenHops`]. Most connections have none, and find that out by one load.
+/// The place of a connection for its [`ChosenHops`]. Most connections have none, which takes only one load to see.
 ///
-/// The task that serves the connection fills the place, and counts bytes by it. Others only look.
+/// Only the task that serves the connection fills the place and counts bytes by it.
 #[derive(Debug, Default)]
 pub(crate) struct ChosenPlace {
     is_filled: AtomicBool,
@@ -71,7 +71,7 @@ impl ChosenPlace {
 }
 
 impl ChosenHops {
-    /// Counts a request that takes these hops. `before` are the hops that it took first, which have counted it already.
+    /// Counts a request that takes these hops. `before` are the hops that it tried earlier, which have already counted it.
     pub(crate) fn request(&self, is_tunnel: bool, before: Option<&Self>) {
         let is_known = |name: &Arc<str>| {
             before.is_some_and(|before| before.0.iter().any(|known| known.name == *name))
@@ -88,7 +88,7 @@ impl ChosenHops {
         }
     }
 
-    /// Counts a tunnel that is open. Each call is to be followed by one of [`closed`](Self::closed).
+    /// Counts a tunnel that is open. Each call must be followed by one of [`closed`](Self::closed).
     pub(crate) fn opened(&self) {
         self.0.iter().for_each(|hop| hop.counts.opened());
     }
@@ -103,7 +103,7 @@ impl ChosenHops {
         self.0.iter().for_each(|hop| hop.counts.failed(stage, error.name()));
     }
 
-    /// Notes the cause of that failure in a few words.
+    /// Notes the cause of the last failure in a few words.
     pub(crate) fn explain(&self, cause: &str) {
         self.0.iter().for_each(|hop| hop.counts.explain(cause));
     }

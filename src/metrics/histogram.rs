@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-/// Counts durations by size; adding one never waits.
+/// Counts durations by size. Adding one never waits.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
     buckets: [AtomicU64; BOUNDS.len() + 1],
@@ -15,16 +15,16 @@ pub(crate) struct Histogram {
 /// A histogram as it was at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Buckets {
-    /// For each bucket, its upper bound in seconds and the number of durations in it, without those of buckets before.
+    /// The upper bound of each bucket in seconds, and the number of durations in that bucket alone.
     pub counts: Vec<(f64, u64)>,
-    /// All of them together.
+    /// The number of all durations.
     pub count: u64,
     /// The sum of all seconds.
     pub seconds: f64,
 }
 
 impl Histogram {
-    /// Adds one.
+    /// Adds a duration.
     pub(crate) fn observe(&self, duration: Duration) {
         // A duration that equals a bound belongs to its bucket, as Prometheus defines `le`.
         let bucket = BOUNDS.partition_point(|bound| Duration::from_millis(*bound) < duration);
@@ -32,19 +32,19 @@ impl Histogram {
         self.nanoseconds.fetch_add(duration.as_nanos() as u64, Relaxed);
     }
 
-    /// The counts now.
+    /// Returns the counts now.
     pub(crate) fn buckets(&self) -> Buckets {
         let bounds = BOUNDS.iter().map(|bound| Duration::from_millis(*bound).as_secs_f64());
         let loaded = self.buckets.iter().map(|count| count.load(Relaxed));
         let counts: Vec<_> = bounds.chain([f64::INFINITY]).zip(loaded).collect();
-        // Not kept beside the buckets, so that the two always agree.
+        // Computed from the buckets, so that both always agree.
         let count = counts.iter().map(|(_, count)| count).sum();
         let seconds = Duration::from_nanos(self.nanoseconds.load(Relaxed)).as_secs_f64();
         Buckets { counts, count, seconds }
     }
 }
 
-/// Milliseconds; from a hop on this machine to one that is about to be given up.
+/// The upper bounds in milliseconds, from a hop on this machine to one that is about to be given up.
 const BOUNDS: [u64; 13] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 30_000];
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-/// How often a spare was there when it was needed.
+/// Counts how often a spare was ready when it was needed.
 #[derive(Debug, Default)]
 pub(crate) struct WarmCounts {
     /// Connections that took a spare.
     pub hits: AtomicU64,
-    /// Connections that found none.
+    /// Connections for which no spare was ready.
     pub misses: AtomicU64,
     /// Spares that were dead when they were taken.
     pub stale: AtomicU64,
@@ -22,7 +22,7 @@ pub(crate) struct WarmCounts {
 pub(crate) struct WarmTotals {
     /// Connections that took a spare.
     pub hits: u64,
-    /// Connections for which none was there.
+    /// Connections for which no spare was ready.
     pub misses: u64,
     /// Spares that were dead when they were taken.
     pub stale: u64,
@@ -31,9 +31,9 @@ pub(crate) struct WarmTotals {
 }
 
 impl WarmCounts {
-    /// The counts now.
+    /// Returns the counts now.
     pub(crate) fn totals(&self) -> WarmTotals {
-        // Each number is right by itself. They may be of slightly different moments.
+        // Each number is right, but they may belong to slightly different moments.
         WarmTotals {
             hits: self.hits.load(Relaxed),
             misses: self.misses.load(Relaxed),

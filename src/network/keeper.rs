@@ -81,7 +81,7 @@ impl NetworkKeeper {
         }
     }
 
-    /// Something has changed. Requests wait from now on, until no event has come for a while and all is known again.
+    /// Notes that something has changed. Requests wait from now on, until no event has come for a while and all is known again.
     fn disturbed(&mut self) {
         let now = Instant::now();
         // Each further event moves the time when the network counts as at rest, but not past the end. An interface
@@ -110,9 +110,9 @@ impl NetworkKeeper {
         self.network.announce();
     }
 
-    /// A request or a new configuration wants answers.
+    /// Asks what a request or a new configuration wants to know.
     fn wanted(&mut self) {
-        // Not every system tells of a change of the resolver, so a request is a moment to look.
+        // Not every system reports a change of the resolver, so a request is a moment to look.
         if self.events.as_mut().is_some_and(NetworkEvents::resolver_has_changed) {
             return self.disturbed();
         }

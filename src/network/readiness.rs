@@ -1,4 +1,4 @@
-//! Whether a request may go its way now, or has to wait for facts that its way depends on.
+//! Decides whether a request may go its way now, or has to wait for facts that its way depends on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ pub(super) enum Waiting {
 }
 
 impl Facts {
-    /// Tells whether a request that depends on `conditions` may go on. Asking is driven from here: without requests, no
+    /// Decides whether a request that depends on `conditions` may go on. Asking is driven from here: without requests, no
     /// question is asked but those after an event.
     pub(super) fn readiness(
         &mut self,

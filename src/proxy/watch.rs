@@ -73,17 +73,20 @@ pub(crate) struct Watch {
     known: Arc<KnownFiles>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
-    /// Tells the thread that looks of each change that was followed. Dropping it ends that thread.
+    /// The work of the thread that looks for changes which no event reports, until that thread is started.
+    looker: Option<Looker>,
+    /// Tells the looker of each change that was followed. Dropping it ends the looker's thread.
     followings: mpsc::Sender<()>,
     /// Whether some change may not be reported, so that the thread looks from time to time.
     is_blind: Arc<AtomicBool>,
 }
 
 impl Watch {
-    /// Begins to watch `root`, a file or a directory, which may be missing. Changes are noticed from now on.
+    /// Begins to watch `root`, a file or a directory, which may be missing. Changes are noticed from now on, those that no
+    /// event reports once it [looks](Self::begin_looking) for them.
     ///
     /// # Errors
-    /// The path can't be made absolute, or the system gives no further thread.
+    /// The path can't be made absolute.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
         let (sender, ticks) = unbounded_channel();
@@ -126,10 +129,10 @@ impl Watch {
             emptied: Vec::new(),
             known: Arc::new(KnownFiles::of(&Files { root: root.clone(), named: Vec::new() })),
             look,
+            looker: Some(looker),
             followings: tell,
             is_blind,
         };
-        // Before the thread begins, which compares with the look that is taken here.
         watch.follow_now();
         if watch.watched.is_empty() && watch.watcher.is_ok() {
             // Not one directory could be watched, so no event will ever come. That is as blind as having no
@@ -137,8 +140,19 @@ impl Watch {
             let error = notify::Error::path_not_found().add_path(root);
             watch.watcher = Err(error);
         }
-        thread::Builder::new().name("watch".into()).spawn(move || looker.run())?;
         Ok(watch)
+    }
+
+    /// Starts the thread that looks for changes which no event reports, if it does not run yet. It begins with those since
+    /// the last look.
+    ///
+    /// # Errors
+    /// The system has no thread to spare.
+    pub(crate) fn begin_looking(mut self) -> io::Result<Self> {
+        if let Some(looker) = self.looker.take() {
+            thread::Builder::new().name("watch".into()).spawn(move || looker.run())?;
+        }
+        Ok(self)
     }
 
     /// Returns why changes are not noticed at once, but only when the files are looked at from time to time.
@@ -351,7 +365,7 @@ mod tests {
         let root = home.path().join("config.d");
         fs::create_dir(&root).unwrap();
         let file = root.join("10.yaml");
-        let mut watch = Watch::new(&root).unwrap();
+        let mut watch = Watch::new(&root).unwrap().begin_looking().unwrap();
         check(&mut watch, || fs::write(&file, "a").unwrap()).await;
         check(&mut watch, || {
             fs::write(root.join("10.tmp"), "b").unwrap();
@@ -381,7 +395,7 @@ mod tests {
         fs::create_dir(&root).unwrap();
         symlink("../v1", root.join("..data")).unwrap();
         symlink("..data/10.yaml", root.join("10.yaml")).unwrap();
-        let mut watch = Watch::new(&root).unwrap();
+        let mut watch = Watch::new(&root).unwrap().begin_looking().unwrap();
         check(&mut watch, || {
             symlink("../v2", root.join("..new")).unwrap();
             fs::rename(root.join("..new"), root.join("..data")).unwrap();
@@ -394,7 +408,7 @@ mod tests {
     fn blind(root: &Path) -> Watch {
         let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
         let deaf = Err(notify::Error::generic("deaf"));
-        Watch::with(root, deaf, trail, unbounded_channel(), LOOKS).unwrap()
+        Watch::with(root, deaf, trail, unbounded_channel(), LOOKS).unwrap().begin_looking().unwrap()
     }
 
     #[tokio::test]
@@ -483,7 +497,7 @@ mod tests {
         let home = tempdir().unwrap();
         let file = home.path().join("config.yaml");
         fs::write(&file, "a").unwrap();
-        let mut watch = Watch::new(&file).unwrap();
+        let mut watch = Watch::new(&file).unwrap().begin_looking().unwrap();
         fs::write(&file, "b").unwrap();
         // Each wait is shorter than `QUIET_BEFORE_LOOK`, so it ends only if this thread is held up. Together they take in every event
         // of the edit.
@@ -501,7 +515,7 @@ mod tests {
         let home = tempdir().unwrap();
         let file = home.path().join("config.yaml");
         fs::write(&file, "a").unwrap();
-        let mut watch = Watch::new(&file).unwrap();
+        let mut watch = Watch::new(&file).unwrap().begin_looking().unwrap();
         fs::read(&file).unwrap();
         // The first event after the reading is the one of this change, so its own kind shows that none came before.
         fs::write(home.path().join("other"), "x").unwrap();

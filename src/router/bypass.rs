@@ -8,14 +8,13 @@ use super::{HostPattern, Rule, RuleParts};
 
 /// Returns the entries of `no_proxy`: hosts that every route sends direct, whatever the port.
 ///
-/// Programs disagree on how far an entry reaches. For most of them `example.com` stands for all names below it too, for
-/// some `.example.com` stands for `example.com` itself. So a name becomes an entry only if it goes direct together with
-/// everything below it; else a program could go around a hop that the configuration asks for. Python's requests compares
-/// the ends of names without a dot between them, so `example.com` also stands for `my-example.com` and `localhost` for
-/// `api.localhost`. An entry is left out if the configuration sends such a host through a hop. A host that is left out
-/// still goes direct, by way of the proxy.
+/// Programs disagree about the meaning of an entry. For most of them, `example.com` includes all names below it. For some,
+/// `.example.com` includes `example.com`. So a name becomes an entry only if it and everything below it goes direct. Otherwise
+/// a program could bypass a hop that the configuration demands. Python's requests compares the ends of names without regard
+/// to dots, so `example.com` includes `my-example.com`, and `localhost` includes `api.localhost`. An entry is left out if the
+/// configuration sends such a host through a hop. Clients then use the proxy for it, which still goes direct.
 ///
-/// `routes` are the rules in written order, each with whether its chain is written without hops.
+/// `routes` are the rules in written order, each with a flag that is set if its chain is written without hops.
 pub(crate) fn bypassed_hosts(routes: &[(&Rule, bool)]) -> Vec<String> {
     let mut entries = Vec::new();
     let direct = routes.iter().filter(|(_, is_direct)| *is_direct);
@@ -36,7 +35,7 @@ pub(crate) fn bypassed_hosts(routes: &[(&Rule, bool)]) -> Vec<String> {
 /// Returns the patterns that an entry for `name` may stand for.
 fn below(name: &Arc<str>) -> Vec<HostPattern> {
     let exact = HostPattern::Name(name.clone());
-    // RFC 6761 section 6.3: names below `localhost` are this machine too, and no program asks a proxy for them.
+    // RFC 6761 §6.3: names below `localhost` also mean this machine, and no program asks a proxy for them.
     if &**name == "localhost" {
         return vec![exact];
     }
@@ -54,10 +53,10 @@ fn ends_a_name_of_a_hop(entry: &str, routes: &[(&Rule, bool)]) -> bool {
     })
 }
 
-/// Returns whether every target of `pattern` goes direct. The first route that matches decides, so a route through hops
-/// that takes only some of the targets, or some of their ports, is enough for a no.
+/// Returns whether every target of `pattern` goes direct. Since the first matching route decides, this is false as soon as a
+/// route through hops takes some of the targets or of their ports.
 fn goes_direct(pattern: &HostPattern, routes: &[(&Rule, bool)]) -> bool {
-    // In the order in which the proxy tries them, until one decides for all of the pattern.
+    // In the order of the proxy, until one route decides for the whole pattern.
     for (rule, is_direct) in routes {
         let RuleParts { hosts, ports } = rule.parts();
         if *is_direct {

@@ -5,19 +5,19 @@ use ipnet::IpNet;
 use super::{Candidates, HostPattern, Router, Rule, find_network, mask_v4, mask_v6};
 
 impl Router {
-    /// Returns the last of the rules that take all targets of the rule at `index` before it can, if they do.
+    /// Returns the last of the earlier rules that together take all targets of the rule at `index`, or `None` if some are left.
     ///
-    /// The targets of a rule are its hosts times its ports. Each such pair must belong to an earlier rule, though not all
-    /// to the same one: two rules for one host each cover a third rule for both. A rule that depends on more than host
-    /// and port counts as one that takes nothing, so a rule is never called dead by mistake.
+    /// The targets of a rule are all pairs of its hosts and its ports. Each pair must belong to an earlier rule, but not all
+    /// to the same one: two rules for one host each cover a third rule for both. A rule that depends on more than host and
+    /// port counts as one that takes nothing, so no rule is called unreachable by mistake.
     pub(crate) fn covering(&self, index: usize, rule: &Rule) -> Option<usize> {
         let mut last = None;
         for port in ports(rule) {
-            // The rule finds itself too, hence the comparison.
+            // The look-up also finds the rule itself.
             let earlier = |candidates: &Candidates| {
                 candidates.find(port, &|_| false).filter(|found| *found < index)
             };
-            // Asked first, since it is one look-up for all hosts.
+            // This comes first, since it is one look-up for all hosts.
             if let Some(found) = earlier(&self.index.any) {
                 last = last.max(Some(found));
                 continue;

@@ -11,9 +11,9 @@ use thiserror::Error;
 /// The hosts that a route is for: a name, all names below one, an address or a network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
-    /// This name, and nothing below it. In lower case, without the final dot.
+    /// This name alone, without the names below it. It is in lower case and has no final dot.
     Name(Arc<str>),
-    /// `*.suffix`: the names below `suffix` at any depth, but not `suffix` itself. In lower case, without the final dot.
+    /// `*.suffix`: the names below `suffix` at any depth, but not `suffix` itself. It is in lower case and has no final dot.
     Suffix(Arc<str>),
     /// The addresses of a network; a single address is a network of one. IPv4-mapped IPv6 addresses count as IPv4.
     Network(IpNet),
@@ -23,7 +23,7 @@ pub enum HostPattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidPattern {
-    /// Neither of the forms there are.
+    /// The text has none of the forms of a pattern.
     #[error(
         "is not a host pattern; write a name, `*.suffix`, an address, or a network such as `10.0.0.0/8`"
     )]
@@ -43,7 +43,7 @@ pub enum InvalidPattern {
     /// A network whose address has bits set after its prefix.
     #[error("the network's address has bits set after its prefix; write `{0}`")]
     HostBits(IpNet),
-    /// The length of the prefix is none.
+    /// The length of the prefix is not a number, or too large.
     #[error("the length of the network's prefix must be a number from 0 to 32, or to 128 for IPv6")]
     Prefix,
 }
@@ -72,16 +72,15 @@ impl FromStr for HostPattern {
     type Err = InvalidPattern;
 
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
-        // Clients ask for an internationalised name by its punycode, so the pattern is kept in that form.
+        // Clients send internationalised names as punycode, so patterns are kept in that form.
         if !text.is_ascii() {
             let ascii = idna::domain_to_ascii(text).map_err(|_| InvalidPattern::Unknown)?;
             return if ascii.is_ascii() { ascii.parse() } else { Err(InvalidPattern::Unknown) };
         }
-        // The forms are told apart from the most to the least definite. An address is tried before names, since
-        // `10.0.0.1` has the letters of a name too.
+        // The most specific form comes first. An address is tried before a name, since `10.0.0.1` could also be a name.
         if let Some((address, prefix)) = text.split_once('/') {
             let Some(read) = parse_address(address) else {
-                // `example.com/path` was meant as a name, and `10.0.0.300/8` as a network.
+                // `example.com/path` was probably meant as a name, and `10.0.0.300/8` as a network.
                 let is_network = address.chars().all(|one| one.is_ascii_digit() || one == '.')
                     || address.contains(':');
                 return Err(match is_network && prefix.parse::<u8>().is_ok() {
@@ -97,7 +96,7 @@ impl FromStr for HostPattern {
         if text == "*" {
             return Err(InvalidPattern::Everything);
         }
-        // A star elsewhere, as in `www.*`, would need a search and not a look-up.
+        // With a star elsewhere, as in `www.*`, a look-up would be impossible.
         let (is_suffix, name) = match text.strip_prefix("*.") {
             Some(name) => (true, name),
             None => (false, text),
@@ -166,7 +165,7 @@ fn network(address: IpAddr, prefix: &str) -> Result<HostPattern, InvalidPattern>
     }
     let prefix = prefix.parse().map_err(|_| InvalidPattern::Prefix)?;
     let network = IpNet::new(address, prefix).map_err(|_| InvalidPattern::Prefix)?;
-    // `10.1.2.3/8` may mean one address or the network, so the operator has to say which.
+    // `10.1.2.3/8` may mean an address or a network, so the operator has to decide.
     if network.addr() != network.network() {
         return Err(InvalidPattern::HostBits(network.trunc()));
     }

@@ -1,4 +1,4 @@
-//! A rule: the conditions under which a route applies, and the first of them that a request does not meet.
+//! The conditions under which a route applies.
 
 use std::fmt;
 
@@ -13,16 +13,16 @@ pub struct Query<'a> {
     pub target: &'a Authority,
 }
 
-/// The conditions of one route. All of them must hold; without any, the route is for everything.
+/// The conditions of one route, all of which must hold. A route without conditions applies to everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     conditions: Vec<Condition>,
 }
 
-/// The conditions of a [`Rule`] by kind, for code that writes a rule in other terms, such as `/proxy.pac` or `NO_PROXY`.
+/// The conditions of a [`Rule`] by kind, for code that translates a rule, for instance to `/proxy.pac` or `NO_PROXY`.
 ///
-/// Take it apart with all of its fields. If a kind of condition is added, the compiler then finds each place that has to
-/// decide how to treat it; a place that passed over it would take a rule for wider than it is.
+/// Destructure it with all of its fields. If another kind of condition is added, the compiler then finds each place that has to
+/// handle it. A place that ignored a condition would widen the rule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RuleParts<'a> {
     /// The host patterns; empty means every host.
@@ -33,8 +33,8 @@ pub(crate) struct RuleParts<'a> {
 
 /// One condition of a route.
 ///
-/// A new kind of condition begins with a variant here. The compiler then leads to every place that must know it: the
-/// decision below, [`is_indexed`](Self::is_indexed), [`RuleParts`], and the words of `check` and `explain`.
+/// To add a kind of condition, add a variant here. The compiler then leads to every place that must handle it: the decision
+/// below, [`is_indexed`](Self::is_indexed), [`RuleParts`], and the texts of `check` and `explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// The target's host is one of these.
@@ -46,7 +46,7 @@ pub(crate) enum Condition {
 impl Rule {
     /// Returns the rule for `hosts` and `ports`. An empty list matches all.
     pub fn new(hosts: Vec<HostPattern>, ports: Vec<u16>) -> Self {
-        // An empty list is not a condition at all, so that "no condition" and "for everything" are the same.
+        // An empty list is no condition, so a rule for everything has no conditions.
         let mut conditions = Vec::new();
         if !hosts.is_empty() {
             conditions.push(Condition::Hosts(hosts));
@@ -69,12 +69,12 @@ impl Rule {
         parts
     }
 
-    /// Returns the host patterns; empty means every host.
+    /// Returns the host patterns. If there are none, the rule is for every host.
     pub(super) fn hosts(&self) -> &[HostPattern] {
         self.parts().hosts
     }
 
-    /// Returns the ports; empty means every port.
+    /// Returns the ports. If there are none, the rule is for every port.
     pub(super) fn ports(&self) -> &[u16] {
         self.parts().ports
     }
@@ -114,7 +114,7 @@ impl Rule {
         self.conditions.iter().find(|condition| !condition.holds(query)).map_or(Ok(()), Err)
     }
 
-    /// Returns the conditions that the router's index does not decide, so that they must be asked for each request.
+    /// Returns the conditions that the router's index does not cover, so that they must be evaluated for each request.
     pub(super) fn unindexed(&self) -> impl Iterator<Item = &Condition> {
         self.conditions.iter().filter(|condition| !condition.is_indexed())
     }

@@ -6,9 +6,9 @@
 mod failures;
 mod kill;
 mod open_connection;
+mod request_method;
 
 use std::{
-    borrow::Cow,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -90,9 +90,9 @@ impl Connections {
             begun: Instant::now(),
             peer,
             protocol,
-            method: without_copy(method),
+            method: method.into(),
             target: target.clone(),
-            route: way.route,
+            route: way.route.try_into().unwrap_or(u32::MAX),
             chain: Arc::clone(way.chain),
             generation: Arc::clone(generation),
             session: session.map(Box::from),
@@ -158,13 +158,6 @@ impl Drop for Registration {
         // The row is dropped after the lock is released: it may be the last user of its generation.
         let _row = lock(&self.table.rows).remove(self.place);
     }
-}
-
-/// Returns the method, copied only if it is a rare one.
-fn without_copy(method: &str) -> Cow<'static, str> {
-    const COMMON: [&str; 6] = ["CONNECT", "GET", "POST", "HEAD", "PUT", "DELETE"];
-    let known = COMMON.iter().find(|common| **common == method);
-    known.map_or_else(|| Cow::Owned(method.to_owned()), |common| Cow::Borrowed(*common))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

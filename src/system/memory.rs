@@ -41,7 +41,7 @@ impl Peaks {
     pub(crate) fn fall(&self, open: usize) {
         let highest = self.highest.load(Relaxed);
         if highest >= CONNECTIONS_MIN && open < highest / 2 {
-            // Two who come here at once tell the same, once too often at worst.
+            // Two threads that come here at once may both report one peak, which only gives memory back twice.
             self.highest.store(open, Relaxed);
             self.over.notify_one();
         }
@@ -119,9 +119,9 @@ fn give_back() {
     code::unmap();
 }
 
-/// Fewer at once leave less than is worth the effort.
+/// Fewer connections at once leave too little to be worth the effort.
 const CONNECTIONS_MIN: usize = 256;
-/// How long no peak must have ended.
+/// How long ago the last peak must have ended.
 const CALM: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -6,10 +6,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Raises this process's limit as far as allowed, and logs it if `connections` clients would not fit.
-pub(crate) fn raise(connections: usize) {
+/// Raises this process's limit as far as allowed.
+pub(crate) fn raise() {
     #[cfg(unix)]
-    unix::raise(connections);
+    unix::raise();
+}
+
+/// Logs it if `connections` clients don't fit below the limit.
+pub(crate) fn tell_of_limit(connections: usize) {
+    #[cfg(unix)]
+    unix::tell_of_limit(connections);
     #[cfg(not(unix))]
     let _ = connections;
 }
@@ -93,7 +99,7 @@ impl Reserved {
         self.doors.fetch_add(1, Relaxed);
     }
 
-    /// Counts one socket to accept on less.
+    /// Takes one socket to accept on off the count.
     pub(crate) fn remove_door(&self) {
         self.doors.fetch_sub(1, Relaxed);
     }
@@ -162,12 +168,16 @@ mod unix {
 
     use super::PER_CLIENT;
 
-    pub(super) fn raise(connections: usize) {
-        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    pub(super) fn raise() {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
         // The soft limit is often 1024. A process may raise it to the hard limit without privileges.
         let raised = Rlimit { current: maximum, maximum };
         // Some systems refuse "no limit" here; then the limit stays as it was.
-        let limit = if setrlimit(Resource::Nofile, raised).is_ok() { maximum } else { current };
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+
+    pub(super) fn tell_of_limit(connections: usize) {
+        let limit = limit();
         let needed = connections as u64 * PER_CLIENT + OTHERS;
         if limit.is_some_and(|limit| limit < needed) {
             let limit = limit.unwrap_or_default();

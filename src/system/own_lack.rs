@@ -1,4 +1,4 @@
-//! Tells errors of this machine's own lack from those of a peer.
+//! Distinguishes errors that this machine causes by a lack of its own from those that a peer causes.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ pub enum OwnLack {
 }
 
 impl OwnLack {
-    /// Returns the lack that `error` of a socket tells of.
+    /// Returns the lack that `error` of a socket shows.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         let code = error.raw_os_error()?;
         if DESCRIPTORS.contains(&code) {

@@ -16,10 +16,10 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_if(path, content, || true).map(|_| ())
 }
 
-/// Does as [`replace_file`], unless the file no longer has the content `old`. Returns whether it had.
+/// Does the same as [`replace_file`], unless the file no longer has the content `old`. Returns whether it had.
 ///
-/// A save of another program that comes while the new file is written is noticed, since that can take long on a slow disk.
-/// Only one between the last look and the rename, which follow each other at once, is not.
+/// If another program saves the file while the new one is written, which can take long on a slow disk, this is noticed. Only
+/// between the last look and the rename, which follow each other at once, it is not.
 ///
 /// # Errors
 /// As those of [`replace_file`].
@@ -137,7 +137,7 @@ mod acl {
 mod tests {
     use super::*;
 
-    /// The rights of the owner, one user, the owning group, the mask and others, in the form of the kernel.
+    /// Returns the rights of the owner, one user, the owning group, the mask and others, in the form of the kernel.
     #[cfg(target_os = "linux")]
     fn list(user: u16, group: u16, mask: u16) -> Vec<u8> {
         const NOBODY: u32 = 65534;

@@ -38,12 +38,12 @@ impl Shutdown {
         self.reach(CUT);
     }
 
-    /// Whether nothing new may begin.
+    /// Returns whether nothing new may begin.
     pub fn is_draining(&self) -> bool {
         self.reached() >= DRAINING
     }
 
-    /// Whether what is still open is to end.
+    /// Returns whether what is still open is to end.
     pub fn is_cut(&self) -> bool {
         self.reached() >= CUT
     }

@@ -146,7 +146,7 @@ impl Chain {
         self
     }
 
-    /// The names of the hops that are switched off.
+    /// Returns the names of the hops that are switched off.
     pub(crate) fn switched_off(&self) -> &[Arc<str>] {
         &self.switched_off
     }
@@ -165,12 +165,12 @@ impl Chain {
         self
     }
 
-    /// The age from which a tunnel ends at its first quiet second, if there is one.
+    /// Returns the age from which a tunnel ends at its first quiet second, if there is one.
     pub(crate) fn rotate_after(&self) -> Option<Duration> {
         self.rotate_after
     }
 
-    /// The accounts of the chain and its hops.
+    /// Returns the accounts of the chain and its hops.
     pub(crate) fn accounts(&self) -> &ChainAccounts {
         &self.accounts
     }
@@ -194,8 +194,8 @@ impl Chain {
         self.warm.as_ref()
     }
 
-    /// Whether a spare made for one request serves another. It does not if a hop before the last one may treat clients
-    /// differently, or if a hop chooses by the target, and may leave itself out.
+    /// Returns whether a spare made for one request serves another. It does not if a hop before the last one may treat
+    /// clients differently, or if a hop chooses by the target, and may leave itself out.
     pub(crate) fn can_be_warm(hops: &[ChainHop]) -> bool {
         if hops.iter().any(|hop| hop.hop.decider().is_some()) {
             return false;
@@ -204,7 +204,7 @@ impl Chain {
         before.is_some_and(|before| before.iter().all(|hop| !hop.hop.describe().takes_preferences))
     }
 
-    /// The name of the chain.
+    /// Returns the name of the chain.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -231,17 +231,17 @@ impl Chain {
             && self.dialer == *dialer
     }
 
-    /// The counts of its traffic.
+    /// Returns the counts of its traffic.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
-    /// The hops in their order of travel.
+    /// Returns the hops in their order of travel.
     pub(crate) fn hops(&self) -> &[ChainHop] {
         &self.hops
     }
 
-    /// Whether its hops are URLs of the command line.
+    /// Returns whether its hops are URLs of the command line.
     pub(crate) fn is_of_urls(&self) -> bool {
         self.hops.iter().any(|hop| hop.url.is_some())
     }
@@ -259,7 +259,7 @@ impl Chain {
         })
     }
 
-    /// Whether clients may state their preferences to one of the hops.
+    /// Returns whether clients may state their preferences to one of the hops.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences
     }
@@ -269,7 +269,7 @@ impl Chain {
         self.requires_session
     }
 
-    /// Whether [`prepare`](Self::prepare) may have to wait.
+    /// Returns whether [`prepare`](Self::prepare) may have to wait.
     pub(crate) fn has_askers(&self) -> bool {
         self.has_askers
     }

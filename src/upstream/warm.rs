@@ -42,7 +42,7 @@ pub(crate) struct Warm {
 
 /// Makes spares, each of which is used once.
 pub(crate) trait SpareMaker {
-    /// Whether no more spares are needed.
+    /// Returns whether no more spares are needed.
     fn is_over(&self) -> bool;
 
     /// Makes a spare as if for a connection to `target`. Returns `None` if that failed.

@@ -1,4 +1,4 @@
-//! The count of one hop, chain, route, session or target.
+//! The counts of one hop, chain, route, session or target.
 
 use std::{
     sync::{
@@ -17,9 +17,9 @@ use crate::budget::Budget;
 
 /// The requests and bytes of one hop, chain, route, session or target, and the use of its budget if it has one.
 ///
-/// Workers add to an account at the same time, so its counts are atomic. What is used of a budget changes only when bytes
-/// are folded in, so a lock does for it: about once a second for each stream, and with each count while a budget that cuts is
-/// about to be used up. Requests read a copy of the one fact that they need: whether the budget is used up.
+/// Several workers add to an account at the same time, so its counts are atomic. The use of a budget changes only when bytes
+/// are folded in, so a lock is enough: about once a second for each stream, and with each count while a budget that cuts is
+/// about to be used up. Requests only need to know whether the budget is used up, which is also kept in an atomic flag.
 #[derive(Debug, Default)]
 pub(crate) struct UsageAccount {
     requests: AtomicU64,
@@ -84,7 +84,7 @@ impl UsageAccount {
         self.received.fetch_add(sum.received, Relaxed);
     }
 
-    /// Sets another budget, or none. What was used in the current period is kept if the period is the same.
+    /// Sets another budget, or none. The use in the current period is kept if the period is the same.
     pub(super) fn set_budget(&self, budget: Option<Budget>) {
         let is_limited = budget.is_some();
         let mut current = lock(&self.spending);
@@ -92,8 +92,8 @@ impl UsageAccount {
             (Some(budget), Some(spending)) if *spending.budget() == budget => Some(spending),
             (Some(budget), Some(spending)) => Some(spending.under(budget, SystemTime::now())),
             (Some(budget), None) => Some(Spending::new(budget, SystemTime::now())),
-            // Kept in case the budget comes back, such as after its hop was commented out for a while. Otherwise it
-            // would start at zero, although the provider has counted on.
+            // The use is kept in case the budget comes back, for instance because its hop was commented out for a while. The
+            // provider has not forgotten it either.
             (None, spending) => spending,
         };
         self.is_limited.store(is_limited, Relaxed);
@@ -119,7 +119,7 @@ impl UsageAccount {
         self.spend(|spending| spending.restore(used));
     }
 
-    /// Adds what another process has used of the budget.
+    /// Adds the part of the budget that another process has used.
     pub(super) fn spend_elsewhere(&self, used: BudgetUse) {
         self.spend(|spending| spending.add_of(used, SystemTime::now()));
     }
@@ -149,7 +149,7 @@ impl UsageAccount {
 
     /// Logs with `log` the last event of the budget, if it was not logged yet.
     ///
-    /// The lock is held meanwhile. So once this returns, the events are in the log, whichever thread has put them there.
+    /// The lock is held meanwhile, so the event is in the log when this returns, even if another thread logs it.
     pub(super) fn log_news(&self, log: impl Fn(BudgetEvent, &Budget, BudgetUse)) {
         self.spend(|spending| {
             let used = spending.now(SystemTime::now());
@@ -159,7 +159,7 @@ impl UsageAccount {
         });
     }
 
-    /// Returns the budget if it is used up and that was not acted on yet.
+    /// Returns the budget if it is used up and this was not returned before.
     pub(crate) fn take_limit(&self) -> Option<Budget> {
         self.spend(|spending| {
             let _ = spending.now(SystemTime::now());
@@ -167,7 +167,7 @@ impl UsageAccount {
         })?
     }
 
-    /// Does `work` on what is used of the budget, if there is one, and keeps the copies up to date.
+    /// Calls `work` with the use of the budget, if there is one, and updates the flags for requests and streams.
     fn spend<T>(&self, work: impl FnOnce(&mut Spending) -> T) -> Option<T> {
         if !self.is_limited() {
             return None;

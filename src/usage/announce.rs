@@ -12,8 +12,8 @@ use crate::{
 
 /// Logs the events of the budget of `hop` that were not logged yet.
 ///
-/// The thread that keeps usage calls this every second. A request that the budget refuses calls it too, so that the line
-/// that tells why comes before the line of the refusal.
+/// The thread that keeps usage calls this every second. A request that the budget refuses calls it too, so that the log explains
+/// the refusal before it reports it.
 pub(crate) fn announce(hop: &str, account: &UsageAccount) {
     account.log_news(|event, budget, used| log(hop, event, budget, used));
 }

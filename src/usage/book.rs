@@ -12,8 +12,8 @@ use mooltiroute_hops::Authority;
 
 use super::{Sum, UsageAccount, lock};
 
-/// Accounts of one kind, by name. Clients choose the names of sessions and targets, so there are at most
-/// [`NAMES_MAX`]. Further names share one account.
+/// Accounts of one kind, by name. Clients choose the names of sessions and targets, so at most [`NAMES_MAX`] have an account.
+/// Further names share one account.
 #[derive(Debug)]
 pub(crate) struct Book<N: ?Sized + AccountName = str>(Mutex<Accounts<N>>);
 
@@ -24,11 +24,11 @@ struct Accounts<N: ?Sized + AccountName> {
     others: Option<Arc<UsageAccount>>,
 }
 
-/// The name of an account. A target is looked up as an [`Authority`], since each request would have to write the text.
+/// The name of an account. A target is looked up as an [`Authority`], so that no request has to format it.
 pub(crate) trait AccountName:
     ToOwned<Owned: Debug + Eq + Hash + ToString> + Eq + Hash
 {
-    /// Reads the text that a record has for the name, if it is one.
+    /// Parses the name in a record.
     fn parse(text: &str) -> Option<Self::Owned>;
 }
 
@@ -65,7 +65,7 @@ impl<N: ?Sized + AccountName> Book<N> {
         Arc::clone(new)
     }
 
-    /// Returns the account that a record names `name`.
+    /// Returns the account with the name `name` in a record.
     pub(super) fn recorded(&self, name: &str) -> Arc<UsageAccount> {
         match N::parse(name) {
             Some(known) if name != OTHERS => self.account(known.borrow()),
@@ -92,9 +92,9 @@ impl<N: ?Sized + AccountName> Book<N> {
     }
 }
 
-/// More than an operator reads. A table of them takes one or two megabytes.
+/// The most names, which is more than any operator reads. They take one or two megabytes.
 const NAMES_MAX: usize = 10_000;
-/// No host and no session has parentheses in its name.
+/// The name of the shared account. No host and no session has parentheses in its name.
 const OTHERS: &str = "(others)";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The bytes that are used of a budget.
+//! The used part of a budget.
 
 use std::time::SystemTime;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Budget, BudgetPeriod};
 
-/// The part of a budget that is used, at one moment.
+/// The used part of a budget at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BudgetUse {
     /// The period, in seconds since 1970.
@@ -25,7 +25,7 @@ pub(crate) struct BudgetUse {
     pub is_reached: bool,
 }
 
-/// A budget in force, and what is used of it.
+/// A budget and its use in the current period.
 #[derive(Debug)]
 pub(super) struct Spending {
     budget: Budget,
@@ -36,11 +36,11 @@ pub(super) struct Spending {
     is_enforced: bool,
     refused: u64,
     rerouted: u64,
-    /// The period that was left last. A clock that was wrong for a moment comes back to it.
+    /// The previous period, to which a clock that was wrong for a moment returns.
     left: Option<LeftPeriod>,
 }
 
-/// A period that was left, and what was used in it.
+/// A previous period and the use in it.
 #[derive(Clone, Copy, Debug)]
 struct LeftPeriod {
     period: BudgetPeriod,
@@ -49,7 +49,7 @@ struct LeftPeriod {
     is_enforced: bool,
 }
 
-/// An event of a period that is worth a line of the log.
+/// An event in a period that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BudgetEvent {
     /// The threshold of `warn` is passed.
@@ -78,7 +78,7 @@ impl Spending {
         &self.budget
     }
 
-    /// Returns this spending under another budget. The bytes are kept if the period is the same.
+    /// Replaces the budget. The use is kept if the period is the same.
     pub(super) fn under(mut self, budget: Budget, now: SystemTime) -> Self {
         self.roll(now);
         let (refused, rerouted, left) = (self.refused, self.rerouted, self.left);
@@ -91,12 +91,12 @@ impl Spending {
     fn adopt(&mut self, period: BudgetPeriod, used: u64, logged: Logged) {
         if self.period == period {
             self.used = self.used.saturating_add(used);
-            // A limit that was raised may be reached again, and is logged again.
+            // If the limit was raised, it may be reached again, which is logged again.
             self.logged = logged.min(self.due());
         }
     }
 
-    /// Continues what an earlier process counted, if the period is not over.
+    /// Continues with the counts of an earlier process if the period is not over.
     pub(super) fn restore(&mut self, used: BudgetUse) {
         let logged = match used {
             BudgetUse { is_reached: true, .. } => Logged::Limit,
@@ -104,17 +104,17 @@ impl Spending {
             _ => Logged::Nothing,
         };
         self.adopt(used.period, used.used, logged);
-        // Nothing was open when this process began, so there is nothing to cut.
+        // No tunnel was open when this process began, so there is none to cut.
         self.is_enforced = self.logged == Logged::Limit;
     }
 
-    /// Adds bytes to the period that `now` is in.
+    /// Adds bytes to the period at `now`.
     pub(super) fn add(&mut self, bytes: u64, now: SystemTime) {
         self.roll(now);
         self.used = self.used.saturating_add(bytes);
     }
 
-    /// Adds what another process has used, if that was in the period that `now` is in. This process logs its own events.
+    /// Adds the use of another process if it belongs to the period at `now`. Each process logs its own events.
     pub(super) fn add_of(&mut self, other: BudgetUse, now: SystemTime) {
         self.roll(now);
         if self.period == other.period {
@@ -142,7 +142,7 @@ impl Spending {
         self.rerouted += 1;
     }
 
-    /// Returns what is used in the period that `now` is in.
+    /// Returns the use in the period at `now`.
     pub(super) fn now(&mut self, now: SystemTime) -> BudgetUse {
         self.roll(now);
         BudgetUse {
@@ -155,8 +155,8 @@ impl Spending {
         }
     }
 
-    /// Returns the last event that was not logged yet. Each event of a period is returned once at most: the warning comes too
-    /// late if one transfer has used up the rest as well.
+    /// Returns the last event that was not logged yet. Each event is returned at most once in a period. If a single transfer uses
+    /// up the rest too, the warning is left out.
     pub(super) fn take_news(&mut self) -> Option<BudgetEvent> {
         let (before, due) = (self.logged, self.due());
         self.logged = due;
@@ -168,7 +168,7 @@ impl Spending {
         }
     }
 
-    /// Returns whether the budget is used up and that was not acted on yet. It is so once in a period.
+    /// Returns whether the budget is used up, but only once in a period.
     pub(super) fn take_limit(&mut self) -> bool {
         let is_reached = self.is_reached();
         is_reached && !std::mem::replace(&mut self.is_enforced, true)
@@ -184,11 +184,11 @@ impl Spending {
         }
     }
 
-    /// Begins the period that `now` is in, if the last one is over or lies in the future.
+    /// Begins the period at `now` if the current one is over or lies in the future.
     ///
-    /// A clock that is wrong for a moment must neither stop the counting nor make it forget. If it was ahead, this goes
-    /// back to the right period. What was used in the wrong one was used just now, so it counts on in the right one, added
-    /// to what had been used there before. If the clock was set back for a moment, all that was used since counts too.
+    /// A clock that is wrong for a moment must neither stop the counting nor lose counts. If it was ahead, this returns to the
+    /// right period. Everything in the wrong period was used just now, so it is added to the earlier use in the right period.
+    /// If the clock was set back for a moment, the use since then counts too.
     fn roll(&mut self, now: SystemTime) {
         let is_ahead = self.period.is_ahead(now);
         if !is_ahead && !self.period.is_over(now) {
@@ -207,7 +207,7 @@ impl Spending {
                 self.logged = logged.max(left.logged);
                 self.is_enforced = is_enforced || left.is_enforced;
             }
-            // The use goes along already.
+            // The present use already includes everything.
             (true, None) | (false, Some(_)) => {}
             (false, None) => {
                 (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_a_period_is_told_once_although_the_clock_jumps() {
+    fn an_event_of_a_period_is_logged_once_even_if_the_clock_jumps() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let mut spending = Spending::new(budget(100), at(7200));
         spending.add(100, at(7200));
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_keeps_what_was_used_in_the_period() {
+    fn an_edit_keeps_the_use_in_the_period() {
         let mut spending = Spending::new(budget(100), SystemTime::now());
         spending.add(100, SystemTime::now());
         assert_eq!(news(&mut spending), [BudgetEvent::Limit]);

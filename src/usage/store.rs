@@ -20,7 +20,7 @@ use super::{
 use crate::system::file_lock;
 use crate::system::{regular_file, replace_file::replace_file};
 
-/// All accounts at one moment, as the file has them.
+/// All accounts at one moment, as the file stores them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UsageRecord {
     /// The version of this format.
@@ -37,11 +37,11 @@ pub(crate) struct UsageRecord {
     pub sessions: BTreeMap<String, Sum>,
     /// By target.
     pub targets: BTreeMap<String, Sum>,
-    /// The bytes that are used of budgets, by hop.
+    /// The used parts of budgets, by hop.
     pub budgets: BTreeMap<String, BudgetRecord>,
 }
 
-/// A budget, and what is used of it.
+/// A budget and its use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BudgetRecord {
     /// The limit.
@@ -99,8 +99,7 @@ impl UsageRecord {
         self.add_sums_to(usage)
     }
 
-    /// Adds these accounts, which other processes have counted meanwhile, to those of `usage`. Returns when counting
-    /// began.
+    /// Adds these accounts, which other processes have counted, to those of `usage`. Returns when counting began.
     pub(super) fn add_to(&self, usage: &UsageLedger) -> Option<SystemTime> {
         for (name, record) in &self.budgets {
             usage.hops.account(name).spend_elsewhere(record.used);
@@ -122,7 +121,7 @@ impl UsageRecord {
         UNIX_EPOCH.checked_add(Duration::from_secs(self.since))
     }
 
-    /// Returns what this record has and `earlier` has not.
+    /// Returns the difference between this record and `earlier`.
     fn since(mut self, earlier: &Self) -> Self {
         fn subtract(sums: &mut BTreeMap<String, Sum>, earlier: &BTreeMap<String, Sum>) {
             sums.retain(|name, sum| {
@@ -140,7 +139,7 @@ impl UsageRecord {
         subtract(&mut self.targets, &earlier.targets);
         for (name, record) in &mut self.budgets {
             let before = earlier.budgets.get(name).map(|before| before.used);
-            // In a new period everything is new.
+            // In another period, all of the use is new.
             if let Some(before) = before.filter(|before| before.period == record.used.period) {
                 record.used.used = record.used.used.saturating_sub(before.used);
             }
@@ -188,20 +187,20 @@ impl UsageFile {
         Ok(Some(record))
     }
 
-    /// Adds to `usage` what other processes have saved meanwhile, and saves the result. `known` is the content of the file
-    /// that `usage` includes already.
+    /// Adds the counts that other processes have saved meanwhile to `usage`, and saves the result. `known` is the content of
+    /// the file that `usage` already includes.
     ///
-    /// Two proxies may have one configuration, as during an upgrade, when the old one still drains. Both count in this
-    /// file, so neither may overwrite what the other has added.
+    /// Two proxies may have the same configuration, for instance during an upgrade while the old one still drains. Both save
+    /// to this file, so neither may overwrite the counts of the other.
     ///
     /// # Errors
-    /// The directory or the file can't be written, for example because the disk is full, or another process keeps it
-    /// locked. The old file stays.
+    /// The directory or the file can't be written, for example because the disk is full, or another process keeps the
+    /// directory locked. The old file stays.
     pub(crate) fn save(&self, usage: &UsageLedger, known: &mut UsageRecord) -> io::Result<()> {
         let directory = self.0.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
         let _lock = lock_directory(directory)?;
-        // A file that can't be read was set aside at the start. One that is broken now is replaced.
+        // An unreadable file was set aside at the start. One that became unreadable later is replaced.
         if let Ok(Some(found)) = self.read()
             && found != *known
         {
@@ -215,13 +214,13 @@ impl UsageFile {
         Ok(())
     }
 
-    /// Replaces the file in one step: at any moment there is either the old one or the new one, also after a crash. Only
-    /// its owner can read it, since it names sessions and targets.
+    /// Replaces the file in one step, so that even after a crash there is either the old one or the new one. Only its owner can
+    /// read it, since it names sessions and targets.
     fn replace(&self, record: &UsageRecord) -> io::Result<()> {
         replace_file(&self.0, &serde_json::to_vec(record)?)
     }
 
-    /// Moves a file that can't be read out of the way, so that nothing of it is lost.
+    /// Renames a file that can't be read, so that its content is not lost.
     pub(crate) fn set_aside(&self) -> io::Result<PathBuf> {
         let aside = self.0.with_extension("json.unreadable");
         fs::rename(&self.0, &aside)?;
@@ -229,29 +228,29 @@ impl UsageFile {
     }
 }
 
-/// FNV-1a: the name of a file must be the same in every process.
+/// Returns the FNV-1a hash, which is the same in every process.
 fn stable_hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// Keeps other proxies from the files in `directory` until the lock is dropped. The directory itself is locked, so that
-/// nothing is left in it.
+/// Keeps other proxies from the files in `directory` until the lock is dropped. The directory itself is locked, so that no lock
+/// file is left in it.
 #[cfg(unix)]
 fn lock_directory(directory: &Path) -> io::Result<File> {
     file_lock::lock(File::open(directory)?)
 }
 
-/// Windows has no instances of a service, and no sockets that one process could pass to the next. So two proxies with one
-/// configuration are rare there, and the later one wins.
+/// Locks nothing on Windows. There, no process can pass its sockets to the next one, so two proxies with the same configuration
+/// are rare, and the later one wins.
 #[cfg(not(unix))]
 fn lock_directory(_directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
 const VERSION: u32 = 1;
-/// Far more than five books of ten thousand names take.
+/// The most bytes of a file, far more than five books of ten thousand names take.
 const BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]

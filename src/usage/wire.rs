@@ -17,7 +17,7 @@ use crate::slab::Slab;
 /// The accounts of a request beside those of its chain and hops: its route, its target, its session.
 pub(crate) type Owner = Arc<[Arc<UsageAccount>]>;
 
-/// The owner of the last request of one client, for the next one, which often asks for the same.
+/// The owner of a client's last request. The next one often has the same.
 #[derive(Debug, Default)]
 pub(crate) struct RecentOwner(Option<Recent>);
 
@@ -31,10 +31,9 @@ struct Recent {
 
 /// Counts one stream.
 ///
-/// A stream has one user at a time, so a count needs no atomic addition: it is read, and the sum is written back. That
-/// holds with several workers too. A connection stays with the worker that serves it, and a spare tunnel that one worker
-/// made and another one uses passes through a lock in between, so the second reads what the first wrote. All other threads
-/// only read the counts.
+/// A stream has only one user at a time, so no atomic addition is needed: a count is read, and the sum is written back. This is
+/// true with several workers too. A connection stays with one worker, and a spare tunnel that one worker made passes through a
+/// lock before another one uses it. All other threads only read the counts.
 #[derive(Debug)]
 pub(crate) struct CountedWire {
     sent: AtomicU64,
@@ -48,11 +47,12 @@ pub(crate) struct CountedWire {
 /// The accounts that receive the bytes of a stream.
 #[derive(Debug, Default)]
 struct Shares {
-    /// The chain, and each hop that the stream passes, with the count up to which it has got its share.
-    passed: SmallVec<[(Arc<UsageAccount>, [u64; 2]); 2]>,
+    /// The chain and each hop that the stream passes.
+    passed: SmallVec<[Arc<UsageAccount>; 2]>,
     /// The request that uses the stream at the moment.
     owner: Option<Owner>,
-    owned: [u64; 2],
+    /// The count up to which all of them have got their share.
+    until: [u64; 2],
 }
 
 /// The streams that are open.
@@ -66,28 +66,34 @@ impl CountedWire {
         wire.downcast_ref()
     }
 
-    /// Counts the bytes from here on for `account` too. `ahead` bytes were read and not yet used: they belong to it.
+    /// Counts later bytes for `account` too, and the `ahead` bytes that were read but not used yet.
     pub(crate) fn passes(&self, account: &Arc<UsageAccount>, ahead: usize) {
-        let [sent, received] = self.counts();
-        let from = [sent, received.saturating_sub(ahead as u64)];
-        lock(&self.shares).passed.push((Arc::clone(account), from));
+        let mut shares = lock(&self.shares);
+        let now = self.counts();
+        // The others get what came before, so that from here on all get the same.
+        let mut is_used_up = shares.fold(now);
+        shares.passed.push(Arc::clone(account));
+        is_used_up |= account.add(0, now[1].min(ahead as u64));
+        drop(shares);
+        self.act_if(is_used_up);
     }
 
     /// Counts the bytes from now on for `owner`, and also the earlier ones if no request has claimed them.
     fn owned_by(&self, owner: &Owner) {
         let mut shares = lock(&self.shares);
         let is_same = shares.owner.as_ref().is_some_and(|present| Arc::ptr_eq(present, owner));
-        // Another request of the same client for the same target changes nothing. A budget, though, must see the bytes
-        // of the previous request now, and not when the keeper folds next.
-        if is_same && !shares.passed.iter().any(|(account, _)| account.is_limited()) {
+        // If the owner is the same, nothing changes. But a budget must include the bytes of the previous request now, and not
+        // only at the next regular update.
+        if is_same && !shares.passed.iter().any(|account| account.is_limited()) {
             return;
         }
-        let mut is_used_up = false;
-        if !is_same {
-            is_used_up = shares.fold(self.counts());
-            shares.owner = Some(Arc::clone(owner));
+        let now = self.counts();
+        let mut is_used_up = shares.fold(now);
+        if !is_same && shares.owner.replace(Arc::clone(owner)).is_none() {
+            for account in owner.iter() {
+                is_used_up |= account.add(now[0], now[1]);
+            }
         }
-        is_used_up |= shares.fold(self.counts());
         drop(shares);
         self.act_if(is_used_up);
     }
@@ -96,7 +102,7 @@ impl CountedWire {
     /// up by that.
     fn fold(&self) -> bool {
         let mut shares = lock(&self.shares);
-        // Read under the lock, or a thread that was slow to get it would subtract newer counts from older ones.
+        // Read under the lock: a thread that had waited for it would otherwise subtract newer counts from older ones.
         shares.fold(self.counts())
     }
 
@@ -105,7 +111,7 @@ impl CountedWire {
     #[cold]
     fn look_at_budgets(&self) {
         let mut shares = lock(&self.shares);
-        let is_used_up = shares.passed.iter().any(|(account, _)| account.may_cut_soon())
+        let is_used_up = shares.passed.iter().any(|account| account.may_cut_soon())
             && shares.fold(self.counts());
         drop(shares);
         self.act_if(is_used_up);
@@ -126,19 +132,16 @@ impl CountedWire {
 impl Shares {
     /// Gives each account its share up to `now`. Returns whether a budget that cuts is used up by that.
     fn fold(&mut self, now: [u64; 2]) -> bool {
-        let Self { passed, owner, owned } = self;
+        let Self { passed, owner, until } = self;
+        let new = [now[0].saturating_sub(until[0]), now[1].saturating_sub(until[1])];
+        if new == [0, 0] {
+            return false;
+        }
         let mut is_used_up = false;
-        for (account, until) in passed {
-            let [sent, received] = [0, 1].map(|way: usize| now[way].saturating_sub(until[way]));
-            is_used_up |= account.add(sent, received);
-            *until = [now[0].max(until[0]), now[1].max(until[1])];
+        for account in passed.iter().chain(owner.iter().flat_map(|owner| owner.iter())) {
+            is_used_up |= account.add(new[0], new[1]);
         }
-        if let Some(owner) = owner {
-            for account in owner.iter() {
-                account.add(now[0] - owned[0], now[1] - owned[1]);
-            }
-            *owned = now;
-        }
+        *until = [until[0] + new[0], until[1] + new[1]];
         is_used_up
     }
 }
@@ -212,7 +215,7 @@ impl Wires {
 
     /// Gives the accounts their shares of all open streams.
     pub(super) fn fold(&self) {
-        // Folded and dropped after the lock is released: the last owner of a stream takes the lock when it drops it.
+        // The lock is released first, since dropping the last reference to a stream takes it.
         let open: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
         // The keeper acts on budgets right after this.
         for wire in &open {

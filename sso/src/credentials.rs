@@ -8,16 +8,16 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Credentials {
-    /// The ticket of the user that runs the program, or of one of that user's principals.
+    /// A ticket of the user who runs the program.
     LoggedIn {
-        /// The principal, such as `alice@CORP.EXAMPLE`. `None` is the default one.
+        /// The principal, such as `alice@CORP.EXAMPLE`. `None` is the user's default principal.
         principal: Option<String>,
     },
     /// A credential cache, such as `FILE:/run/user/1000/krb5cc`. Unix only.
     Ccache {
         /// The name of the cache.
         name: String,
-        /// The principal. `None` is that of the cache.
+        /// The principal. `None` is the default one of the cache.
         principal: Option<String>,
     },
     /// A keytab file. Unix only.
@@ -31,20 +31,20 @@ pub enum Credentials {
     },
     /// A password. The ticket that it gives stays in memory.
     Password {
-        /// The user: `alice@CORP.EXAMPLE` or `CORP\alice`. On Unix the domain of the second form is left out, since
-        /// Kerberos does not know it, and the user is one of the default realm.
+        /// The user: `alice@CORP.EXAMPLE` or `CORP\alice`. On Unix the second form means a user of the default realm, since
+        /// Kerberos has no such domains.
         username: String,
         /// The password.
         password: Password,
     },
 }
 
-/// A password that is hidden and wiped.
+/// A password. It is hidden by `Debug` and wiped when it is dropped.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Takes over the text.
+    /// Wraps a password.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }

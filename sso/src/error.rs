@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// A failed step, with the reason as a type and in the words of the system's library.
+/// The failure of a step: its reason, and the details in words.
 #[derive(Clone, Debug, Error)]
 #[error("{reason}{}", self.shown_detail())]
 pub struct SsoError {
@@ -12,7 +12,7 @@ pub struct SsoError {
     pub details: Vec<Words>,
 }
 
-/// A piece of a text. Only words of others can quote a user.
+/// A piece of a text. Only a foreign one can hold the name of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Words {
     /// This program's own words.
@@ -28,7 +28,7 @@ pub enum Reason {
     /// The system's library is not installed.
     #[error("the system has no library for Kerberos")]
     LibraryMissing,
-    /// The library is too old for credentials of this kind, or the system has none of it.
+    /// The library is too old for credentials of this kind, or the system does not have them.
     #[error("the system's library can't use these credentials")]
     Unsupported,
     /// The file of tickets can't be used: its name, its format or its permissions are wrong.
@@ -78,14 +78,14 @@ pub enum Reason {
     /// The proxy's token makes no sense.
     #[error("the proxy's token is malformed")]
     BadToken,
-    /// Another reason; the detail has the library's words.
+    /// Another reason, which the library's own words describe.
     #[error("the system's library failed")]
     Other,
 }
 
 impl Reason {
-    /// Whether the failure is of this machine or its set-up, and the proxy has rejected nothing, so that the next
-    /// listed scheme may be tried.
+    /// Returns whether this machine or its set-up failed, so that another scheme may be tried. The proxy has rejected nothing
+    /// then.
     pub fn is_local(self) -> bool {
         matches!(
             self,
@@ -103,7 +103,7 @@ impl Reason {
         )
     }
 
-    /// Whether a domain controller refused the credentials, so that another try could lock the account.
+    /// Returns whether a domain controller refused the credentials, so that another try could lock the account.
     pub fn is_rejection(self) -> bool {
         matches!(
             self,
@@ -113,13 +113,13 @@ impl Reason {
 }
 
 impl SsoError {
-    /// Creates an error with details in this program's own words, if there are any.
+    /// Creates an error with a detail in this program's own words, which may be empty.
     pub fn new(reason: Reason, detail: &'static str) -> Self {
         let details = if detail.is_empty() { Vec::new() } else { vec![Words::Ours(detail)] };
         Self { reason, details }
     }
 
-    /// Replaces something in the words of others, such as the name of a user. The words of this program stay as they are.
+    /// Changes the foreign words, for instance to hide the name of a user. This program's own words stay as they are.
     #[must_use]
     pub fn map_foreign(mut self, replaced: impl Fn(&str) -> String) -> Self {
         for words in &mut self.details {

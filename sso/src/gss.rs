@@ -50,7 +50,7 @@ impl SystemContext {
         let library = GssLibrary::get()?;
         let fail = |failure: GssFailure| failure.into_error(place(identity));
         let target = GssName::service(library, spn).map_err(fail)?;
-        // A password is not used here but by the first step, so a context that is never used costs no logon.
+        // A password is used only by the first step, so a context that is never used costs no logon.
         let credential =
             ChosenCredential::acquire(library, identity.credentials()).map_err(fail)?;
         let context = GssContext::new(library);
@@ -60,8 +60,8 @@ impl SystemContext {
     }
 
     pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
-        // The default credential is left to SPNEGO, which may choose NTLM and go on for several rounds. Only its
-        // first failure is masked: a later one comes from the mechanism that was chosen.
+        // With the default credential, SPNEGO may choose NTLM and go on for several rounds. Only its first failure can hide
+        // the reason: a later one comes from the mechanism that was chosen.
         let is_first = std::mem::replace(&mut self.is_first, false);
         let (token, is_done) = if matches!(self.credential, ChosenCredential::Default) {
             let bindings = self.bindings.as_deref();
@@ -75,16 +75,16 @@ impl SystemContext {
         Ok(Step::new(token, is_done))
     }
 
-    /// Makes the one token that a chosen credential gives.
+    /// Makes the only token of a chosen credential.
     ///
-    /// The credential is Kerberos's alone. One for SPNEGO would cover every mechanism that is installed: each would try
-    /// the password by itself, which counts twice towards a lock-out, and one of them would hide the failure of the
-    /// other. MIT's SPNEGO does not take a credential of Kerberos, so the token is wrapped here. Without mutual
-    /// authentication nothing follows it: a second challenge means that the proxy refused the ticket.
+    /// The credential is for Kerberos alone. A credential for SPNEGO would cover every mechanism that is installed: each would
+    /// try the password by itself, which counts twice towards a lock-out, and one of them would hide the failure of the
+    /// other. MIT's SPNEGO does not accept a credential for Kerberos, so the token is wrapped here. Without mutual
+    /// authentication no second token follows: a second challenge means that the proxy refused the ticket.
     fn step_by_ticket(&mut self, is_first: bool) -> Result<(Vec<u8>, bool), SsoError> {
         let Self { library, target, identity, credential, context, bindings, .. } = self;
         let fail = |failure: GssFailure| failure.into_error(place(identity));
-        // The token was complete, so there is nothing to answer. A second challenge is the proxy's way to refuse it.
+        // The first token was complete, so the proxy refuses it by this second challenge.
         if !is_first {
             return Err(fail(GssFailure::refused()));
         }
@@ -110,9 +110,9 @@ impl SystemContext {
 
     /// Asks Kerberos itself why the first token could not be made.
     ///
-    /// SPNEGO tries its mechanisms in turn and, if all fail, MIT reports only that none was left ("cannot find
-    /// mechanisms to negotiate"). The reason of the one that counts comes from a second, separate attempt. Its token is
-    /// thrown away if there is one after all.
+    /// SPNEGO tries its mechanisms in turn. If all fail, MIT reports only that none is left ("cannot find mechanisms to
+    /// negotiate"). A second, separate attempt finds the reason of the mechanism that matters. If it makes a token after all,
+    /// that is thrown away.
     fn real_failure(&self, masked: GssFailure) -> GssFailure {
         let mut probe = GssContext::new(self.library);
         let bindings = self.bindings.as_deref();

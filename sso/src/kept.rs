@@ -28,7 +28,8 @@ impl<C> KeptCredential<C> {
     ///
     /// Other callers wait meanwhile, so that the password reaches the key distribution centre once, even if many
     /// connections ask at the same time. A rejection also answers the calls of the next few seconds: each further try
-    /// would count towards a lock-out, and the caller needs a moment to stop asking.
+    /// would count towards a lock-out, and the caller needs a moment to stop asking. `act` can be rejected too: on Windows
+    /// the password is used with the first token, and again when the ticket has ended.
     pub(crate) fn with_credential<T>(
         &self,
         acquire: impl FnOnce() -> Result<C, SsoError>,
@@ -41,31 +42,36 @@ impl<C> KeptCredential<C> {
         {
             return Err(error.clone());
         }
-        if let Some(credential) = &kept.credential {
+        let done = kept.act(acquire, &mut act);
+        let rejection = done.as_ref().err().filter(|error| error.reason.is_rejection());
+        kept.rejected = rejection.map(|error| (Instant::now(), error.clone()));
+        done
+    }
+}
+
+impl<C> Kept<C> {
+    /// Calls `act` with the credential that is kept, or with a new one, which is then kept.
+    fn act<T>(
+        &mut self,
+        acquire: impl FnOnce() -> Result<C, SsoError>,
+        act: &mut impl FnMut(&C) -> Result<T, SsoError>,
+    ) -> Result<T, SsoError> {
+        if let Some(credential) = &self.credential {
             match act(credential) {
                 // Only an ended ticket is a reason to use the password again. A new ticket cures no other failure.
                 Err(error) if error.reason == Reason::TicketExpired => {}
                 done => return done,
             }
         }
-        kept.credential = None;
-        // The system may ask for the ticket now or with the first token, so both count.
-        match acquire().and_then(|credential| Ok((act(&credential)?, credential))) {
-            Ok((made, credential)) => {
-                *kept = Kept { credential: Some(credential), rejected: None };
-                Ok(made)
-            }
-            Err(error) => {
-                if error.reason.is_rejection() {
-                    kept.rejected = Some((Instant::now(), error.clone()));
-                }
-                Err(error)
-            }
-        }
+        self.credential = None;
+        let credential = acquire()?;
+        let made = act(&credential)?;
+        self.credential = Some(credential);
+        Ok(made)
     }
 }
 
-/// How long a rejection answers further questions.
+/// How long a rejection answers further calls.
 const REJECTION_COUNTS: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -94,7 +100,24 @@ mod tests {
             *at = at.checked_sub(REJECTION_COUNTS).unwrap();
         }
         kept.with_credential(acquire, |()| Ok(())).unwrap_err();
-        assert_eq!(tries.get(), 2, "a later question is a try of its own");
+        assert_eq!(tries.get(), 2, "a later call is a try of its own");
+    }
+
+    #[test]
+    fn a_credential_that_is_rejected_later_is_not_used_by_those_who_waited() {
+        let (kept, uses) = (KeptCredential::<()>::default(), Cell::new(0));
+        kept.with_credential(|| Ok(()), |()| Ok(())).unwrap();
+        for _ in 0..3 {
+            let used = kept.with_credential(
+                || panic!("a rejection is no reason to use the password again"),
+                |()| {
+                    uses.set(uses.get() + 1);
+                    Err::<(), _>(fail(Reason::Locked))
+                },
+            );
+            assert_eq!(used.unwrap_err().reason, Reason::Locked);
+        }
+        assert_eq!(uses.get(), 1);
     }
 
     #[test]

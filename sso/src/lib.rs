@@ -1,10 +1,10 @@
-//! Single sign-on: tokens of Negotiate from the system's own library.
+//! Single sign-on: gets tokens for Negotiate from the system's own library.
 //!
-//! On Unix that is GSS-API, found at run time (MIT Kerberos, Heimdal or macOS's framework), so that the program starts
-//! without it; on Windows it is SSPI. Both are behind one safe interface.
+//! On Unix the library is GSS-API (MIT Kerberos, Heimdal or macOS's framework). It is loaded at run time, so the program also
+//! starts without it. On Windows the library is SSPI. Both are behind one safe interface.
 //!
-//! **Every call blocks**, for as long as a key distribution centre (KDC) takes to answer: with a silent one 25 s and
-//! more. Call from a thread that may wait, such as tokio's `spawn_blocking` with a limit of its own.
+//! **Every call blocks** until a key distribution centre (KDC) answers. A silent one takes 25 s and more. Call from a thread
+//! that may wait, such as one of tokio's `spawn_blocking`, and limit the wait.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -54,10 +54,10 @@ pub use crate::{
     error::{Reason, SsoError, Words},
 };
 
-/// A user, with the ticket that a password gave.
+/// A user, with the ticket that was obtained by a password.
 ///
-/// Keep one for all authentications of the same user: a password is then sent to the key distribution centre once, and
-/// not for each of them.
+/// Keep one `Identity` for all authentications of the same user, so that a password is sent to the key distribution centre once
+/// and not for each of them.
 #[derive(Debug)]
 pub struct Identity {
     credentials: Credentials,
@@ -65,19 +65,18 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Prepares to authenticate with these credentials. Does nothing with them yet.
+    /// Creates a user with these credentials, which are not used yet.
     pub fn new(credentials: Credentials) -> Self {
         Self { credentials, kept: KeptCredential::default() }
     }
 
-    /// The source of the credentials.
+    /// Returns the source of the credentials.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 
-    /// Identifies the ticket that is there now. Sends nothing. Blocks for a file.
-    ///
-    /// It changes with a new ticket, so that a refused one can be told from it.
+    /// Identifies the present ticket, so that a new ticket can be told from one that was refused. Reads a file, and sends
+    /// nothing.
     ///
     /// # Errors
     /// There is no ticket, it has expired, or there is no library. The reason is [`Reason::Unsupported`] if the system
@@ -97,7 +96,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Whether both are the same ticket. The end is counted from now on, so it is off by a second at times.
+    /// Returns whether both are the same ticket. Their ends may differ by a second, since each is computed from the time that
+    /// is left.
     pub fn is_same(&self, other: &Self) -> bool {
         self.principal == other.principal && self.ends_at.abs_diff(other.ends_at) <= 1
     }
@@ -123,12 +123,12 @@ impl Step {
         Self { token, is_done }
     }
 
-    /// The token to send, a secret.
+    /// Returns the token to send, which is a secret. Returns `None` if there is nothing to send.
     pub fn token(&self) -> Option<&[u8]> {
         self.token.as_ref().map(|token| &token.0[..])
     }
 
-    /// Whether this side needs no further token of the proxy.
+    /// Returns whether this side needs no further token from the proxy.
     pub fn is_done(&self) -> bool {
         self.is_done
     }
@@ -159,7 +159,7 @@ impl Context {
     /// Makes the next token, from the proxy's token if it sent one. Blocks.
     ///
     /// # Errors
-    /// No token can be made; the reason says why. The context is then of no further use.
+    /// No token can be made. Drop the context then.
     pub fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
         self.0.step(token)
     }

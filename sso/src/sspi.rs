@@ -32,7 +32,7 @@ use crate::{Credentials, Identity, Reason, SsoError, Step, Ticket, Words};
 #[derive(Debug)]
 pub(crate) struct SystemContext {
     identity: Arc<Identity>,
-    /// The logged-in user's credential. That of a password is shared and not here.
+    /// The logged-in user's credential. `None` with a password, whose credential is shared.
     credential: Option<Credential>,
     conversation: Conversation,
 }
@@ -41,7 +41,7 @@ pub(crate) struct SystemContext {
 #[derive(Debug)]
 struct Conversation {
     context: Option<SecurityContext>,
-    /// With a NUL at its end.
+    /// The name of the service in UTF-16. It ends with NUL.
     target: Vec<u16>,
     bindings: Option<Vec<u8>>,
     token_bytes_max: u32,
@@ -106,7 +106,7 @@ impl SystemContext {
 
 impl Conversation {
     fn step(&mut self, credential: &Credential, token: Option<&[u8]>) -> Result<Step, SsoError> {
-        // The bindings go with every call, also with the first one, which has no token of the proxy.
+        // The bindings belong to every call, even the first one, which has no token from the proxy.
         let mut inputs = Vec::with_capacity(2);
         if let Some(token) = token {
             inputs.push(lend(SECBUFFER_TOKEN, token));
@@ -115,8 +115,7 @@ impl Conversation {
             inputs.push(lend(SECBUFFER_CHANNEL_BINDINGS, bindings));
         }
         let input = description(&mut inputs);
-        // The buffer is ours. With `ISC_REQ_ALLOCATE_MEMORY`, Windows would make one, but Wine fails to do so for
-        // Kerberos.
+        // With `ISC_REQ_ALLOCATE_MEMORY`, Windows would allocate the buffer, but Wine fails to do so for Kerberos.
         let mut made = Zeroizing::new(vec![0_u8; self.token_bytes_max as usize]);
         let mut outputs = [SecBuffer {
             cbBuffer: self.token_bytes_max,
@@ -149,7 +148,7 @@ impl Conversation {
         if status < 0 {
             return Err(failure(status, &self.place));
         }
-        // The call returns the handle it was given, or the first one.
+        // A later call returns the same handle again.
         if self.context.is_none() {
             self.context = Some(SecurityContext(handle));
         }
@@ -203,7 +202,7 @@ fn token_bytes_max() -> Result<u32, SsoError> {
     }
 }
 
-/// Returns the header that Windows wants, with the application data behind it.
+/// Returns the application data after the header that Windows expects.
 fn channel_bindings(application_data: &[u8]) -> Vec<u8> {
     let header_bytes = size_of::<SEC_CHANNEL_BINDINGS>();
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX).to_ne_bytes();

@@ -331,7 +331,7 @@ async fn settings_that_can_not_work_are_refused_with_their_place() {
     };
     assert_eq!(check(FILE).0, Some(0));
     for (office, words) in [
-        ("file: bad.pac", "it is HTML, and not a PAC file"),
+        ("file: bad.pac", "it is HTML and not a PAC file"),
         ("file: missing.pac", "there is no such file"),
         ("unknown: refuse", "url"),
         ("file: office.pac, url: \"http://a/\"", "write one of the two"),

@@ -45,6 +45,6 @@ fn machine(results: &Results) -> String {
     text
 }
 
-/// The method can't link to the picture, because its links are checked and the picture may not exist yet.
+/// The link to the picture. It is not in the method, because the links there are checked and the picture may not exist yet.
 const PICTURE: &str = "![Processor time of each program without hops, in multiples of the bare relay](BENCHMARKS.svg)";
 const METHOD: &str = include_str!("../method.md");

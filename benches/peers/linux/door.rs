@@ -1,4 +1,4 @@
-//! How a client reaches the origin: through a proxy, through a relay, or directly.
+//! The ways in which a client reaches the origin: through a proxy, through a relay, or directly.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -12,20 +12,20 @@ use super::origin::BODY_BYTES;
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     address: SocketAddr,
-    /// The authorities to CONNECT to, one after another.
+    /// The targets of its CONNECT requests, in their order.
     connects: Vec<SocketAddr>,
     origin: SocketAddr,
     protocol: DoorProtocol,
 }
 
-/// How a client speaks to what is at the address.
+/// The protocol between a client and the program at the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DoorProtocol {
-    /// By CONNECT for each stop, and plain requests through the tunnel.
+    /// CONNECT for each stop, and plain requests through the tunnel.
     Relay,
-    /// By CONNECT, and plain requests in absolute-form.
+    /// CONNECT, and plain requests in absolute-form.
     Proxy,
-    /// By SOCKS5, and plain requests through the tunnel.
+    /// SOCKS5, and plain requests through the tunnel.
     Socks,
 }
 
@@ -170,5 +170,5 @@ fn read_more(stream: &mut TcpStream, seen: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Only something that hangs takes this long.
+/// Only a program that hangs takes this long.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ pub(super) enum Figure {
     Latency,
     RequestRate,
     RequestCpu,
-    /// Of all processes but the proxy: clients, hops, origin.
+    /// The processor time of everything but the proxy: clients, hops and origin.
     BulkOthers,
     RequestOthers,
     Idle,
@@ -29,7 +29,7 @@ pub(super) enum Figure {
     Message999,
     Opening99,
     Opening999,
-    /// Of the tunnel that moves as much as it can.
+    /// The rate of the tunnel that moves as much as it can.
     BesideRate,
 }
 
@@ -96,7 +96,7 @@ impl Figure {
         }
     }
 
-    /// Whether a larger figure is better.
+    /// Returns whether a larger figure is better.
     pub(super) fn is_rate(self) -> bool {
         matches!(
             self,
@@ -108,7 +108,7 @@ impl Figure {
         )
     }
 
-    /// Whether the ratio of two figures means anything.
+    /// Returns whether ratios of this figure are meaningful.
     pub(super) fn is_compared(self) -> bool {
         !matches!(self, Self::Open | Self::Growth)
     }

@@ -47,7 +47,7 @@ pub(super) fn measure(network: &Network, (most, tunnels): (u64, u64)) -> Vec<Gro
             all.push(mooltiroute.tunnels((what, count), tunnels));
         }
     }
-    for count in counts(most.min(usage::open_files_max() as u64 / 2 - 300)) {
+    for count in counts(most.min((usage::open_files_max() as u64 / 2).saturating_sub(300))) {
         let mut mooltiroute = Mooltiroute::start(network, |_, _| DIRECT.to_owned());
         let (open, errors) = load::idle(&mooltiroute.door, mooltiroute.process.id(), count);
         let grown = mooltiroute.tunnels(("open tunnels", open.len() as u64), tunnels);
@@ -62,10 +62,10 @@ pub(super) fn measure(network: &Network, (most, tunnels): (u64, u64)) -> Vec<Gro
     all
 }
 
-/// Returns the configuration with so many of something, for a hop and a directory for other files.
+/// Returns a configuration with the given number of something. Takes the address of a hop and a directory for other files.
 type Write = fn(u64, SocketAddr, &Path) -> String;
 
-/// Ten times as many each time.
+/// Returns the powers of ten from 10 to `most`.
 fn counts(most: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(Some(10), |count| Some(count * 10))
         .take_while(move |count| *count <= most)
@@ -91,7 +91,7 @@ fn hops(count: u64, hop: SocketAddr, _: &Path) -> String {
     text + "routes:\n  - { chain: default }\n"
 }
 
-/// One proxy, with another username in each line.
+/// Returns a pool of one proxy with many usernames.
 fn members(count: u64, hop: SocketAddr, directory: &Path) -> String {
     let lines: String = (0..count).map(|number| format!("{hop}:user{number}:word\n")).collect();
     fs::write(directory.join("list.txt"), lines).unwrap();
@@ -136,7 +136,7 @@ impl Mooltiroute {
         self.grown((what, of), cpu, tally.errors.count)
     }
 
-    /// Reloads until there were `count`, `done` of which were before.
+    /// Reloads until the total is `count`, after `done` earlier reloads.
     fn reloads(&mut self, done: u64, count: u64) -> Grown {
         let before = usage::Cpu::of(self.process.id());
         let (begun, mut errors) = (Instant::now(), 0);

@@ -1,4 +1,4 @@
-//! A proxy that costs next to nothing, so that it does not affect the measurement; also the bare proxy.
+//! A proxy that costs next to nothing. It serves as a hop that does not affect the measurement, and as the bare proxy.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -9,8 +9,8 @@ use tokio::{
 
 use super::{door, pass::pass, relay};
 
-/// Opens the tunnel that a client asks for, through `hops`. A plain request goes on unchanged to the last of them, if
-/// there are any, and so do all requests after it.
+/// Opens the tunnel that a client asks for, through `hops`. A plain request and all requests after it are passed on unchanged to
+/// the last of them, or to the target if there are none.
 pub(super) async fn serve(listener: TcpListener, hops: Vec<SocketAddr>) {
     let hops: Arc<[SocketAddr]> = hops.into();
     loop {
@@ -43,7 +43,7 @@ async fn open(mut client: TcpStream, hops: Arc<[SocketAddr]>) -> io::Result<()> 
     pass(client, upstream).await
 }
 
-/// The target of a request, and whether it asks for a tunnel.
+/// Returns the target of a request, and whether it asks for a tunnel.
 pub(super) fn target(head: &[u8]) -> Option<(SocketAddr, bool)> {
     let head = std::str::from_utf8(head).ok()?;
     let mut words = head.split(' ');

@@ -19,7 +19,7 @@ pub(super) struct Kerberos {
 }
 
 impl Kerberos {
-    /// Returns one of the programs if all of them are installed.
+    /// Returns the path of the KDC if all programs are installed.
     pub(super) fn find() -> Option<PathBuf> {
         PROGRAMS.into_iter().map(find).collect::<Option<Vec<_>>>()?.pop()
     }
@@ -62,7 +62,7 @@ impl Kerberos {
         Some(Self { _process: process, directory })
     }
 
-    /// The directory of the configuration and the tickets, for [`configure`].
+    /// Returns the directory of the configuration and the tickets, for [`configure`].
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -79,9 +79,9 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-/// The last of them is the KDC.
+/// The programs that are needed. The last one is the KDC.
 const PROGRAMS: [&str; 4] = ["kinit", "kadmin.local", "kdb5_util", "krb5kdc"];
 const REALM: &str = "BENCH.TEST";
 const CONFIG: &str = "krb5.conf";
-/// The service of all hops. px can't be told another one than the address of the hop.
+/// The service of all hops. px can use only the address of the hop for it.
 pub(super) const SERVICE: &str = "HTTP/127.0.0.1";

@@ -8,15 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Passes each connection on to `stop`, with all bytes half a round trip late.
+/// Passes each connection on to `stop`, and delays all bytes by half a round trip.
 ///
 /// Uses threads, because a runtime's clock ticks in milliseconds.
 pub(super) fn serve(listener: &TcpListener, stop: SocketAddr) {
     loop {
         // A client may have gone before it was accepted.
         let Ok((near, _)) = listener.accept() else { continue };
-        // On loopback TCP's handshake takes no time. On a real line it takes a round trip, before which nothing is
-        // sent.
+        // On loopback, TCP's handshake takes no time. On a real line nothing is sent before it has taken a round trip.
         let opened = Instant::now() + ROUND_TRIP;
         thread::spawn(move || pass(&near, stop, opened));
     }

@@ -69,9 +69,9 @@ pub(super) fn bulk(door: &Door, process: u32, bytes: u64) -> Tally {
     Tally { done: tally.done * bytes, ..tally }
 }
 
-/// Returns the median round trip of `count` messages on an open tunnel behind each door. The doors take turns message
-/// by message, so that other work on the machine affects all, and in a different order each time, because a
-/// door that follows one which has just woken the origin is faster.
+/// Returns the median round trip of `count` messages on an open tunnel behind each door. The doors take turns after each message,
+/// so that other work on the machine affects all of them. Their order changes each time, because a door is faster right after
+/// another one has woken the origin.
 pub(super) fn round_trips(doors: &[&Door], count: u64) -> Vec<io::Result<Duration>> {
     let mut all: Vec<_> =
         doors.iter().map(|door| door.tunnel().map(|stream| (stream, Vec::new()))).collect();
@@ -165,8 +165,7 @@ pub(super) fn probe(streams: &[TcpStream]) -> Errors {
     errors
 }
 
-/// Runs `step` `count` times in total, from `clients` threads at once, each with its own state. Begins none after
-/// `time`.
+/// Runs `step` `count` times in total, in `clients` threads, each with its own state. Begins no step after `time`.
 fn spread<S>(
     process: u32,
     clients: usize,
@@ -205,7 +204,7 @@ fn spread<S>(
         }
     });
     let elapsed = begun.elapsed();
-    // The proxy has not seen the last close yet.
+    // The proxy needs a moment to notice the last close.
     thread::sleep(SETTLED);
     let cpu = Cpu::of(process).since(&before);
     // The proxy is a child of this process.
@@ -215,7 +214,7 @@ fn spread<S>(
 }
 
 impl Errors {
-    /// Counts an error.
+    /// Counts an error. Returns the number of errors.
     pub(super) fn add(&mut self, error: io::Error) -> u64 {
         self.first.get_or_insert(error);
         self.count += 1;
@@ -234,7 +233,7 @@ const CLIENTS: usize = 8;
 const BULK_STREAMS: usize = 2;
 const ERRORS_MAX: u64 = 20;
 const SETTLED: Duration = Duration::from_millis(50);
-/// Enough for programs that need 40 ms per request.
+/// The longest time of a load. Programs that need 40 ms per request complete enough of it.
 const TIME_MAX: Duration = Duration::from_secs(4);
-/// Enough for the largest number of tunnels, on a busy machine too.
+/// The longest time to open tunnels, which is enough for the largest number even on a busy machine.
 const FILL_MAX: Duration = Duration::from_secs(20);

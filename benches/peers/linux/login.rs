@@ -1,4 +1,4 @@
-//! Measures what a login to the next proxy adds to a tunnel.
+//! Measures how much a login to the next proxy adds to the cost of a tunnel.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use super::{
     hop, load, network::Network, pass::pass, relay, results::Results, suite, table::Table,
 };
 
-/// How a hop wants its clients to log in.
+/// The scheme by which a hop wants its clients to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoginScheme {
     Basic,
@@ -24,7 +24,7 @@ pub(super) enum LoginScheme {
 impl LoginScheme {
     pub(super) const ALL: [Self; 4] = [Self::Basic, Self::Digest, Self::Ntlm, Self::Negotiate];
 
-    /// The name in `auth` of a hop.
+    /// Returns the value of `auth` in the settings of a hop.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Basic => "basic",
@@ -36,8 +36,8 @@ impl LoginScheme {
 
     /// Returns the challenge that answers a request with this head, or `None` if the request is let through.
     ///
-    /// Nothing is checked, and the challenges are always the same. So the work of the hop is small, and that of its clients is
-    /// what it is with a real proxy.
+    /// Nothing is checked, and the challenges are always the same. So the hop has little work, and its clients have as much as
+    /// with a real proxy.
     fn challenge(self, head: &str) -> Option<String> {
         let mut fields = head.lines().filter_map(|line| line.split_once(": "));
         let sent = fields.find(|(name, _)| name.eq_ignore_ascii_case("Proxy-Authorization"));
@@ -137,7 +137,7 @@ fn ntlm_challenge() -> Vec<u8> {
     .concat()
 }
 
-/// The beginning of the field with message 3.
+/// The beginning of a field that holds message 3 of NTLM.
 const NTLM_PROOF: &str = "NTLM TlRMTVNTUAAD";
 /// The user that logs in.
 pub(super) const USERNAME: &str = "dev";

@@ -1,4 +1,4 @@
-//! How the programs that can log in to a hop are configured.
+//! Configures the programs that can log in to a hop.
 
 use std::process::Command;
 
@@ -37,7 +37,7 @@ pub(super) const ALL: [Known; 8] = [
         prepare: cntlm,
     },
     Known {
-        // It prints its version with its help, and would ignore `--version` and run.
+        // Its help begins with its version. It would ignore `--version` and run.
         version: Some("--help"),
         ..px("px (Digest)", LoginScheme::Digest, |setting, command| {
             px_by(setting, command, "DIGEST")

@@ -46,7 +46,7 @@ impl Network {
         }
     }
 
-    /// The hops and the origin at the end of a slow line, which ends with this value.
+    /// Returns the hops and the origin at the other end of a slow line, which exists as long as the returned value.
     pub(super) fn far(&self) -> Self {
         let (process, link) = Process::part(&Role::Link(self.hops[0]));
         let hops = [link].into_iter().chain(self.hops[1..].iter().copied()).collect();

@@ -30,7 +30,7 @@ pub(super) fn measure(network: &Network, results: &mut Results) {
         }
     }
     for (way, running) in &running {
-        // Spares are kept only for a chain in use.
+        // Spares are kept only for a chain that was used.
         let first = load::opening(&running.door).map(drop);
         keep_errors(results, *way, first.err());
     }
@@ -69,5 +69,5 @@ fn await_spares(door: &Door) -> io::Result<()> {
 }
 
 const SPARES_MAX: Duration = Duration::from_secs(5);
-/// A proxy can only be polled.
+/// The pause between two looks at the status of a proxy.
 const POLL: Duration = Duration::from_millis(5);

@@ -1,4 +1,4 @@
-//! The origin: one port that tells from the first bytes what a client wants.
+//! The origin. It has one port, and learns from the first byte what a client wants.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Asks for as many bytes as the eight bytes after it say.
+/// Asks for the number of bytes that the next eight bytes name.
 pub(super) const SOURCE: u8 = b's';
 /// Begins data to echo.
 pub(super) const ECHO: u8 = b'e';
@@ -49,7 +49,7 @@ async fn source(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 async fn echo(stream: &mut TcpStream) -> io::Result<()> {
-    // Small, because thousands of these wait.
+    // It is small, because thousands of these wait at the same time.
     let mut buffer = [0; 256];
     loop {
         match stream.read(&mut buffer).await? {

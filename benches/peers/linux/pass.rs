@@ -1,5 +1,5 @@
-//! Moves bytes between sockets with as little work as Linux allows. A small message is copied in the wake-up that found
-//! it, large amounts are spliced, and nothing is held in between.
+//! Moves bytes between sockets with as little work as Linux allows. A small message is copied in the same wake-up that finds it,
+//! large amounts are spliced, and a waiting tunnel holds no buffer.
 
 use std::{
     cell::RefCell,
@@ -43,7 +43,7 @@ async fn pass_on(mut reader: ReadHalf<'_>, mut writer: WriteHalf<'_>) -> io::Res
     }
 }
 
-/// Reads once and writes at once. Returns what the writer did not accept.
+/// Reads once, and writes at once. Returns the number of bytes that were read, and those that the writer did not accept.
 fn poll_copy(
     cx: &mut Context<'_>,
     reader: &mut ReadHalf<'_>,
@@ -61,7 +61,7 @@ fn poll_copy(
     })
 }
 
-/// Splices until only a little arrives at once. Returns whether the reader has ended.
+/// Splices until little arrives at a time. Returns whether the reader has ended.
 async fn splice_bulk(reader: &TcpStream, writer: &TcpStream) -> io::Result<bool> {
     let (output, input) = match PIPES.with_borrow_mut(Vec::pop) {
         Some(pipe) => pipe,

@@ -19,14 +19,14 @@ use super::{
     role::Role,
 };
 
-/// A program that moves tunnels.
+/// A program whose tunnels are measured.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) name: &'static str,
     pub(super) sort: Sort,
     /// The version, as the program prints it.
     pub(super) version: String,
-    /// How many hops it can be configured for.
+    /// The most hops that it can be configured for.
     pub(super) hops_max: usize,
     program: PathBuf,
     prepare: fn(&Setting<'_>, &mut Command),
@@ -34,9 +34,9 @@ pub(super) struct Peer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
-    /// The bare relay, which goes through the hops itself: the limit.
+    /// The bare relay, which goes through the hops itself. No program can cost less.
     Limit,
-    /// The bare proxy: the least that a proxy costs that reads CONNECT and answers it.
+    /// The bare proxy. No program that reads CONNECT and answers it can cost less.
     Least,
     /// A relay that moves all bytes to the first stop; the client goes through the hops.
     Passage,
@@ -50,20 +50,20 @@ pub(super) enum Sort {
     Other,
     /// Mooltiroute with two threads.
     OursTwo,
-    /// A proxy whose clients come by TLS.
+    /// A proxy whose clients use TLS.
     TlsListener(Side),
     /// A proxy whose only hop is behind TLS.
     TlsHop(Side),
     /// A proxy whose only hop wants a login by this scheme.
     Login(LoginScheme, Side),
-    /// Mooltiroute, asked by SOCKS5.
+    /// Mooltiroute, with clients that use SOCKS5.
     OursSocks,
     /// Another proxy that speaks SOCKS5.
     OtherSocks,
 }
 
 impl Sort {
-    /// Returns whether a peer of this sort is Mooltiroute or the bare relay, which are always there and must not fail.
+    /// Returns whether a peer of this sort is Mooltiroute or the bare relay. These are always available and must not fail.
     pub(super) fn is_ours_or_limit(self) -> bool {
         match self {
             Self::Limit | Self::Ours | Self::Warm | Self::OursTwo | Self::OursSocks => true,
@@ -108,7 +108,7 @@ pub(super) struct Running {
     // First, so that it has ended before its directory is removed.
     process: Process,
     _directory: TempDir,
-    /// Speaks TLS in place of the clients.
+    /// Speaks TLS for the clients.
     _tls: Option<Process>,
     pub(super) door: Door,
     /// The time from its start until it accepted.
@@ -116,7 +116,7 @@ pub(super) struct Running {
 }
 
 impl Peer {
-    /// Finds the limit, Mooltiroute and the installed programs. Also returns the names of those that are not installed.
+    /// Returns the bare relay, Mooltiroute and the programs that are installed, and the names of those that are not.
     pub(super) fn all() -> (Vec<Self>, Vec<&'static str>) {
         let mut missing = Vec::new();
         let all = programs::ALL.iter().chain(&login_programs::ALL);
@@ -133,7 +133,7 @@ impl Peer {
         (known.collect(), missing)
     }
 
-    /// Starts the peer with the first `hops` hops. An error has the peer's own output.
+    /// Starts the peer with the first `hops` hops. An error holds the output of the peer.
     pub(super) fn start(&self, network: &Network, hops: usize) -> Result<Running, String> {
         let directory = scratch();
         let listen = process::free_address();
@@ -203,7 +203,7 @@ impl Running {
     }
 }
 
-/// Returns the first line of a program's version.
+/// Returns the first line that a program prints about its version.
 fn version(program: &Path, flag: &str) -> String {
     let output = Command::new(program).arg(flag).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

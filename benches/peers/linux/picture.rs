@@ -1,4 +1,4 @@
-//! The costs of all programs as a picture: a bar for each, with the bare relay as the unit.
+//! Draws the costs of all programs as bars, in multiples of the bare relay.
 
 use std::fmt::Write as _;
 

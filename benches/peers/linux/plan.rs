@@ -1,10 +1,10 @@
-//! How much work a run does.
+//! The amount of work in a run.
 
 use std::time::Duration;
 
 use super::usage;
 
-/// How much work a run does.
+/// The amount of work in a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) rounds: usize,
@@ -73,7 +73,7 @@ impl Plan {
         growth: (100, 40),
     };
 
-    /// Returns this plan with no more tunnels than this process and its children may open files for.
+    /// Returns this plan with fewer tunnels if this process and its children may not open enough files.
     pub(super) fn allowed(self) -> Self {
         let files = usage::open_files_max() as u64;
         // A tunnel takes two files in a proxy, and squid reserves a hundred.

@@ -1,4 +1,4 @@
-//! How each program is found and configured: no log, no cache, room for all tunnels, and defaults otherwise.
+//! Finds and configures each program: no log, no cache, room for all tunnels, and defaults otherwise.
 
 mod mooltiroute;
 mod others;
@@ -171,5 +171,5 @@ pub(super) fn write(setting: &Setting<'_>, name: &str, text: &str) -> PathBuf {
     file
 }
 
-/// How many spare tunnels [`Sort::Warm`] keeps. Its name shows the number.
+/// The number of spare tunnels that [`Sort::Warm`] keeps, which its name shows.
 pub(super) const WARM: u64 = 4;

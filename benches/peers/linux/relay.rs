@@ -1,4 +1,4 @@
-//! The limit: accept, connect, move bytes. It reads no request; with hops, it sends each a fixed CONNECT.
+//! The bare relay: it accepts, connects and moves bytes. It reads no request, and sends a fixed CONNECT to each hop.
 
 use std::{io, net::SocketAddr, sync::Arc};
 

@@ -11,7 +11,7 @@ use super::{
     table::Table,
 };
 
-/// A series of samples: the number of hops, and the index of the peer in [`Results::peers`].
+/// The key of a series of samples: the number of hops, and the index of the peer in [`Results::peers`].
 pub(super) type Way = (usize, usize);
 
 /// All samples of a run.
@@ -43,7 +43,7 @@ impl Results {
         }
     }
 
-    /// Adds the sample of one round; NaN if the round has none.
+    /// Adds the sample of one round, or NaN if the round has none.
     pub(super) fn push(&mut self, way: Way, figure: Figure, sample: f64) {
         self.samples.entry((way, figure)).or_default().push(sample);
     }
@@ -60,7 +60,7 @@ impl Results {
         }
     }
 
-    /// Returns `None` for a series without samples.
+    /// Returns the number of errors of a series, or `None` if the series has no samples.
     pub(super) fn errors(&self, table: Table, way: Way) -> Option<u64> {
         self.errors.get(&(table, way)).copied()
     }

@@ -1,4 +1,4 @@
-//! The roles of child processes: this same program, called with an argument that no user gives.
+//! The roles of child processes. They run the same program, with an argument that no user gives.
 
 use std::{
     env,
@@ -37,7 +37,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// Returns the role that `arguments` ask for; `None` if they are a user's.
+    /// Returns the role that `arguments` ask for, or `None` if a user wrote them.
     pub(super) fn from_arguments(arguments: &[String]) -> Option<Self> {
         let [word, role, stops @ ..] = arguments else { return None };
         if word != WORD {
@@ -59,7 +59,7 @@ impl Role {
         }
     }
 
-    /// Returns the arguments that start a child in this role, listening at `address`.
+    /// Returns a command that starts a child in this role, listening on `address`.
     pub(super) fn command(&self, address: SocketAddr) -> Command {
         let mut command = Command::new(env::current_exe().unwrap());
         command.arg(WORD);
@@ -78,7 +78,7 @@ impl Role {
         command
     }
 
-    /// Plays the role until standard input ends, as it does with the parent.
+    /// Plays the role until standard input ends, which happens when the parent ends.
     pub(super) fn play(self) {
         thread::spawn(|| {
             let _ = io::stdin().read_to_end(&mut Vec::new());

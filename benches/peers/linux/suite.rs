@@ -1,4 +1,4 @@
-//! The rounds. Within each, all do the same, one after another, so that other work on the machine affects all.
+//! The rounds. In each, all programs do the same one after another, so that other work on the machine affects all of them.
 
 use std::{io, iter, time::Duration};
 
@@ -45,7 +45,7 @@ pub(super) fn run(plan: Plan) -> Results {
     results
 }
 
-/// Starts everything that `table` has for so many hops, and warms it up.
+/// Starts all peers of `table` with this number of hops, and warms them up.
 pub(super) fn start_all(
     table: Table,
     network: &Network,
@@ -69,7 +69,7 @@ pub(super) fn start_all(
 fn measure_ways(table: Table, network: &Network, hops: usize, results: &mut Results) {
     let plan = results.plan;
     let stops = network.stops(hops);
-    // The time of a message with nothing but the hops in between.
+    // A message through this door passes only the hops.
     let bare = Door::relay(stops[0], &stops);
     let running = start_all(table, network, hops, results);
     for round in 0..plan.rounds {
@@ -95,7 +95,7 @@ fn measure_ways(table: Table, network: &Network, hops: usize, results: &mut Resu
     }
 }
 
-/// Adds how much longer a message took than the first of `times`, which is without a proxy.
+/// Adds the difference between the time of each message and the first of `times`, which is the time without a proxy.
 fn keep_round_trips(
     results: &mut Results,
     table: Table,

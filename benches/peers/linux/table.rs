@@ -21,7 +21,7 @@ pub(super) enum Table {
     Login,
     /// The time to open a tunnel if the first hop is far away.
     Opening,
-    /// The effect of very many tunnels on a process.
+    /// The effect of a great many tunnels on a process.
     Crowd,
     /// The slowest messages and openings beside many busy tunnels.
     Tail,
@@ -31,7 +31,7 @@ impl Table {
     pub(super) const ALL: [Self; 6] =
         [Self::Ways, Self::Secure, Self::Login, Self::Opening, Self::Crowd, Self::Tail];
 
-    /// The numbers of hops in this table.
+    /// Returns the numbers of hops in this table.
     pub(super) fn hops(self) -> RangeInclusive<usize> {
         match self {
             Self::Ways => 0..=2,
@@ -59,7 +59,7 @@ impl Table {
         }
     }
 
-    /// Returns the indexes of the peers in this table that can go through so many hops.
+    /// Returns the indexes of the peers in this table that support this number of hops.
     pub(super) fn places(self, peers: &[Peer], hops: usize) -> Vec<usize> {
         let is_there = |place: &usize| {
             let peer = &peers[*place];
@@ -244,7 +244,7 @@ impl Table {
     }
 }
 
-/// Returns all tables, and below them a list of what is left out.
+/// Returns all tables, followed by a list of errors and of rows that are missing.
 pub(super) fn render(results: &Results) -> String {
     let mut text = String::new();
     for table in Table::ALL {
@@ -268,7 +268,7 @@ pub(super) fn render(results: &Results) -> String {
     text.trim_end().to_owned()
 }
 
-/// Returns the rows of what grows with the number of something.
+/// Returns the rows of the costs that grow with the number of something.
 fn growth(all: &[Grown]) -> Vec<Vec<String>> {
     let titles = ["number", "of", "start ms", "CPU µs each", "RSS MB", "errors"];
     let mut rows = vec![titles.map(String::from).to_vec()];

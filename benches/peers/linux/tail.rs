@@ -1,7 +1,7 @@
 //! Measures how long the slowest messages and openings take while many tunnels are busy and one moves as much as it can.
 //!
-//! A closed loop of clients would hide a stall: while nothing comes back, nothing is sent, and one slow message stands
-//! for many. So each client sends at times that were set beforehand, and a message's time counts from when it was due.
+//! Clients that wait for each answer would hide a stall: while no answer comes they send nothing, so that one slow message stands
+//! for many. So each client sends at fixed times, and the time of a message counts from when it was due.
 
 use std::{
     io::{self, Read as _, Write as _},

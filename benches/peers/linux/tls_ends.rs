@@ -1,5 +1,5 @@
-//! TLS before a hop, and TLS in place of a client. Each is a process of its own, so that the time it takes is not
-//! counted as a proxy's, and clients, hops and the origin stay as they are.
+//! Processes that speak TLS in front of a hop, or for the clients. So that work is not counted as a proxy's, and clients, hops and
+//! the origin are the same as without TLS.
 
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -50,7 +50,7 @@ impl Credentials {
     }
 }
 
-/// Ends TLS, and passes what is inside on to `stop`.
+/// Ends TLS, and passes the decrypted bytes on to `stop`.
 pub(super) async fn end(listener: TcpListener, stop: SocketAddr, credentials: &Path) {
     let certificate = CertificateDer::from_pem_file(credentials.join(CERTIFICATE)).unwrap();
     let key = PrivateKeyDer::from_pem_file(credentials.join(KEY)).unwrap();
@@ -105,7 +105,7 @@ async fn connect(stop: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Returns a provider with one cipher, so that all programs compute with the same one.
+/// Returns a provider with only one cipher, so that all programs use the same one.
 fn provider() -> Arc<CryptoProvider> {
     let cipher_suites = vec![ring::cipher_suite::TLS13_AES_256_GCM_SHA384];
     Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() })

@@ -34,7 +34,7 @@ impl Cpu {
         };
         let threads = Duration::from_nanos(self.threads.iter().map(used).sum());
         let ticks = TICK * u32::try_from(self.ticks.saturating_sub(before.ticks)).unwrap();
-        // The total is far above that of the living threads only if threads have come and gone.
+        // The ticks are far above the time of the living threads only if other threads have ended.
         if ticks > threads + 3 * TICK { ticks } else { threads }
     }
 }

@@ -39,7 +39,7 @@ pub enum AuthScheme {
 }
 
 impl AuthScheme {
-    /// The name as it is sent.
+    /// Returns the name as it is sent.
     pub fn name(self) -> &'static str {
         match self {
             Self::Negotiate => "Negotiate",
@@ -56,7 +56,7 @@ impl AuthScheme {
     }
 }
 
-/// A challenge breaks the grammar of RFC 9110, so that nothing in it can be relied on.
+/// The error for a challenge that breaks the grammar of RFC 9110, so that nothing in it can be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the proxy's challenge is malformed")]
 pub struct MalformedChallenge;
@@ -65,9 +65,8 @@ impl Challenge {
     /// Reads the values of all `Proxy-Authenticate` fields of a response, in their order.
     ///
     /// A challenge that breaks the grammar is still listed by its name, so that the offer is known, but its content is
-    /// refused ([`is_malformed`](Self::is_malformed)); the ones around it are unharmed. Challenges beyond the 32nd,
-    /// parameters beyond a challenge's 32nd, and the rest of a field longer than 64 KiB are not read; a challenge
-    /// that this cuts is malformed.
+    /// refused ([`is_malformed`](Self::is_malformed)). Its neighbours are not affected. At most 32 challenges, 32 parameters
+    /// of each, and 64 KiB of a field are read. A challenge that is cut by a limit is malformed.
     pub fn parse<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Vec<Self> {
         let mut challenges = Vec::new();
         for field in fields {
@@ -76,17 +75,17 @@ impl Challenge {
         challenges
     }
 
-    /// The name of the scheme as the proxy writes it: printable ASCII, at most 120 characters.
+    /// Returns the name of the scheme as the proxy writes it: printable ASCII, at most 120 characters.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The scheme, if a hop can speak it.
+    /// Returns the scheme, if a hop can speak it.
     pub fn scheme(&self) -> Option<AuthScheme> {
         AuthScheme::from_name(&self.name)
     }
 
-    /// Whether the challenge breaks the grammar or was too long to read.
+    /// Returns whether the challenge breaks the grammar or was too long to read.
     pub fn is_malformed(&self) -> bool {
         self.is_malformed
     }
@@ -96,7 +95,7 @@ impl Challenge {
     /// # Errors
     /// The challenge is malformed, has parameters in place of a token, or the token is not base64.
     pub fn token(&self) -> Result<Option<Vec<u8>>, MalformedChallenge> {
-        // This is an error and not `None`, which stands for a bare offer of the scheme.
+        // `None` would mean a bare offer of the scheme.
         if self.is_malformed || !self.parameters.is_empty() {
             return Err(MalformedChallenge);
         }
@@ -104,7 +103,7 @@ impl Challenge {
         self.token68.as_ref().map(decode).transpose()
     }
 
-    /// The value of a parameter, without quotes and escapes. The name is compared in any case.
+    /// Returns the value of a parameter, without quotes and escapes. The name is compared in any case.
     pub fn parameter(&self, name: &str) -> Option<&[u8]> {
         let mut parameters = self.parameters.iter();
         let found = parameters.find(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -122,8 +121,8 @@ impl Challenge {
             self.is_malformed = true;
             return;
         };
-        // RFC 9110 §11.2 lets each parameter occur once. With two nonces or realms the proxy and this client could
-        // each use another one, so neither is used.
+        // RFC 9110 §11.2 lets each parameter occur once. Of two nonces or realms, the proxy and this client might use
+        // different ones, so neither is used.
         let name = String::from_utf8_lossy(name).into_owned();
         self.is_malformed |= self.token68.is_some() || self.parameter(&name).is_some();
         if self.parameters.len() < PARAMETERS_MAX {
@@ -136,9 +135,9 @@ impl Challenge {
 
 /// Reads the challenges of one field.
 ///
-/// Both a list of challenges and the list of one challenge's parameters are separated by commas, so the two can only be
-/// told apart element by element: `name = value` continues the challenge before it, everything else begins a new one.
-/// Splitting at the commas outside quotes first keeps a malformed element from spoiling its neighbours.
+/// Commas separate challenges as well as the parameters of one challenge. So each element decides: `name = value` continues
+/// the challenge before it, and everything else begins a new one. The field is first split at the commas outside quotes, so
+/// that a malformed element does not spoil its neighbours.
 fn read_field(field: &[u8], challenges: &mut Vec<Challenge>) {
     let (kept, cut) = field.split_at(field.len().min(FIELD_BYTES_MAX));
     let mut current: Option<Challenge> = None;
@@ -151,8 +150,7 @@ fn read_field(field: &[u8], challenges: &mut Vec<Challenge>) {
             }
             continue;
         }
-        // The challenge before this one is complete only now, since its last parameter may have been the last
-        // element.
+        // Only now is it known that the previous challenge is complete.
         challenges.extend(current.take());
         if challenges.len() >= CHALLENGES_MAX {
             return;
@@ -165,11 +163,11 @@ fn read_field(field: &[u8], challenges: &mut Vec<Challenge>) {
         } else if !content.is_empty() {
             challenge.add(parameter(content));
         }
-        // Nothing but a space may end a scheme's name.
+        // Only a blank may end the name of a scheme.
         challenge.is_malformed |= rest.len() == content.len() && !content.is_empty();
         current = Some(challenge);
     }
-    // A cut could have removed half a token, and half a token must not be answered.
+    // The cut may have removed a part of a token, which must not be answered then.
     if let Some(mut challenge) = current {
         challenge.is_malformed |= !cut.is_empty();
         challenges.push(challenge);
@@ -180,7 +178,7 @@ fn read_field(field: &[u8], challenges: &mut Vec<Challenge>) {
 fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     list.split(move |&byte| {
-        // The state before this byte decides about it, so the state is changed after that.
+        // Whether this byte separates depends on the state before it.
         let is_separator = byte == b',' && !is_quoted;
         match byte {
             _ if is_escaped => is_escaped = false,
@@ -195,7 +193,7 @@ fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Reads `name = value`. Returns `None` if it is malformed.
 fn parameter(element: &[u8]) -> Option<(&[u8], Vec<u8>)> {
     let (name, rest) = split_token(element);
-    // Blanks around `=` are bad form, but RFC 9110 §5.6.3 has recipients accept them.
+    // Nobody should send blanks around `=`, but RFC 9110 §5.6.3 demands that recipients accept them.
     let value = rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
     if name.is_empty() {
         return None;
@@ -227,7 +225,7 @@ fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().take_while(|byte| is_token(byte)).count())
 }
 
-/// Whether this is a `token68` (RFC 9110 §11.2): base64 of any alphabet with its padding.
+/// Returns whether this is a `token68` (RFC 9110 §11.2): base64 of any alphabet with its padding.
 fn is_token68(text: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
     let digits = text.iter().take_while(|byte| is_base64(byte)).count();
@@ -236,7 +234,7 @@ fn is_token68(text: &[u8]) -> bool {
 
 const CHALLENGES_MAX: usize = 32;
 const PARAMETERS_MAX: usize = 32;
-/// As long as a head may be, and longer than any token of Kerberos that proxies accept.
+/// The most bytes of a field that are read. Proxies accept no token of Kerberos that is as long.
 const FIELD_BYTES_MAX: usize = 64 << 10;
 const NAME_BYTES_MAX: usize = 120;
 

@@ -1,7 +1,7 @@
 //! Channel bindings of the type `tls-server-end-point` (RFC 5929 §4).
 //!
-//! They put a hash of the proxy's certificate into an answer. An attacker who relays the answer over another TLS
-//! connection is detected by it.
+//! They put a hash of the proxy's certificate into an answer, by which a proxy detects an attacker who relays the answer over
+//! another TLS connection.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ use super::der::{Element, OBJECT_IDENTIFIER, SEQUENCE};
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChannelBindings(Box<[u8]>);
 
-/// Says why a certificate gives no channel bindings.
+/// The reason why no channel bindings can be made from a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NoBindings {
@@ -51,12 +51,12 @@ impl ChannelBindings {
         Self([PREFIX, hash].concat().into())
     }
 
-    /// The text `tls-server-end-point:` and the hash of the certificate.
+    /// Returns the text `tls-server-end-point:` and the hash of the certificate.
     pub fn application_data(&self) -> &[u8] {
         &self.0
     }
 
-    /// The MD5 of the `gss_channel_bindings` structure with this application data (MS-NLMP §2.2.2.1, RFC 4121
+    /// Returns the MD5 of the `gss_channel_bindings` structure with this application data (MS-NLMP §2.2.2.1, RFC 4121
     /// §4.1.1.2): four empty address fields of 32 bits, then the length and the bytes of the data.
     pub fn ntlm_hash(&self) -> [u8; 16] {
         // The hash of a certificate has 64 bytes at most.
@@ -90,7 +90,7 @@ fn signature_algorithm(certificate: &[u8]) -> Result<(&[u8], &[u8]), NoBindings>
     read().ok_or(NoBindings::NotACertificate)
 }
 
-/// Hashes a certificate with the hash of its signature algorithm, but with SHA-256 if that is MD5 or SHA-1.
+/// Hashes a certificate with the hash of its signature algorithm. SHA-256 replaces MD5 and SHA-1.
 fn end_point_hash(
     (identifier, parameters): (&[u8], &[u8]),
     certificate: &[u8],
@@ -111,7 +111,7 @@ fn end_point_hash(
     })
 }
 
-/// Finds the hash in the parameters of RSASSA-PSS (RFC 4055 §3.1). Without one it is SHA-1, and so SHA-256 here.
+/// Finds the hash in the parameters of RSASSA-PSS (RFC 4055 §3.1). The default is SHA-1, which SHA-256 replaces.
 fn pss_hash(parameters: &[u8]) -> Result<CertificateHash, NoBindings> {
     let Some((parameters, _)) = Element::expect(SEQUENCE, parameters) else {
         return if parameters.is_empty() {
@@ -145,7 +145,7 @@ const PREFIX: &[u8] = b"tls-server-end-point:";
 const PSS_HASH_ALGORITHM: u8 = 0xA0;
 const RSASSA_PSS: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A];
 
-/// Object identifiers of signature algorithms in DER, with the hash that RFC 5929 §4.1 takes for each.
+/// Object identifiers of signature algorithms in DER, each with its hash by RFC 5929 §4.1.
 const SIGNATURES: [(&[u8], CertificateHash); 18] = {
     use CertificateHash::*;
     [
@@ -170,7 +170,7 @@ const SIGNATURES: [(&[u8], CertificateHash); 18] = {
         (&[0x2A, 0x86, 0x48, 0xCE, 0x38, 0x04, 0x03], Sha256),
         (&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x01], Sha224),
         (&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x02], Sha256),
-        // RSA with MD2, which RFC 5929 does not name but which is weaker still.
+        // RSA with MD2. RFC 5929 does not mention it, but it is even weaker than MD5.
         (&[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x02], Sha256),
     ]
 };
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(unknown, Err(NoBindings::UnknownSignature));
     }
 
-    /// The certificates of old proxies, reduced to what is read of them.
+    /// Uses certificates as of old proxies, reduced to the parts that are read.
     #[test]
     fn md5_and_sha1_become_sha256() {
         for last in [0x02, 0x04, 0x05] {
@@ -260,7 +260,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_damaged_certificate_is_no_panic(at: prop::sample::Index, byte: u8) {
+        fn a_damaged_certificate_causes_no_panic(at: prop::sample::Index, byte: u8) {
             let mut damaged = certificate(&rcgen::PKCS_ECDSA_P256_SHA256);
             let at = at.index(damaged.len());
             damaged[at] = byte;

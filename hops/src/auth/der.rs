@@ -1,6 +1,6 @@
-//! The little of DER (ITU-T X.690) that certificates and SPNEGO tokens need.
+//! The parts of DER (ITU-T X.690) that are needed for certificates and SPNEGO tokens.
 
-/// One element: its tag and what is inside it.
+/// One element: its tag and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Element<'a> {
     pub(crate) tag: u8,
@@ -10,8 +10,8 @@ pub(crate) struct Element<'a> {
 impl<'a> Element<'a> {
     /// Reads the first element of `input`, and returns it with the bytes after it.
     ///
-    /// Returns `None` for a tag of several bytes, a length without an end (BER), a length that is written longer than
-    /// it has to be, and an element that is longer than the input.
+    /// Returns `None` for a tag of several bytes, an indefinite length (BER), a length in more bytes than necessary, and an
+    /// element that is longer than the input.
     pub(crate) fn read(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&tag, rest) = input.split_first()?;
         if tag & LONG_TAG == LONG_TAG {
@@ -34,8 +34,8 @@ fn length(input: &[u8]) -> Option<(usize, &[u8])> {
     if first < LONG_LENGTH {
         return Some((usize::from(first), rest));
     }
-    // In the long form the first byte counts the bytes of the length. If it counts none, this is the indefinite form
-    // of BER. DER allows neither that nor a leading zero (X.690 §10.1).
+    // In the long form the first byte is the number of bytes of the length. Zero means the indefinite form of BER. DER allows
+    // neither that nor a leading zero (X.690 §10.1).
     let (bytes, rest) = rest.split_at_checked(usize::from(first & !LONG_LENGTH))?;
     if bytes.is_empty() || bytes.len() > LENGTH_BYTES_MAX || bytes[0] == 0 {
         return None;
@@ -47,11 +47,11 @@ fn length(input: &[u8]) -> Option<(usize, &[u8])> {
 
 pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
-/// The low bits of a tag that goes on in the next byte.
+/// The low bits of a tag that continues in the next byte.
 const LONG_TAG: u8 = 0x1F;
-/// The bit of a length that says how many bytes the length itself has.
+/// The bit that marks the first byte of a length in the long form.
 const LONG_LENGTH: u8 = 0x80;
-/// Three bytes count to 16 MiB, more than any certificate or token has.
+/// The most bytes of a length. Three reach 16 MiB, more than any certificate or token has.
 const LENGTH_BYTES_MAX: usize = 3;
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub struct DigestCredentials {
 }
 
 impl DigestCredentials {
-    /// Takes over both.
+    /// Creates credentials.
     pub fn new(username: Secret, password: Secret) -> Self {
         Self { username, password }
     }
@@ -70,17 +70,17 @@ pub struct DigestRequest<'a> {
     pub client_nonce: [u8; 16],
 }
 
-/// Says why a challenge of Digest can't be answered.
+/// The reason why a challenge of Digest can't be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DigestError {
     /// A parameter is missing, or is not what RFC 7616 allows.
     #[error("the proxy's Digest challenge is malformed")]
     Malformed,
-    /// No challenge has an algorithm that is known.
+    /// No challenge names a known algorithm.
     #[error("the proxy's Digest offers neither MD5 nor SHA-256")]
     UnknownAlgorithm,
-    /// The proxy wants the body hashed, or has Digest as of 1997.
+    /// The proxy wants the body to be hashed, or speaks only the Digest of 1997 (RFC 2069).
     #[error("the proxy's Digest does not offer `qop=auth`")]
     UnsupportedProtection,
     /// None of the challenges is one of Digest.

@@ -53,7 +53,7 @@ pub struct NtlmRound<'a> {
     pub now: SystemTime,
 }
 
-/// Says why a challenge of NTLM is not answered.
+/// The reason why a challenge of NTLM is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NtlmError {
@@ -78,7 +78,7 @@ pub fn negotiate_message() -> [u8; NEGOTIATE_BYTES] {
     let mut message = [0; NEGOTIATE_BYTES];
     message[..8].copy_from_slice(NTLM_SIGNATURE);
     message[8..12].copy_from_slice(&1_u32.to_le_bytes());
-    // The rest stays zero: the domain and the workstation are optional, and would tell any proxy about this machine.
+    // The rest stays zero. The domain and the workstation are optional, and would reveal this machine to any proxy.
     message[12..16].copy_from_slice(&OUR_FLAGS.to_le_bytes());
     message
 }

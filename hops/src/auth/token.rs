@@ -25,11 +25,9 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
-    /// Recognises a token. Returns `None` if it is neither.
-    ///
-    /// Only the outer frame of a SPNEGO token is read; a token that is cut short is none.
+    /// Recognises a token by its outer frame. Returns `None` if it is none of these, or is cut short.
     pub fn of(token: &[u8]) -> Option<Self> {
-        // NTLM comes first, because the rest reads DER and would take its first letter for a tag.
+        // NTLM is checked first, because DER would take its first letter for a tag.
         if token.starts_with(NTLM_SIGNATURE) {
             return Some(Self::Ntlm);
         }

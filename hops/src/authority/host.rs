@@ -78,7 +78,8 @@ fn is_label(label: &str) -> bool {
     (1..=LABEL_BYTES_MAX).contains(&label.len()) && label.bytes().all(is_valid)
 }
 
-/// Whether a resolver may take this last label for a part of an address (the URL standard's "ends in a number").
+/// Returns whether a resolver may take this last label for a part of an address (the URL standard's "ends in a
+/// number").
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))

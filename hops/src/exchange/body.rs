@@ -1,19 +1,19 @@
-//! The body of an answer that is drained.
+//! Reads the body of an answer.
 
 use bytes::{Buf, BytesMut};
 
 /// The way in which the end of a body is known (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// It has so many bytes.
+    /// The body has this many bytes.
     Length(u64),
-    /// It ends with a chunk of no bytes.
+    /// The body ends with a chunk of no bytes.
     Chunked,
-    /// It ends with the connection.
+    /// The body ends with the connection.
     Close,
 }
 
-/// Takes a body off a buffer that grows as bytes arrive.
+/// Reads a body out of a buffer to which bytes are added as they arrive.
 #[derive(Debug)]
 pub(super) struct BodyDecoder(State);
 
@@ -59,7 +59,7 @@ impl BodyDecoder {
                     return Progress::End;
                 }
                 State::Broken => return Progress::Broken,
-                // From here on each step takes a byte or more, or leaves the loop.
+                // Each step below takes at least one byte or leaves the loop.
                 _ if seen.is_empty() => return Progress::NeedMore,
                 State::Length(left) => State::Length(left - take(seen, left, out)),
                 State::Close => {
@@ -79,8 +79,7 @@ impl BodyDecoder {
                     Some(Some(size)) => State::Chunk(size),
                 },
                 State::ChunkEnd => match line(seen) {
-                    // The data of a chunk is followed by a line end and nothing else. A longer rest means that the
-                    // size was wrong.
+                    // Only a line end may follow the data of a chunk. Anything else means that the size was wrong.
                     None if seen.len() > 1 => State::Broken,
                     None => return Progress::NeedMore,
                     Some(line) if line.is_empty() => State::ChunkSize,
@@ -89,14 +88,14 @@ impl BodyDecoder {
                 State::Trailers => match line(seen) {
                     None => return Progress::NeedMore,
                     Some(line) if line.is_empty() => State::End,
-                    // Trailers are read to find the end, and dropped. The caller limits how many bytes they may have.
+                    // Trailers are dropped. The caller limits their length.
                     Some(_) => State::Trailers,
                 },
             }
         }
     }
 
-    /// Whether the end of the connection is the end of the body.
+    /// Returns whether the end of the connection is the end of the body.
     pub(super) fn ends_at_close(&self) -> bool {
         matches!(self.0, State::Close)
     }
@@ -122,7 +121,7 @@ fn line(seen: &mut BytesMut) -> Option<BytesMut> {
 
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
-    // `from_str_radix` would take a sign. Fifteen digits can't overflow, and no body is longer.
+    // `from_str_radix` would accept a sign. Fifteen digits can't overflow, and are enough for any body.
     let is_number = (1..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
     if is_number { u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok() } else { None }
 }
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_ends_where_its_framing_says() {
+    fn a_body_ends_as_its_framing_says() {
         for step in [1, 2, 100] {
             let (progress, out, rest) = decode(Framing::Length(3), b"abcde", step);
             assert_eq!((progress, &out[..], &rest[..]), (Progress::End, &b"abc"[..], &b"de"[..]));

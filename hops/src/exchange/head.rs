@@ -1,17 +1,16 @@
 //! The head of an answer: its end, its status, and its fields.
 //!
-//! Of the head of a 2xx to CONNECT only the end counts, so it is not parsed further: proxies are known to send fields
-//! with blanks before the colon, folded lines, and lines without a colon. The fields of another answer are read with
-//! the same patience, since they are only explained to people or answered with credentials that the operator allowed
-//! for this hop. A body whose end could be read in two ways ends the connection instead.
+//! Of a 2xx to CONNECT only the end of the head matters, so its fields are not parsed: some proxies send fields with blanks
+//! before the colon, folded lines, and lines without a colon. The fields of other answers are read just as leniently, since
+//! they are only shown to people, or answered with credentials that the operator allows for this hop. If the end of a body
+//! could be read in two ways, it ends with the connection.
 
 use bytes::BytesMut;
 
 use super::body::Framing;
 use crate::{HopError, Refusal, Spoken};
 
-/// Finds the end of a head that arrives in pieces. It remembers how far it has looked, so a head that arrives byte by
-/// byte costs no more than its length.
+/// Finds the end of a head that arrives in pieces. It searches each byte only once.
 #[derive(Debug, Default)]
 pub(super) struct HeadScanner {
     /// The start of the line that is not complete yet.
@@ -28,14 +27,14 @@ impl HeadScanner {
             let end = self.looked + found;
             let line = seen[self.line..end].strip_suffix(b"\r").unwrap_or(&seen[self.line..end]);
             (self.line, self.looked) = (end + 1, end + 1);
-            // Some senders leave an empty line behind a body. RFC 9112 §2.2 has servers ignore it before a request,
-            // and so does this client before an answer.
+            // Some senders add an empty line to a body. RFC 9112 §2.2 lets servers ignore such a line before a request, and
+            // this client ignores it before an answer.
             match (line.is_empty(), self.has_status_line) {
                 (true, true) => return Ok(Some(end + 1)),
                 (true, false) => {}
                 (false, true) => {}
                 (false, false) => {
-                    // The first line that is not empty tells the protocol. The rest of the head is not judged here.
+                    // The first line that is not empty shows the protocol. The rest is not checked here.
                     begins_as_http(line)?;
                     self.has_status_line = true;
                 }
@@ -51,7 +50,7 @@ impl HeadScanner {
 }
 
 fn begins_as_http(line: &[u8]) -> Result<(), HopError> {
-    // The line may still be short: as many bytes as there are must agree.
+    // The line may be incomplete, so only the bytes that have come are compared.
     let count = line.len().min(HTTP.len());
     if line[..count] == HTTP[..count] {
         return Ok(());
@@ -80,8 +79,8 @@ impl Answer {
     pub(super) fn parse(head: BytesMut) -> Result<Self, HopError> {
         let broken = HopError::Malformed("the status line is broken");
         let (version, rest) = {
-            // Some proxies answer with an odd version, with tabs or without a reason. Only the digits of the status decide,
-            // and they must be alone, so that `2000` is not a success.
+            // Some proxies answer with an odd version, with tabs or without a reason. Only the status decides. It must have
+            // three digits, so that `2000` is not a success.
             let line = status_line(&head);
             let version = line.strip_prefix(HTTP).unwrap_or_default();
             let end = version.iter().position(is_blank).unwrap_or(version.len());
@@ -99,23 +98,23 @@ impl Answer {
             let why = "it switches protocols, which CONNECT does not";
             return Err(HopError::Malformed(why));
         }
-        // From HTTP/1.1 on a connection lasts unless the answer says otherwise (RFC 9112 §9.3).
+        // Since HTTP/1.1, a connection lasts unless the answer says otherwise (RFC 9112 §9.3).
         let is_modern = version != b"1.0" && version != b"0.9";
         let fields = if status < 300 { Vec::new() } else { fields(&head) };
         Ok(Self { status, is_modern, is_to_head: false, head, fields })
     }
 
-    /// Notes the method of the request, by which the answer to HEAD is known to have no body.
+    /// Notes the method of the request. An answer to HEAD has no body.
     pub(super) fn to(self, method: &str) -> Self {
         Self { is_to_head: method == "HEAD", ..self }
     }
 
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Whether the proxy agreed: to CONNECT any 2xx does.
+    /// Returns whether the proxy agreed: to CONNECT any 2xx does.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -124,7 +123,7 @@ impl Answer {
         self.status < 200
     }
 
-    /// Reads the fields of a 2xx too. For answers to other requests than CONNECT.
+    /// Reads the fields of a 2xx too, for answers to requests other than CONNECT.
     #[must_use]
     pub fn with_fields(mut self) -> Self {
         if self.fields.is_empty() {
@@ -138,12 +137,12 @@ impl Answer {
         fields(&self.head)
     }
 
-    /// The values of all `Proxy-Authenticate` fields, as they came.
+    /// Returns the values of all `Proxy-Authenticate` fields, as they came.
     pub fn challenges(&self) -> impl Iterator<Item = &[u8]> {
         self.values("Proxy-Authenticate")
     }
 
-    /// The values of all fields of this name, as they came, with folded lines joined. A 2xx has none.
+    /// Returns the values of all fields of this name, as they came, with folded lines joined. A 2xx has none.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let is_it =
             move |(known, _): &&(Box<[u8]>, Vec<u8>)| known.eq_ignore_ascii_case(name.as_bytes());
@@ -155,7 +154,7 @@ impl Answer {
         self.refusal()
     }
 
-    /// Returns the refusal that the head would be.
+    /// Returns the head as a refusal.
     pub(crate) fn refusal(&self) -> Refusal {
         let mut words = status_line(&self.head).splitn(2, is_blank);
         let code = words.nth(1).unwrap_or_default().trim_ascii_start();
@@ -167,9 +166,9 @@ impl Answer {
         )
     }
 
-    /// Whether the connection lasts beyond the answer (RFC 9112 §9.3), and the end of its body is certain.
+    /// Returns whether the connection lasts beyond the answer (RFC 9112 §9.3), and the end of its body is certain.
     pub fn is_persistent(&self) -> bool {
-        // Old proxies answer in `Proxy-Connection`. If both options are there, `close` counts (RFC 9112 §9.3).
+        // Old proxies answer in `Proxy-Connection`. `close` outweighs `keep-alive` (RFC 9112 §9.3).
         let options = ["Connection", "Proxy-Connection"].into_iter();
         let values = options.flat_map(|name| self.values(name));
         let options = values.flat_map(|value| value.split(|byte| *byte == b','));
@@ -181,7 +180,7 @@ impl Answer {
         !closes && (keeps || self.is_modern) && self.framing() != Framing::Close
     }
 
-    /// Finds the end of the body (RFC 9112 §6.3). Everything that is not certain lasts until the close.
+    /// Returns how the end of the body is known (RFC 9112 §6.3). If it is not certain, the body lasts until the close.
     pub(super) fn framing(&self) -> Framing {
         // These have no body, whatever their fields say (RFC 9112 §6.3, rule 1).
         if self.is_to_head || matches!(self.status, 204 | 304) {
@@ -190,9 +189,8 @@ impl Answer {
         let mut codings = self.values("Transfer-Encoding");
         let mut lengths = self.values("Content-Length");
         match (codings.next(), codings.next(), lengths.next()) {
-            // A length beside a coding, a second coding, and a coding in HTTP/1.0 (RFC 9112 §6.1) all end with the
-            // connection: two readers could find different ends, and bytes behind a wrong end would become an answer
-            // of the proxy.
+            // With a length beside a coding, a second coding, or a coding in HTTP/1.0 (RFC 9112 §6.1), two readers could find
+            // different ends, and bytes behind a wrong end would be taken for an answer of the proxy.
             (Some(coding), None, None)
                 if self.is_modern && coding.eq_ignore_ascii_case(b"chunked") =>
             {

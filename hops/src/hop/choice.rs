@@ -51,7 +51,7 @@ impl Chosen {
         Self { link: None, selection: None, why_direct: None }
     }
 
-    /// The name of the chosen link below its hop, such as `members[0]`.
+    /// Returns the name of the chosen link below its hop, such as `members[0]`.
     pub fn member(&self) -> Option<String> {
         self.selection.as_ref().map(|selection| selection.member())
     }
@@ -79,7 +79,7 @@ impl Chosen {
 /// Exactly one of [`reached`](Self::reached) and [`instead`](Self::instead) reports the outcome. A selection that is
 /// dropped without a report belongs to a connection that was cancelled, from which nothing is learned.
 pub trait Selection: fmt::Debug + Send + Sync {
-    /// The name of the chosen link below its hop, such as `members[0]`.
+    /// Returns the name of the chosen link below its hop, such as `members[0]`.
     fn member(&self) -> String;
 
     /// Returns a text that tells the chosen link from all others, also from a later one of the same name. Connections that
@@ -106,8 +106,8 @@ pub trait Selection: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Whether new connections use the chosen link, and don't leave it out because it failed. `None` if the hop does
-    /// not keep a record of that.
+    /// Returns whether new connections use the chosen link, and don't leave it out because it failed. `None` if the
+    /// hop does not keep a record of that.
     fn is_in_use(&self) -> Option<bool> {
         None
     }

@@ -24,7 +24,7 @@ impl Refusal {
     ) -> Self {
         let mut http = HttpRefusal { status, ..HttpRefusal::default() };
         let mut wait = None;
-        // Every field is kept, because the kind of hop decides later which of them its provider explains itself with.
+        // Every field is kept, because only the kind of hop knows in which of them its provider explains a refusal.
         for (name, value) in fields {
             if name.eq_ignore_ascii_case(b"Proxy-Authenticate") {
                 http.offer(Challenge::parse([value]));
@@ -35,8 +35,8 @@ impl Refusal {
             http.fields.push((printable(name), printable(value)));
         }
         let (meaning, about) = match (status, wait) {
-            // A proxy that names a time speaks of itself: it is overloaded, or being maintained (RFC 9110 §15.6.4). No
-            // proxy knows when a target that is down will be back.
+            // A proxy that names a time means itself: it is overloaded, or being maintained (RFC 9110 §15.6.4). It can't know
+            // when a target that is down will be back.
             (503, Some(_)) => (Meaning::Unclear, Party::Hop),
             _ => meaning(status),
         };
@@ -71,8 +71,8 @@ fn meaning(status: u16) -> (Meaning, Party) {
         403 | 405 => (Meaning::Policy, Party::Next),
         404 => (Meaning::Unclear, Party::Next),
         429 => (Meaning::Busy, Party::Hop),
-        // Most proxies answer these for a target that they can't reach. To blame the hop would take members out of a
-        // pool for each dead target.
+        // Most proxies answer these for a target that they can't reach. If the hop were blamed, each dead target would
+        // take members out of a pool.
         502 | 503 => (Meaning::Unreachable, Party::Next),
         504 => (Meaning::Timeout, Party::Next),
         _ => (Meaning::Unclear, Party::Hop),
@@ -90,16 +90,17 @@ impl HttpRefusal {
 
     /// Forgets the schemes and the values of fields that may repeat one of `secrets`.
     pub(super) fn leave_out(&mut self, secrets: &RequestSecrets) {
-        self.schemes
-            .retain(|scheme| AuthScheme::from_name(scheme).is_some() || !secrets.are_in(scheme));
+        self.schemes.retain(|scheme| {
+            AuthScheme::from_name(scheme).is_some() || !secrets.are_in_shortened(scheme)
+        });
         for (_, value) in &mut self.fields {
-            if secrets.are_in(value) {
+            if secrets.are_in_shortened(value) {
                 value.clear();
             }
         }
     }
 
-    /// Whether one of the schemes on offer is `scheme`.
+    /// Returns whether `scheme` is one of those on offer, in any case of its letters.
     pub fn offers(&self, scheme: &str) -> bool {
         self.schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme))
     }
@@ -111,9 +112,9 @@ impl HttpRefusal {
         self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
     }
 
-    /// Whether an answer to a plain request says that it is the hop's own and no origin's: a 407, which only a proxy
-    /// may send, or a server error with Squid's field for that, unless `Via` names another proxy that may have made
-    /// it. An origin can imitate both.
+    /// Returns whether an answer to a plain request says that it comes from the hop and not from an origin. That is a 407,
+    /// which only a proxy may send, or a server error with Squid's field for its reason, unless `Via` names another
+    /// proxy that may have made it. An origin can imitate both.
     pub(super) fn is_by_proxy(&self) -> bool {
         // With a second proxy in `Via`, Squid's field may come from a proxy in front of the origin, and not from the
         // hop.
@@ -160,6 +161,27 @@ mod tests {
         assert_eq!((&*refusal.said, refusal.detail.as_deref()), ("407", None));
         assert_eq!((refusal.field("X-Error"), refusal.field("X-Code")), (None, Some("17")));
         assert_eq!(refusal.http.as_ref().unwrap().schemes, ["Basic"]);
+        // The words are cut to 120 bytes, which may leave the beginning of a secret at their end.
+        let cut = |text: &str, bytes: usize| {
+            format!("{}{text}", "x ".repeat(60)[..120 - bytes].to_owned())
+        };
+        for (text, bytes) in
+            [("Basic am9lOkh1bnRlcjIh", 10), ("Hunter2!", 5), ("joe", 2), ("h%75nter2", 4)]
+        {
+            let (text, long) = (cut(text, bytes), cut("harmless", bytes));
+            let said = |words: &str| {
+                let fields = [(&b"X-Error"[..], words.as_bytes())];
+                let refusal = Refusal::from_http(403, words.as_bytes(), fields);
+                let refusal = refusal.without_secrets_of(&sent);
+                (
+                    refusal.said.len() > 3,
+                    refusal.detail.is_some(),
+                    refusal.field("X-Error").is_some(),
+                )
+            };
+            assert_eq!(said(&text), (false, false, false), "{text}");
+            assert_eq!(said(&long), (true, true, true), "{long}");
+        }
         let harmless = Refusal::from_http(403, b"Blocked", [(&b"X-Error"[..], &b"site"[..])]);
         assert_eq!(harmless.clone().without_secrets_of(&sent), harmless);
     }

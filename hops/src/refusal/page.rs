@@ -1,11 +1,12 @@
 //! One line of a proxy's own page, which often says more than its status: that an account is locked, or a site blocked.
 //!
-//! The page is the text of a stranger. So one line of it is quoted, shortened and without anything that could control a
-//! terminal, and none that repeats a secret of the request.
+//! A stranger wrote the page. So the line is shortened, holds nothing that could control a terminal, and is not quoted at
+//! all if it may repeat a secret of the request.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
+use super::PRINTABLE_BYTES_MAX;
 use crate::{Field, Secret};
 
 /// The texts of a request that must not show in a quotation.
@@ -36,13 +37,21 @@ impl RequestSecrets {
         self.0.extend(texts.map(Secret::new));
     }
 
-    /// Adds those of another request.
+    /// Adds the secrets of another request.
     pub(crate) fn extend(&mut self, others: &Self) {
         self.0.extend(others.0.iter().cloned());
     }
 
-    /// Returns whether `text` may repeat one of the secrets. Pages write them with escapes and in other letters, so only
-    /// letters and digits are compared. A short one has to be a word of its own.
+    /// Returns whether `text`, which [`printable`](super::printable) may have cut, may repeat one of the secrets or the
+    /// beginning of one.
+    pub(super) fn are_in_shortened(&self, text: &str) -> bool {
+        // A status and a blank may be before the words that were cut.
+        let is_cut = text.len() >= PRINTABLE_BYTES_MAX;
+        self.are_in(text) || is_cut && self.0.iter().any(|secret| begins_at_the_end(text, secret))
+    }
+
+    /// Returns whether `text` may repeat one of the secrets. Pages write them with escapes and in upper or lower case, so only
+    /// letters and digits are compared. A short secret has to be a word of its own.
     pub(crate) fn are_in(&self, text: &str) -> bool {
         let decoded = percent_decoded(text);
         self.0.iter().map(Secret::expose).any(|secret| {
@@ -56,6 +65,16 @@ impl RequestSecrets {
             })
         })
     }
+}
+
+/// Returns whether `text` ends with the beginning of `secret`. One letter or digit alone does not count: many texts end with
+/// the first one of a secret, which tells nobody much.
+fn begins_at_the_end(text: &str, secret: &Secret) -> bool {
+    let secret = Zeroizing::new(folded(secret.expose()));
+    [folded(text), folded(&percent_decoded(text))].iter().any(|text| {
+        let beginnings = secret.char_indices().map(|(end, _)| &secret[..end]).skip(2);
+        beginnings.into_iter().any(|beginning| text.ends_with(beginning))
+    })
 }
 
 /// Returns the first line of a page that says more than `said`, the status with its reason phrase. Returns `None` if there
@@ -75,7 +94,7 @@ fn is_telling(line: &str, said: &str) -> bool {
     let line = folded(line);
     let reason = said.split_once(' ').map_or("", |(_, reason)| reason);
     let is_status = [said, reason].into_iter().any(|known| line == folded(known));
-    // Numbers alone, and what each page of a kind begins with, say nothing.
+    // Numbers alone say nothing, and neither do the headings that all pages of a proxy have.
     let is_word = line.chars().any(char::is_alphabetic);
     is_word
         && !is_status
@@ -105,7 +124,7 @@ fn lines_of_html(page: &str) -> Vec<String> {
     lines
 }
 
-/// Returns `text` with the character references that texts of people have.
+/// Replaces the character references that are common in prose.
 fn unescaped(text: &str) -> String {
     let known = [
         ("&nbsp;", " "),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::calendar::days_before;
 
-/// Reads how long to wait from `now`; at most a day. Returns `None` if `value` is neither a number of seconds nor a
+/// Reads how long to wait from `now`, which is at most a day. Returns `None` if `value` is neither a number of seconds nor a
 /// date.
 pub(crate) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
     let text = str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
@@ -40,7 +40,8 @@ fn date(text: &str) -> Option<i64> {
     };
     let year = match (number(year)?, year.len()) {
         (year, 4) => year,
-        // RFC 9110 has a rule of fifty years around now; the form died long before 2000.
+        // RFC 9110 §5.6.7 reads a year that seems to be over fifty years ahead as a past one. A fixed border will do, since
+        // hardly any server writes this form.
         (year, 2) => year + if year < 70 { 2000 } else { 1900 },
         _ => return None,
     };

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::Services;
 
-/// The services of the program, once there are any.
+/// The services of the program, once the hop has them.
 #[derive(Debug, Default)]
 pub(crate) struct Attached(OnceLock<Arc<dyn Services>>);
 
@@ -14,7 +14,7 @@ impl Attached {
         self.0.get()
     }
 
-    /// Takes the services. They stay the same for as long as the hop exists, so those that come later are not needed.
+    /// Stores the services. The first ones serve for as long as the hop exists, so later ones are ignored.
     pub(crate) fn take(&self, services: Arc<dyn Services>) {
         let _ = self.0.set(services);
     }

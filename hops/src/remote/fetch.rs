@@ -20,13 +20,13 @@ use crate::{
 /// The result of a fetch that worked.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// The document is still the one of the validators that were sent.
+    /// The document has not changed since the version whose validators were sent.
     NotModified,
     /// The document is new, or the server does not compare versions.
     Document {
         /// The document itself.
         body: RemoteBody,
-        /// How the server knows it.
+        /// The validators by which the server recognises it.
         validators: Validators,
     },
 }
@@ -55,7 +55,7 @@ pub(super) struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Fetches the document at `url`, unless it is still the one that the server knows by the validators `known`.
+    /// Fetches the document at `url`, unless it is still the version with the validators `known`.
     ///
     /// # Errors
     /// There is no document, or it does not come in time.
@@ -77,10 +77,10 @@ impl Server<'_> {
                 Response::Final(fetched) => return Ok(fetched),
                 Response::Redirect(to) => to,
             };
-            // A date says nothing about a document of another URL, which may be older and still be another one.
+            // A date is useless for another URL, whose document may differ even if it is older.
             known.to_mut().last_modified = None;
             let there = url.joined(&next).ok_or(FetchError::Nowhere)?;
-            // From TLS to none, an attacker could choose the document. The other way there are no settings for TLS.
+            // Without TLS, an attacker could choose the document. In the other direction, there are no settings for TLS.
             if there.is_tls() != url.is_tls() {
                 return Err(FetchError::Elsewhere(there));
             }
@@ -121,7 +121,7 @@ impl Server<'_> {
                     let read = self.read(&mut tunnel, url, answer, known).await;
                     return read.map_err(|error| error.through(&forwarder.name));
                 }
-                // The hop has learned from its challenge.
+                // The logon has learned from the challenge, so the request is sent again.
                 Some((_, true)) => {}
                 Some((refusal, false)) => {
                     let (hop, status) = (Arc::clone(&forwarder.name), answer.status());
@@ -138,7 +138,7 @@ impl Server<'_> {
             Field::new("Accept", Secret::new(self.accept)),
             Field::new("Connection", Secret::new("close")),
         ];
-        // With both, a server that knows tags ignores the date (RFC 9110 §13.1.3).
+        // Of the two, a server that supports tags ignores the date (RFC 9110 §13.1.3).
         let Validators { etag, last_modified } = known;
         for (name, value) in [("If-None-Match", etag), ("If-Modified-Since", last_modified)] {
             fields.extend(value.as_deref().map(|value| Field::new(name, Secret::new(value))));
@@ -158,7 +158,7 @@ impl Server<'_> {
         Ok(exchange.request(line, url.authority(), fields).await?.with_fields())
     }
 
-    /// Reads what follows the head of an answer of the server itself.
+    /// Reads the rest of an answer of the server itself.
     async fn read(
         &self,
         tunnel: &mut Tunnel,
@@ -194,12 +194,12 @@ impl Server<'_> {
             BodyEnd::Broken => return Err(FetchError::BrokenBody),
         }
         let charset = value("Content-Type").as_deref().and_then(charset);
-        // They go into the next request. A line break in one would start another field there.
+        // A validator is sent in the next request, in which a line break would start another field.
         let validator = |name| value(name).filter(|value| !value.chars().any(char::is_control));
         let validators = Validators {
             etag: validator("ETag"),
-            // A document that was changed in the second of the answer may change again in the same second, and then have
-            // the same date (RFC 9110 §8.8.2.2).
+            // A document that changed in the second of the answer may change once more in that second, and then has the same
+            // date (RFC 9110 §8.8.2.2).
             last_modified: validator("Last-Modified")
                 .filter(|at| value("Date").as_ref() != Some(at)),
         };
@@ -228,11 +228,11 @@ fn secrets_of(url: &RemoteUrl) -> RequestSecrets {
     secrets
 }
 
-/// Shorter parts of a URL are words.
+/// The length from which a part of a URL counts as a token and not as a word.
 const TOKEN_BYTES_MIN: usize = 8;
 
-/// Returns the refusal of the hop itself, if `answer` is one, and whether another try may succeed because the `logon` has
-/// learned from it. Any other answer is the server's.
+/// Returns the refusal if `answer` is one of the hop itself, and whether another try may succeed because the `logon` has learned
+/// from it. Returns `None` for an answer of the server.
 fn refusal_of(
     forwarder: &Forwarder,
     logon: Option<&dyn Logon>,
@@ -267,7 +267,7 @@ fn charset(media_type: &str) -> Option<String> {
 /// The largest document. PAC files of companies have some hundred kibibytes, and so do lists of ten thousand proxies.
 const BYTES_MAX: usize = 4 << 20;
 const REDIRECTS_MAX: usize = 5;
-/// How often a hop may ask for another connection, to go on with its login.
+/// How often a login to a hop may go on with another connection.
 const AGAINS_MAX: usize = 2;
 const USER_AGENT: &str = concat!("mooltiroute/", env!("CARGO_PKG_VERSION"));
 

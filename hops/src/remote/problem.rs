@@ -1,4 +1,4 @@
-//! Why there is no document, and what to do about each cause.
+//! The reasons why there is no document, and a remedy for each.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct LoadProblem {
 /// The kinds of failure that have remedies of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoadCause {
-    /// It was not asked for yet, or is still on its way.
+    /// The document was not fetched yet.
     NotYet,
     /// The server asks for a login, or refuses the token in the URL.
     Unauthorized,
@@ -23,7 +23,7 @@ pub(crate) enum LoadCause {
     Missing,
     /// The server failed.
     ServerFault,
-    /// The server answers something else, such as a redirection that can't be followed.
+    /// The server gave another answer, such as a redirect that can't be followed.
     OtherAnswer,
     /// The server can't be reached, or does not answer in time.
     Unreachable,
@@ -115,7 +115,7 @@ impl LoadCause {
     }
 }
 
-/// Says when a document is asked for again. Without requests there is no traffic.
+/// Says when a document is fetched again. Only a request causes a fetch.
 pub(crate) fn next_fetch(retry: Duration) -> String {
     match retry.as_millis().div_ceil(1000) {
         0 => "the next request fetches it again".to_owned(),

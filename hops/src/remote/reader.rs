@@ -1,4 +1,4 @@
-//! The way from a document to the value that a hop uses.
+//! Turns a document into the value that a hop uses.
 
 use std::{fmt, sync::Arc};
 
@@ -24,10 +24,10 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Reads a document that differs from the last one, which gave the value `last`. `epoch` is that of the network.
+    /// Reads a document that differs from the last one, whose value is `last`. `epoch` identifies the network.
     ///
     /// # Errors
-    /// The reason why it can't be used. The last value stays in use.
+    /// The reason why the document can't be used. The last value stays in use.
     fn read(
         &self,
         body: RemoteBody,
@@ -36,11 +36,11 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<ReadDocument<Self::Value>, LoadProblem>> + Send;
 }
 
-/// A document that was read.
+/// The value of a document.
 #[derive(Debug)]
 pub(crate) struct ReadDocument<V> {
-    /// The value that it gave.
+    /// The value.
     pub(crate) value: V,
-    /// Why a part of it was left out, if it was.
+    /// Why a part of the document was left out, if it was.
     pub(crate) doubt: Option<String>,
 }

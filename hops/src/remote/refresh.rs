@@ -1,4 +1,4 @@
-//! One fetch in the background, from the saved document to the one that is in use afterwards.
+//! One fetch in the background. The first one begins with the saved document.
 
 use std::{hash::BuildHasher as _, sync::Arc, time::SystemTime};
 
@@ -51,7 +51,7 @@ impl<R: Reader> Fetch<R> {
         }
     }
 
-    /// Takes the document that an earlier process saved, if there is none yet. Requests that wait use it at once.
+    /// Uses the document that an earlier process saved, if there is none yet. Requests that wait get it at once.
     async fn restore(&self, services: &Arc<dyn Services>) {
         let Self { remote, epoch } = self;
         let is_due = {
@@ -70,7 +70,7 @@ impl<R: Reader> Fetch<R> {
         let read = remote.reader.read(RemoteBody { bytes, charset }, None, *epoch).await;
         let ReadDocument { value, doubt } = match read {
             Ok(read) => read,
-            // A later version may read it in another way. It is about to be fetched again.
+            // Another version of this program may have saved it. It is fetched right after this.
             Err(problem) => {
                 let news = SourceNews::NotRestored(&problem.words);
                 services.report(R::KIND, &remote.shown_url(), news);
@@ -141,8 +141,8 @@ impl<R: Reader> Fetch<R> {
         Ok(Some(Document { value, doubt, loaded, fingerprint: present, validators }))
     }
 
-    /// Notes how the server knows the present document, which is `body`. It may do so in another way than before, as after
-    /// the same document was uploaded again.
+    /// Stores the validators of the present document, whose text is `body`. They may have changed, for instance because the
+    /// same document was uploaded again.
     fn revalidated(&self, services: &Arc<dyn Services>, body: RemoteBody, validators: Validators) {
         let loaded = {
             let mut state = self.remote.state();
@@ -157,7 +157,7 @@ impl<R: Reader> Fetch<R> {
         }
     }
 
-    /// Saves a document. Nothing waits for the disk.
+    /// Saves a document, without waiting for the disk.
     fn save(&self, services: &Arc<dyn Services>, document: SavedDocument) {
         let (services, name) = (Arc::clone(services), self.remote.saved_name());
         thread_pool::detach(move || services.save(&name, &document));
@@ -168,7 +168,7 @@ impl<R: Reader> Drop for Fetch<R> {
     fn drop(&mut self) {
         let mut state = self.remote.state();
         (state.is_fetching, state.wait) = (false, None);
-        // Only if the task was dropped half-way.
+        // There is no time yet if the task was dropped before its end.
         state.due.get_or_insert_with(Instant::now);
         drop(state);
         self.remote.fetched.notify_waiters();

@@ -1,4 +1,4 @@
-//! The last good document, and what is known of the fetches after it.
+//! The last good document and the state of fetching it.
 
 use std::{
     sync::Arc,
@@ -17,13 +17,13 @@ pub(super) struct RemoteState<V> {
     pub(super) document: Option<Document<V>>,
     /// The number of members of the document before it, if there was one.
     pub(super) members_before: Option<usize>,
-    /// Whether a document of an earlier process was looked for.
+    /// Whether the document of an earlier process was asked for.
     pub(super) is_restored: bool,
-    /// The network in which it was last asked for.
+    /// The network of the last fetch.
     pub(super) epoch: Option<u64>,
-    /// When it was last asked for.
+    /// When the last fetch ended.
     pub(super) checked: Option<SystemTime>,
-    /// When it was last asked for with success: the document is new, or still the same.
+    /// When the last successful fetch ended, even if the document had not changed.
     pub(super) confirmed: Option<SystemTime>,
     /// The time from which a request starts another fetch.
     pub(super) due: Option<Instant>,
@@ -32,7 +32,7 @@ pub(super) struct RemoteState<V> {
     pub(super) is_fetching: bool,
     /// Whether an operator has asked for a fetch that has not begun yet.
     pub(super) is_ordered: bool,
-    /// Whether requests wait for the fetch under way, because it is the first one in its network or was ordered.
+    /// Whether requests wait for the present fetch, because it is the first one in its network or an operator asked for it.
     pub(super) is_awaited: bool,
     /// The network in which requests began to wait, and the time at which they stop.
     pub(super) wait: Option<(u64, Instant)>,
@@ -46,7 +46,7 @@ pub(super) struct Document<V> {
     pub(super) value: Arc<V>,
     pub(super) doubt: Option<String>,
     pub(super) loaded: SystemTime,
-    /// A hash by which an equal document is recognised. No copy of the document is kept, since it may be a list of
+    /// A hash by which the same document is recognised. The document itself is not kept, since it may be a list of
     /// credentials.
     pub(super) fingerprint: u64,
     pub(super) validators: Validators,
@@ -57,13 +57,13 @@ impl<V> RemoteState<V> {
         self.document.as_ref().map(|document| Arc::clone(&document.value))
     }
 
-    /// Describes the last good document, if there is one. `members` counts those of its value.
+    /// Describes the last good document, if there is one. `members` counts the members of its value.
     pub(super) fn kept(&self, members: impl FnOnce(&V) -> Option<usize>) -> Option<KeptDocument> {
         let Document { value, loaded, .. } = self.document.as_ref()?;
         Some(KeptDocument { loaded: *loaded, members: members(value) })
     }
 
-    /// Returns how long requests use what there is before one of them asks again. Zero if one does now.
+    /// Returns how long requests use the present value before one of them begins another fetch. Zero if the next one does.
     pub(super) fn retry(&self) -> Duration {
         self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()))
     }
@@ -74,7 +74,7 @@ impl<V> RemoteState<V> {
         self.problem.clone().unwrap_or_else(not_yet)
     }
 
-    /// Records the end of a fetch: another document, the same one, or a failure. Returns whether that is news.
+    /// Records the outcome of a fetch: a new document, no change, or a failure. Returns whether operators should be told.
     pub(super) fn record(
         &mut self,
         loaded: Result<Option<Document<V>>, LoadProblem>,

@@ -35,7 +35,7 @@ impl RemoteUrl {
         format!("{}://{}{}", self.scheme(), self.authority, self.path_and_query.expose())
     }
 
-    /// Returns the whole URL as a hop that forwards the request receives it (RFC 9112 section 3.2.2).
+    /// Returns the whole URL as a hop that forwards the request receives it (RFC 9112 §3.2.2).
     pub(super) fn absolute_form(&self) -> Secret {
         Secret::new(format!("{}{}", self.origin(), self.path_and_query.expose()))
     }
@@ -55,29 +55,61 @@ impl RemoteUrl {
         }
     }
 
-    /// Returns the address that a `Location` names.
+    /// Returns the address that a `Location` names, which may be relative to this one (RFC 3986 §5.2).
     pub(super) fn joined(&self, location: &str) -> Option<Self> {
         let location = location.split('#').next().unwrap_or_default();
-        if location.contains("://") {
+        // Only the first segment can hold a scheme. A path or a query may hold another URL, such as the page to return to
+        // after a login.
+        if location.split(['/', '?']).next().is_some_and(|first| first.contains(':')) {
             return location.parse().ok();
         }
         if let Some(rest) = location.strip_prefix("//") {
             return format!("{}://{rest}", self.scheme()).parse().ok();
         }
-        let path = if location.starts_with('/') {
-            location.to_owned()
-        } else {
-            let path = self.path_and_query.expose().split('?').next().unwrap_or_default();
-            let directory = path.rfind('/').map_or("", |end| &path[..end]);
-            format!("{directory}/{location}")
+        let (path, query) = split_query(location);
+        let (own_path, own_query) = split_query(self.path_and_query.expose());
+        let joined = match path {
+            "" if query.is_empty() => format!("{own_path}{own_query}"),
+            "" => format!("{own_path}{query}"),
+            path if path.starts_with('/') => format!("{}{query}", without_dots(path)),
+            path => {
+                let directory = own_path.rfind('/').map_or("", |end| &own_path[..end]);
+                format!("{}{query}", without_dots(&format!("{directory}/{path}")))
+            }
         };
-        let is_path = path.bytes().all(|byte| byte.is_ascii_graphic());
-        is_path.then(|| Self { path_and_query: Secret::new(path), ..self.clone() })
+        let is_path = joined.bytes().all(|byte| byte.is_ascii_graphic());
+        is_path.then(|| Self { path_and_query: Secret::new(joined), ..self.clone() })
     }
 
     fn scheme(&self) -> &'static str {
         if self.is_tls { "https" } else { "http" }
     }
+}
+
+/// Splits off the query, with its `?`.
+fn split_query(text: &str) -> (&str, &str) {
+    text.split_at(text.find('?').unwrap_or(text.len()))
+}
+
+/// Removes the segments `.` and `..` from an absolute path (RFC 3986 §5.2.4).
+fn without_dots(path: &str) -> String {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let mut kept = Vec::new();
+    for (place, segment) in segments.iter().enumerate() {
+        match *segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => {
+                kept.push(segment);
+                continue;
+            }
+        }
+        // A path that ends with dots names a directory.
+        if place + 1 == segments.len() {
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 impl FromStr for RemoteUrl {
@@ -187,10 +219,25 @@ mod tests {
             ("/new.pac#f", "http://a.example:80/new.pac"),
             ("//b.example/x", "http://b.example:80/x"),
             ("https://b.example/x", "https://b.example:443/x"),
+            ("HTTP://b.example?y", "http://b.example:80/?y"),
+            ("/login?next=http://c.example/", "http://a.example:80/login?next=http://c.example/"),
+            (
+                "login?next=http://c.example/",
+                "http://a.example:80/dir/login?next=http://c.example/",
+            ),
+            ("?y=/", "http://a.example:80/dir/old.pac?y=/"),
+            ("", "http://a.example:80/dir/old.pac?x"),
+            ("#f", "http://a.example:80/dir/old.pac?x"),
+            ("../new.pac?../y", "http://a.example:80/new.pac?../y"),
+            ("./../../../a/./b/", "http://a.example:80/a/b/"),
+            ("/a/b/..", "http://a.example:80/a/"),
+            (".", "http://a.example:80/dir/"),
+            ("..new", "http://a.example:80/dir/..new"),
         ] {
-            assert_eq!(url.joined(location).unwrap().expose(), expected);
+            assert_eq!(url.joined(location).unwrap().expose(), expected, "{location}");
         }
         assert_eq!(url.joined("a b"), None);
         assert_eq!(url.joined("ftp://b/x"), None);
+        assert_eq!(url.joined("mailto:me@b.example"), None);
     }
 }

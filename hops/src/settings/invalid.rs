@@ -5,7 +5,7 @@ use std::{fmt, io};
 use super::{Key, KeyPath};
 use crate::encryption::EncryptedFile;
 
-/// One thing that is wrong with settings. Its text never holds a value of theirs.
+/// One problem with settings. Its text never contains a value from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
     pub(super) path: KeyPath,
@@ -24,7 +24,7 @@ pub struct InvalidSettings(Vec<InvalidSetting>);
 pub enum Fault {
     /// No setting has this name.
     UnknownKey {
-        /// The names there are.
+        /// The names that exist.
         known: &'static [&'static str],
     },
     /// A setting that has no default is not there.
@@ -36,17 +36,17 @@ pub enum Fault {
         /// The kind of value that was found, with its article.
         found: &'static str,
     },
-    /// The value is one of a few names, and this is none of them.
+    /// The value is not one of the few names that are allowed.
     UnknownValue {
-        /// The names there are.
+        /// The names that exist.
         known: &'static [&'static str],
     },
     /// It names a hop that does not exist or can't be used.
     UnknownHop,
     /// All hops that it names are switched off.
     SwitchedOff,
-    /// The file that it names can't be used, as a clause about the file. The name is not part of the clause: a password
-    /// is often written in place of the path of its file, so only the program decides whether the name may be shown.
+    /// The file that it names can't be used, as a clause about the file. The clause does not contain the name: people often
+    /// write a password instead of the path of its file, so the program decides whether the name may be shown.
     File(String),
     /// The key itself can't be used, as a clause about it.
     Key(String),
@@ -72,7 +72,7 @@ impl InvalidSetting {
         Self { path: KeyPath::of([key]), ..Self::without_path(Fault::File(message.into())) }
     }
 
-    /// Creates the problem that the file which the setting `key` names can't be read for `error`.
+    /// Creates the problem of a file that can't be read, because of `error`. The setting `key` names it.
     pub(crate) fn unreadable_file(key: &str, error: &io::Error) -> Self {
         match EncryptedFile::behind(error) {
             Some(encryption) => {
@@ -82,7 +82,7 @@ impl InvalidSetting {
         }
     }
 
-    /// Creates a problem of the key that the path leads to, in a mapping whose keys are values. `message` is a clause about
+    /// Creates a problem of a key, in a mapping whose keys are values. The path leads to the key. `message` is a clause about
     /// the key, and does not repeat it.
     pub fn key(message: impl Into<String>) -> Self {
         Self::without_path(Fault::Key(message.into()))
@@ -104,18 +104,18 @@ impl InvalidSetting {
         Self::without_path(Fault::MissingKey(key))
     }
 
-    /// The place of the setting, below the settings that were read.
+    /// Returns the place of the setting, below the settings that were read.
     pub fn path(&self) -> &KeyPath {
         &self.path
     }
 
-    /// The problem.
+    /// Returns the problem.
     pub fn fault(&self) -> &Fault {
         &self.fault
     }
 
-    /// Adds what to do about the problem. The text holds nothing that could be a secret. Without it, the program gives
-    /// advice by what is written at the setting.
+    /// Adds a remedy. The text must contain nothing that could be a secret. Without a remedy, the program gives advice that
+    /// depends on the value of the setting.
     #[must_use]
     pub fn with_help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
@@ -177,8 +177,8 @@ impl From<InvalidSettings> for Vec<InvalidSetting> {
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fault {
-            // No arm repeats a value or an unknown key: either may be a misplaced password. Suggestions are made by
-            // the program, which knows what may be shown.
+            // No arm repeats a value or an unknown key, since either may be a misplaced password. The program, which knows
+            // what may be shown, makes suggestions.
             Fault::UnknownKey { known: [] } => f.write_str("no key is expected here"),
             Fault::UnknownKey { known } => {
                 f.write_str("no such setting; known are ")?;

@@ -16,7 +16,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// The name, or `None` for a place in a list.
+    /// Returns the name, or `None` for a place in a list.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Name(name) => Some(name),
@@ -38,7 +38,7 @@ impl KeyPath {
         Self(names.into_iter().map(|name| Key::Name(name.to_owned())).collect())
     }
 
-    /// The steps from the top.
+    /// Returns the steps from the top.
     pub fn keys(&self) -> &[Key] {
         &self.0
     }

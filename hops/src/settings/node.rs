@@ -29,8 +29,7 @@ impl Node<'_> {
 macro_rules! read_from_text {
     ($($method:ident => $type:ty, $visit:ident;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidSetting> {
-            // Values from variables are texts. If a number is expected, the text is read as one; otherwise
-            // `"${PORT}"` could never be a port.
+            // Values from variables are texts, and `"${PORT}"` has to be readable as a port.
             match self.scalar::<$type>() {
                 Some(value) => visitor.$visit(value),
                 None => self.deserialize_any(visitor),
@@ -46,7 +45,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
-            // Whole numbers come first, since `as_f64` answers for them too.
+            // Whole numbers come first, since `as_f64` converts them too.
             Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
                 (Some(value), ..) => visitor.visit_u64(value),
                 (_, Some(value), _) => visitor.visit_i64(value),
@@ -58,12 +57,12 @@ impl<'de> Deserializer<'de> for Node<'de> {
                 visitor.visit_map(Entries { entries: mapping.iter(), value: None })
             }
             Value::Tagged(tagged) if tagged.tag == FORGOTTEN => {
-                // Settings that are yet to be read, such as of a pool's member, take it as it is; nothing else does.
+                // Only settings that are read later, such as those of a pool's member, accept the mark itself.
                 let entry = MapDeserializer::new(std::iter::once((FORGOTTEN, ())));
                 let kept = visitor.visit_enum(MapAccessDeserializer::new(entry));
                 kept.map_err(|_: InvalidSetting| de::Error::custom(FORGOTTEN))
             }
-            // A value behind any other tag is never looked at, so no error can quote it.
+            // A value behind any other tag is not read, so no error can quote it.
             Value::Tagged(_) => Err(de::Error::custom("a YAML tag has no meaning here; remove it")),
         }
     }
@@ -107,8 +106,8 @@ impl<'de> Deserializer<'de> for Node<'de> {
         match self.0 {
             Value::String(name) => visitor.visit_enum(StrDeserializer::new(name)),
             Value::Tagged(_) => self.deserialize_any(visitor),
-            // No setting is an enum with content. Reading a mapping as one would put its key into the path of the
-            // error, and the key may be a part of a secret.
+            // No setting is an enum with content. If a mapping were read as one, its key, which may be a part of a secret, would
+            // get into the path of the error.
             other => Err(InvalidSetting::without_path(Fault::WrongType {
                 expected: one_of(variants),
                 found: name_of_value(other),
@@ -145,7 +144,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, InvalidSetting> {
-        // The index counts items that were left out too, since it is a part of the path that the operator sees.
+        // Items that were left out count too, since the index is a part of the path that the operator sees.
         let Some((index, value)) = self.list.find(|(_, value)| !is_left_out(value)) else {
             return Ok(None);
         };

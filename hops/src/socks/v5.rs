@@ -16,7 +16,7 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
-    /// The code on the wire.
+    /// Returns the code on the wire.
     pub fn code(self) -> u8 {
         match self {
             Self::None => 0,
@@ -35,7 +35,7 @@ pub struct UserPassword {
 impl UserPassword {
     pub(crate) const LENGTHS: &'static str = "must have from 1 to 255 bytes for SOCKS5";
 
-    /// Checks the lengths.
+    /// Creates credentials, after checking their lengths.
     ///
     /// # Errors
     /// Names `username` or `password`.
@@ -48,10 +48,10 @@ impl UserPassword {
         Ok(Self { username, password })
     }
 
-    /// The request of RFC 1929 §2, which is wiped when it is dropped.
+    /// Returns the request of RFC 1929 §2, which is wiped when it is dropped.
     pub(super) fn message(&self) -> Zeroizing<Vec<u8>> {
         let parts = [&self.username, &self.password].map(|part| part.expose().as_bytes());
-        // Sized exactly, so that no reallocation leaves a copy behind.
+        // With the exact capacity, the message never grows and leaves no copy behind.
         let mut message = Zeroizing::new(Vec::with_capacity(3 + parts[0].len() + parts[1].len()));
         message.push(PASSWORD_VERSION);
         for part in parts {
@@ -68,10 +68,10 @@ impl UserPassword {
 pub struct ReplyCode(pub u8);
 
 impl ReplyCode {
-    /// The refusal that this code means; `None` for success.
+    /// Returns the refusal that this code means; `None` for success.
     ///
-    /// Whom a refusal is about decides whether a pool leaves the hop. Code 1 says "general server failure" by name, but
-    /// common servers send it for a name that they can't look up, so it is taken to be about the next stop.
+    /// A pool leaves the hop only if the refusal is about the hop. By its name, "general server failure", code 1 is. But
+    /// common servers send it for a name that they can't look up, so it counts as one about the next stop.
     pub fn refusal(self) -> Option<Refusal> {
         let (meaning, about, words) = match self.0 {
             0 => return None,
@@ -86,7 +86,7 @@ impl ReplyCode {
             // From here on the proxy itself lacks something, and another one may have it.
             7 => (Meaning::Unsupported, Party::Hop, "command not supported"),
             8 => (Meaning::Unsupported, Party::Hop, "type of address not supported"),
-            _ => (Meaning::Unclear, Party::Hop, "a code that has no meaning"),
+            _ => (Meaning::Unclear, Party::Hop, "a code without a meaning"),
         };
         Some(Refusal::new(meaning, about, &format!("{}, {words}", self.0)))
     }
@@ -99,13 +99,12 @@ pub(super) fn greeting(method: AuthMethod) -> [u8; 3] {
 
 type Parsed<T> = Result<Option<(T, usize)>, HopError>;
 
-/// Reads the method that the proxy chose; none if it accepts none of those offered.
+/// Reads the method that the proxy chose, or `None` if it accepts none of those offered.
 pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<AuthMethod>> {
     match *seen {
         [] | [VERSION] => Ok(None),
         [VERSION, code, ..] => {
-            // 0xFF says that none of the methods is acceptable. An unknown code was not offered, and counts as the
-            // same.
+            // 0xFF means that no method is acceptable. A code that was not offered means the same.
             let known = [AuthMethod::None, AuthMethod::UserPassword];
             Ok(Some((known.into_iter().find(|method| method.code() == code), 2)))
         }
@@ -115,8 +114,8 @@ pub(super) fn chosen_method(seen: &[u8]) -> Parsed<Option<AuthMethod>> {
 
 /// Reads the verdict on a username and password.
 ///
-/// RFC 1929 §2 has 1 as the version of the answer. Some proxies write the 5 of SOCKS, and clients such as curl never look at
-/// it, so only the status decides.
+/// The version of the answer is 1 (RFC 1929 §2). Some proxies write the 5 of SOCKS, and clients such as curl ignore it, so only
+/// the status decides.
 pub(super) fn is_authenticated(seen: &[u8]) -> Parsed<bool> {
     match *seen {
         [] | [_] => Ok(None),
@@ -147,13 +146,13 @@ pub(super) fn request(next: &Authority) -> Result<Vec<u8>, HopError> {
     Ok(request)
 }
 
-/// Reads a reply. A refusal is known by its code; proxies are known to close before the rest of it.
+/// Reads a reply. The code is enough to recognise a refusal, and some proxies close the connection right after it.
 pub(super) fn reply(seen: &[u8]) -> Parsed<ReplyCode> {
     let address_bytes = match *seen {
         [] | [VERSION] => return Ok(None),
         // The whole buffer is taken: the connection ends after a refusal, and the rest of the reply may never come.
         [VERSION, code, ..] if code != 0 => return Ok(Some((ReplyCode(code), seen.len()))),
-        // The type of the address tells the length, so it has to be there before the length can be known.
+        // The length depends on the type of the address, which has not come yet.
         [VERSION, 0] | [VERSION, 0, _] => return Ok(None),
         [VERSION, 0, _, IPV4, ..] => 4,
         [VERSION, 0, _, IPV6, ..] => 16,

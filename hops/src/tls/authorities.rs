@@ -1,4 +1,4 @@
-//! Reads the certificates that a hop is trusted by.
+//! Reads the certificates by which a hop is trusted.
 
 use std::{path::Path, time::SystemTime};
 
@@ -37,7 +37,7 @@ pub(super) fn read_authorities(
     context: &BuildContext<'_>,
 ) -> Result<Authorities, InvalidSetting> {
     let fail = |message: String| InvalidSetting::file("ca", message);
-    // Certificates are handed out in formats that are not text, so the file is read as bytes and the format is named.
+    // Some formats of certificates are not text. The file is read as bytes, so that the error can name its format.
     let bytes =
         context.read_binary(path).map_err(|error| fail(format!("can't be read: {error}")))?;
     let bytes = Zeroizing::new(bytes);
@@ -50,14 +50,14 @@ pub(super) fn read_authorities(
     let (mut roots, mut certificates) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
         let certificate = certificate.map_err(|error| fail(damage(&error).into()))?;
-        // Each certificate is kept in both forms. As an authority it can sign the certificate that the hop shows; as
-        // itself it can be that certificate.
+        // Each certificate is kept twice: as an authority, which can sign the certificate that the hop shows, and as it is,
+        // since the hop may show this very certificate.
         roots
             .add(certificate.clone())
             .map_err(|error| fail(format!("has an unusable certificate: {error}")))?;
         certificates.push(certificate);
     }
-    // A key file is legal PEM too. Without this check it would be a hop that trusts no certificate at all.
+    // A file with only a key is valid PEM too. A hop with it would trust no certificate at all.
     if roots.is_empty() {
         let content = FileContent::of_pem(&bytes);
         return Err(content.map_or_else(|| fail(NO_CERTIFICATE.into()), is_instead));
@@ -66,7 +66,7 @@ pub(super) fn read_authorities(
     Ok(Authorities { roots, certificates, warning })
 }
 
-/// Returns a warning if no certificate of the file is valid now. An old one beside others is usual in a bundle.
+/// Returns a warning if no certificate of the file is valid now. Bundles often hold some expired ones beside others.
 fn dates(certificates: &[CertificateDer<'_>]) -> Option<InvalidSetting> {
     let now = SystemTime::now();
     let mut problems = certificates.iter().map(|certificate| {
@@ -88,7 +88,7 @@ fn dates(certificates: &[CertificateDer<'_>]) -> Option<InvalidSetting> {
     })
 }
 
-/// Describes damaged PEM. The library's own words quote a line of the file, which may be that of a private key.
+/// Describes damaged PEM. The library's own message quotes a line of the file, which may belong to a private key.
 fn damage(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::Base64Decode(_) => "has a certificate whose base64 text is damaged",

@@ -1,4 +1,4 @@
-//! The few facts of an X.509 certificate (RFC 5280) that rustls does not tell: its names and its dates.
+//! Reads the names and the dates of an X.509 certificate (RFC 5280), which rustls does not expose.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ pub struct CertificateFacts<'a> {
     not_after: SystemTime,
 }
 
-/// Why a certificate is not valid at some time.
+/// The reason why a certificate is not valid at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OutOfDate {
     /// Its time has not begun.
@@ -52,8 +52,7 @@ impl<'a> CertificateFacts<'a> {
             INTEGER => rest,
             _ => return None,
         };
-        // The fields have this fixed order (RFC 5280 §4.1), so those of no interest are passed over by their type
-        // alone.
+        // The order of the fields is fixed (RFC 5280 §4.1), so unneeded ones can be skipped by their types.
         let (_algorithm, rest) = Element::expect(SEQUENCE, rest)?;
         let (issuer, rest) = Element::expect(SEQUENCE, rest)?;
         let (validity, rest) = Element::expect(SEQUENCE, rest)?;
@@ -93,7 +92,7 @@ impl<'a> CertificateFacts<'a> {
     }
 }
 
-/// Returns the common name in `name`, or else that of the organisation (RFC 5280 §4.1.2.4), printable and shortened.
+/// Returns the common name in `name`, or else the name of the organisation (RFC 5280 §4.1.2.4), printable and shortened.
 fn shown_name(name: &[u8]) -> Option<String> {
     let find = |wanted: &[u8]| {
         let mut rest = name;
@@ -112,7 +111,7 @@ fn shown_name(name: &[u8]) -> Option<String> {
         found.filter(|text| !text.trim().is_empty())
     };
     let text = find(COMMON_NAME).or_else(|| find(ORGANIZATION))?;
-    // Anyone can choose the name of a certificate.
+    // Whoever makes a certificate can choose any name.
     let clean = |letter: char| match letter {
         '`' => '\'',
         ' '..='~' => letter,
@@ -131,7 +130,7 @@ fn time(element: Element<'_>) -> Option<SystemTime> {
         GENERALIZED_TIME => (4, false),
         _ => return None,
     };
-    // RFC 5280 wants seconds, `Z` and no fraction in both forms, so the length is known.
+    // RFC 5280 demands seconds, `Z` and no fraction in both forms, so the length is fixed.
     if digits.len() != year_digits + 10 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -139,7 +138,7 @@ fn time(element: Element<'_>) -> Option<SystemTime> {
         |start: usize, length: usize| digits.get(start..start + length)?.parse::<u64>().ok();
     let mut year = number(0, year_digits)?;
     if is_short {
-        // RFC 5280 §4.1.2.5.1 sets this border: two digits below 50 are of this century.
+        // RFC 5280 §4.1.2.5.1: two digits below 50 belong to this century.
         year += if year < 50 { 2000 } else { 1900 };
     }
     let part = |index: usize| number(year_digits + 2 * index, 2);
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_certificate_is_none() {
+    fn a_part_of_a_certificate_is_refused() {
         let certificate = certificate();
         for length in 0..certificate.len() {
             assert_eq!(CertificateFacts::read(&certificate[..length]), None);
@@ -269,7 +268,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_damaged_certificate_is_no_panic(at: prop::sample::Index, byte: u8) {
+        fn a_damaged_certificate_causes_no_panic(at: prop::sample::Index, byte: u8) {
             let mut certificate = certificate();
             let at = at.index(certificate.len());
             certificate[at] = byte;

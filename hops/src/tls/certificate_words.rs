@@ -1,11 +1,11 @@
-//! Puts the reasons for which the TLS library refuses a certificate into plain words.
+//! Describes in plain words why the TLS library refuses a certificate.
 
 use std::borrow::Cow;
 
 use tokio_rustls::rustls::{CertificateError, OtherError};
 
-/// Says why a certificate is refused, as a clause about `it`. The name of an error that has no words here is repeated, since it
-/// can be looked up.
+/// Says why a certificate is refused, as a clause about `it`. For an error without a description here, the clause holds its name,
+/// which can be looked up.
 pub fn certificate_in_words(error: &CertificateError) -> Cow<'static, str> {
     match error {
         CertificateError::Revoked => "it was revoked".into(),
@@ -32,7 +32,7 @@ pub fn certificate_in_words(error: &CertificateError) -> Cow<'static, str> {
     }
 }
 
-/// Returns the name of the error in the library that checks certificates, without those of the errors around it.
+/// Returns the name of the innermost error, which belongs to the library that checks certificates.
 pub fn library_name(error: &CertificateError) -> String {
     match error {
         // The type of the error inside is not public, and its text is its name.

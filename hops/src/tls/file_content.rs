@@ -1,11 +1,11 @@
-//! Tells what a file holds that is not a PEM of certificates or of a key.
+//! Recognises the content of a file that is not PEM with certificates or a key.
 //!
-//! Authorities hand out certificates in several formats, and people mix up the files that they get. A message that names
-//! the content, and the command that converts it, ends the search.
+//! Authorities issue certificates in several formats, and people confuse the files that they get. So messages name the content,
+//! and the command that converts it.
 
 use crate::is_utf16;
 
-/// The content of a file that was named as a certificate or a key, and is something else.
+/// The content of a file that should hold certificates or a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileContent {
@@ -46,16 +46,16 @@ impl FileContent {
         }
         // The binary formats are one SEQUENCE (tag 0x30) of DER each, and differ in its first element.
         let [0x30, length, rest @ ..] = bytes else { return None };
-        // From 0x80 on, the byte says how many more the length has (X.690 section 8.1.3).
+        // From 0x80 on, the byte is followed by the rest of the length, whose size it gives (X.690 §8.1.3).
         let skipped = if *length >= 0x80 { usize::from(length & 0x7f) } else { 0 };
         match rest.get(skipped..)? {
-            // The version, which is 3 (RFC 7292 section 4).
+            // The version, which is 3 (RFC 7292 §4).
             [0x02, 0x01, 0x03, ..] => Some(Self::Pkcs12),
-            // The version, which is 0 or 1 (RFC 5958 section 2, RFC 8017 appendix A.1.2, RFC 5915 section 3).
+            // The version, which is 0 or 1 (RFC 5958 §2, RFC 8017 appendix A.1.2, RFC 5915 §3).
             [0x02, 0x01, 0x00 | 0x01, ..] => Some(Self::DerKey),
-            // An object identifier, the type of the content (RFC 5652 section 3).
+            // An object identifier, the type of the content (RFC 5652 §3).
             [0x06, ..] => Some(Self::Pkcs7Der),
-            // The part that is signed (RFC 5280 section 4.1).
+            // The part that is signed (RFC 5280 §4.1).
             [0x30, ..] => Some(Self::Der),
             _ => None,
         }
@@ -80,7 +80,7 @@ impl FileContent {
         found.map(|(_, content)| *content)
     }
 
-    /// The content in words, with its article.
+    /// Returns the content in words, with an article.
     pub fn in_words(self) -> &'static str {
         match self {
             Self::Certificates => "a certificate",
@@ -98,7 +98,7 @@ impl FileContent {
         }
     }
 
-    /// Says how to come from this content to a PEM file of certificates.
+    /// Says how to get a PEM file of certificates instead.
     pub fn to_certificates(self) -> &'static str {
         match self {
             Self::Certificates => "it can be used",
@@ -121,7 +121,7 @@ impl FileContent {
         }
     }
 
-    /// Says how to come from this content to a PEM file of a private key.
+    /// Says how to get a PEM file with a private key instead.
     pub fn to_private_key(self) -> &'static str {
         match self {
             Self::PrivateKey => "it can be used",
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_formats_are_told_by_their_first_bytes() {
+    fn other_formats_are_recognised_by_their_first_bytes() {
         for (bytes, expected) in [
             (&b"\x30\x82\x03\x01\x30\x82"[..], Some(FileContent::Der)),
             (b"\x30\x05\x30\x03\x02\x01\x00", Some(FileContent::Der)),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_of_pem_are_told_by_their_labels() {
+    fn sections_of_pem_are_recognised_by_their_labels() {
         for (label, expected) in [
             ("CERTIFICATE", Some(FileContent::Certificates)),
             ("ENCRYPTED PRIVATE KEY", Some(FileContent::PrivateKey)),

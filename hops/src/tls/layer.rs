@@ -23,10 +23,10 @@ pub fn layer(stream: impl Into<TlsStream<Tunnel>>) -> Tunnel {
 /// A TLS connection that may end without `close_notify`.
 ///
 /// Many servers close the TCP connection without it: Python's `ssl`, Apache's mod_proxy_connect, Squid's
-/// `https_port`. RFC 8446 section 6.1 demands the alert, and rustls reports its absence as
-/// [`ErrorKind::UnexpectedEof`]. That protects protocols which can't tell a complete message from a cut one.
-/// Everything that passes through a proxy can: HTTP by lengths and chunks, and a tunnel carries a protocol that would
-/// meet the same end without TLS. So this is an end, and a reset stays an error.
+/// `https_port`. RFC 8446 §6.1 demands the alert, and rustls reports its absence as [`ErrorKind::UnexpectedEof`]. That
+/// protects protocols which can't tell a complete message from a cut one. What passes through a proxy needs no such
+/// protection: HTTP has lengths and chunks, and the protocol in a tunnel would see the same end without TLS. So the stream
+/// just ends here. A reset is still an error.
 struct TlsLayer(TlsStream<Tunnel>);
 
 impl AsyncRead for TlsLayer {
@@ -36,7 +36,7 @@ impl AsyncRead for TlsLayer {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.0).poll_read(cx, buf) {
-            // rustls returns every byte that it has decrypted before it reports this, so an end here loses nothing.
+            // rustls returns all decrypted bytes before it reports this, so nothing is lost.
             Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 Poll::Ready(Ok(()))
             }

@@ -1,4 +1,4 @@
-//! A verifier that accepts certificates which the operator listed, beside those of authorities.
+//! A verifier that also accepts the certificates which the operator listed.
 
 use std::{
     sync::Arc,
@@ -19,11 +19,11 @@ use super::certificate::{CertificateFacts, OutOfDate};
 
 /// Verifies that a server shows one of certain certificates, or one of their authorities.
 ///
-/// `openssl req -x509` makes a certificate that is an authority and a server in one. The path validation of RFC 5280
-/// has no place for it, because an authority must not be an end entity. So rustls refuses it, even if the operator
-/// trusts precisely this certificate. Other clients, such as curl, accept it. A certificate that is in the file byte
-/// for byte has no path to validate. Its name and its dates are checked, and the signature of the handshake, which
-/// proves that the server has the key.
+/// `openssl req -x509` makes a certificate that is an authority and a server in one. The path validation of RFC 5280 refuses
+/// it, because an authority must not be an end entity, and so does rustls, even if the operator trusts this very certificate.
+/// Other clients, such as curl, accept it. If the file contains the server's certificate byte for byte, there is no path to
+/// validate. Its name and its dates are checked, and so is the signature of the handshake, which proves that the server has
+/// the key.
 #[derive(Debug)]
 pub(super) struct PinnedVerifier {
     pinned: Vec<CertificateDer<'static>>,
@@ -49,8 +49,7 @@ impl ServerCertVerifier for PinnedVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // Only the path is skipped. A pinned certificate that has expired, or that is shown for another name, is
-        // refused.
+        // Only the path is not checked. A pinned certificate that has expired or is for another name is refused.
         if self.pinned.iter().any(|pinned| pinned == end_entity) {
             check_dates(end_entity, now)?;
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;

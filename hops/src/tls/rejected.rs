@@ -49,15 +49,15 @@ pub enum RejectionReason {
         /// Whether the server sent certificates of authorities beside its own.
         has_intermediates: bool,
     },
-    /// It has issued itself, and is not one that the operator named.
+    /// It has issued itself, and the operator did not list it.
     SelfSigned,
-    /// It is not of version 3 of X.509, and so can name no host.
+    /// Its version of X.509 is below 3, so it can't name a host.
     OldVersion,
     /// It is for these names, and not for the one that is expected.
     OtherName {
         /// The names that it is for. A common name does not count, so there may be none.
         names: Vec<String>,
-        /// The expected name; `None` if the library does not say.
+        /// The expected name, if the library reports it.
         expected: Option<String>,
     },
     /// It was valid until then.
@@ -92,7 +92,7 @@ impl fmt::Display for RejectionReason {
             Self::OtherName { expected: None, .. } => f.write_str("it is for another name"),
             Self::Expired(Some(at)) => write!(f, "it expired on {}", date(*at)),
             Self::Expired(None) => f.write_str("it has expired"),
-            Self::NotYetValid(Some(from)) => write!(f, "it is valid only from {} on", date(*from)),
+            Self::NotYetValid(Some(from)) => write!(f, "it is not valid before {}", date(*from)),
             Self::NotYetValid(None) => f.write_str("it is not valid yet"),
             Self::Other(words) => f.write_str(words),
         }
@@ -108,8 +108,8 @@ pub(super) fn date(time: SystemTime) -> String {
 
 /// A verifier that collects the facts about a certificate which it refuses.
 ///
-/// A certificate that has issued itself can only be trusted by naming it, so its operator needs other advice than one whose
-/// authority is missing. rustls has two errors for it, depending on the extensions of the certificate.
+/// A self-signed certificate can only be trusted by listing it, so that operators need other advice than if an authority is
+/// missing. rustls has two errors for such a certificate, depending on its extensions.
 #[derive(Debug)]
 pub(super) struct ExplainingVerifier {
     verifier: Arc<dyn ServerCertVerifier>,
@@ -117,7 +117,7 @@ pub(super) struct ExplainingVerifier {
 }
 
 impl ExplainingVerifier {
-    /// Explains the refusals of `verifier`, which trusts these authorities, or those of the system.
+    /// Explains the refusals of `verifier`, which trusts these authorities, or the system's if there are none.
     pub(super) fn new(
         verifier: Arc<dyn ServerCertVerifier>,
         authorities: Option<GivenAuthorities>,
@@ -184,7 +184,7 @@ pub(super) fn of_error(error: &io::Error) -> Option<RejectedCertificate> {
             let words = || certificate_in_words(reason).into_owned();
             Some(known.unwrap_or_else(|| bare(RejectionReason::Other(words()))))
         }
-        // Such as a signature of the handshake that is not by the certificate's key.
+        // For example, the handshake is not signed with the key of the certificate.
         rustls::Error::InvalidCertificate(reason) => Some(bare(reason_of(reason, &[], &[]))),
         rustls::Error::NoCertificatesPresented => {
             Some(bare(RejectionReason::Other("it shows none".to_owned())))
@@ -201,7 +201,7 @@ fn reason_of(
     let other = |words: &str| RejectionReason::Other(words.to_owned());
     match reason {
         CertificateError::UnknownIssuer | CertificateError::Other(_) => {
-            // Naming such a certificate as `ca` does not help, also if it has issued itself.
+            // Listing such a certificate as `ca` does not help, even if it has issued itself.
             if library_name(reason).starts_with("UnsupportedCertVersion") {
                 return RejectionReason::OldVersion;
             }
@@ -242,12 +242,12 @@ fn reason_of(
     }
 }
 
-/// Returns the name of the authority above the last certificate of the path that the server sent.
+/// Returns the name of the authority that issued the last certificate in the path that the server sent.
 fn last_issuer<'a>(
     mut facts: CertificateFacts<'a>,
     intermediates: &'a [CertificateDer<'_>],
 ) -> Option<String> {
-    // A path is never longer than the certificates that came, so a ring of them comes to an end.
+    // A path is never longer than the list, so this ends even if some certificates have issued each other.
     for _ in intermediates {
         let mut above = intermediates.iter().filter_map(|der| CertificateFacts::read(der));
         let Some(next) = above.find(|above| facts.names_as_issuer(above)) else { break };
@@ -262,6 +262,7 @@ fn last_issuer<'a>(
 fn system_time(time: UnixTime) -> SystemTime {
     UNIX_EPOCH + std::time::Duration::from_secs(time.as_secs())
 }
+
 /// Returns the name in one of the texts by which rustls lists the names of a certificate: `DnsName("NAME")` or
 /// `IpAddress(ADDRESS)`.
 pub fn presented_name(text: &str) -> &str {
@@ -285,7 +286,7 @@ mod tests {
     struct Inner(&'static str);
 
     #[test]
-    fn a_certificate_that_can_name_no_host_is_told_apart() {
+    fn a_certificate_that_can_name_no_host_has_its_own_reason() {
         let inner = OtherError(Arc::new(Inner("UnsupportedCertVersion")));
         let reason = reason_of(&CertificateError::Other(inner), &[], &[]);
         assert_eq!(reason, RejectionReason::OldVersion);

@@ -22,7 +22,7 @@ pub enum Io {
 }
 
 impl Io {
-    /// The socket below all layers, if there is one.
+    /// Returns the socket below all layers, if there is one.
     pub fn bottom(&self) -> Option<&TcpStream> {
         match self {
             Self::Socket(socket) => Some(socket),

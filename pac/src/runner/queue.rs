@@ -27,7 +27,7 @@ struct QueueState {
     is_closed: bool,
 }
 
-/// One call, as its thread sees it.
+/// One call for the thread of the script.
 pub(super) struct Job {
     progress: Arc<Progress>,
     query: Query,
@@ -35,8 +35,8 @@ pub(super) struct Job {
     reply: Box<dyn FnOnce(Result<Outcome, PacError>) + Send>,
 }
 
-/// A call that was made with [`PacRunner::ask`](crate::PacRunner::ask). Dropping it gives the call up: a call that has not
-/// begun never does.
+/// A call that was made with [`PacRunner::ask`](crate::PacRunner::ask). Dropping it gives the call up: if it has not begun, it
+/// never will.
 #[derive(Debug)]
 pub struct PendingCall(Arc<Progress>);
 
@@ -47,7 +47,7 @@ struct Progress {
 }
 
 impl PendingCall {
-    /// Returns whether a thread has begun the call. One that then takes long is itself the reason.
+    /// Returns whether a thread has begun the call. If a call that has begun takes long, no other call is to blame.
     pub fn has_begun(&self) -> bool {
         self.0.has_begun.load(Ordering::Relaxed)
     }
@@ -91,7 +91,7 @@ impl Job {
 }
 
 impl Queue {
-    /// Adds a call, unless too many wait. Then returns it.
+    /// Adds a call, or returns it if too many wait.
     pub(super) fn push(&self, job: Job) -> Result<(), Job> {
         let mut state = self.state();
         if state.jobs.len() >= WAITING_MAX {
@@ -125,7 +125,7 @@ impl Queue {
 
     /// Ends all calls that wait with `error`.
     pub(super) fn refuse_all(&self, error: &PacError) {
-        // The replies are code of others, so they run without the lock.
+        // Callers wrote the replies, so these must not run under the lock.
         let jobs = std::mem::take(&mut self.state().jobs);
         jobs.into_iter().for_each(|job| job.refuse(error.clone()));
     }
@@ -148,7 +148,7 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// The calls that may wait for the thread.
+/// The most calls that may wait for the thread.
 const WAITING_MAX: usize = 1024;
 
 #[cfg(test)]
@@ -159,7 +159,7 @@ mod tests {
     use crate::NoNames;
 
     #[test]
-    fn calls_that_were_given_up_take_no_place_and_are_never_made() {
+    fn calls_that_were_given_up_take_no_room_and_are_never_made() {
         let (sender, replies) = mpsc::channel();
         let queue = Queue::default();
         let job = |number: usize| {

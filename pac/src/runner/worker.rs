@@ -17,18 +17,27 @@ pub(super) struct Worker(Arc<Clock>);
 
 /// When a thread began what it is doing.
 ///
-/// The thread holds it until it ends. So a lost thread that ends after all frees its place.
+/// The thread holds it until it ends. So a lost thread that does end frees its place among the lost ones.
 struct Clock {
     origin: Instant,
-    /// Milliseconds since the origin, or zero while the thread waits.
-    busy_since: AtomicU64,
-    /// Whether it loads the script, which takes longer than a call.
-    is_loading: AtomicBool,
+    /// The present work and its beginning, as [`Busy::encode`] writes them. Zero while the thread waits.
+    ///
+    /// It is one number, so that nobody sees the beginning of a load together with the patience of a call.
+    busy: AtomicU64,
     has_ended: AtomicBool,
     /// Set if the thread counts as lost.
     lost: OnceLock<LostThread>,
     /// Set once the thread runs.
     priority: OnceLock<ThreadPriority>,
+}
+
+/// A piece of work that a thread has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Busy {
+    /// Milliseconds since the origin, never zero.
+    since: u64,
+    /// Whether the thread loads the script, which takes longer than a call.
+    is_loading: bool,
 }
 
 /// One of the few threads that may be lost. Dropping it frees the place.
@@ -78,16 +87,15 @@ impl Worker {
 
     /// Returns whether calls should not wait for this thread any longer.
     pub(super) fn is_held_up(&self) -> bool {
-        let is_loading = self.0.is_loading.load(Ordering::Relaxed);
-        self.0.is_busy_for(if is_loading { STUCK_AFTER } else { HELD_UP_AFTER })
+        self.0.is_busy_for(|busy| if busy.is_loading { STUCK_AFTER } else { HELD_UP_AFTER })
     }
 
-    /// Returns whether the thread will hardly come back.
+    /// Returns whether the thread is unlikely to come back.
     pub(super) fn is_stuck(&self) -> bool {
-        self.0.is_busy_for(STUCK_AFTER)
+        self.0.is_busy_for(|_| STUCK_AFTER)
     }
 
-    /// Leaves the thread to itself. It ends when it comes back.
+    /// Abandons the thread. It ends when it comes back.
     pub(super) fn leave(&self, lost: LostThread) {
         if let Some(priority) = self.0.priority.get() {
             priority.give_way();
@@ -96,7 +104,7 @@ impl Worker {
     }
 }
 
-/// Serves calls until the runner is gone, or has left this thread for another one.
+/// Serves calls until the runner is gone, or has replaced this thread by another one.
 fn serve(mut engine: Engine, queue: &Queue, clock: &Clock) {
     while let Some(job) = queue.next() {
         job.run(|query, surroundings| {
@@ -143,8 +151,7 @@ impl Clock {
     fn new() -> Self {
         Self {
             origin: Instant::now(),
-            busy_since: AtomicU64::new(0),
-            is_loading: AtomicBool::new(false),
+            busy: AtomicU64::new(0),
             has_ended: AtomicBool::new(false),
             lost: OnceLock::new(),
             priority: OnceLock::new(),
@@ -152,18 +159,20 @@ impl Clock {
     }
 
     fn begin(&self, is_loading: bool) {
-        self.is_loading.store(is_loading, Ordering::Relaxed);
-        self.busy_since.store(self.milliseconds(), Ordering::Relaxed);
+        let busy = Busy { since: self.milliseconds(), is_loading };
+        self.busy.store(busy.encode(), Ordering::Relaxed);
     }
 
     fn end(&self) {
-        self.busy_since.store(0, Ordering::Relaxed);
+        self.busy.store(0, Ordering::Relaxed);
     }
 
-    fn is_busy_for(&self, time: Duration) -> bool {
-        let since = self.busy_since.load(Ordering::Relaxed);
-        let taken = Duration::from_millis(self.milliseconds().saturating_sub(since));
-        since > 0 && taken > time
+    /// Returns whether the thread has been busy for longer than `patience` allows.
+    fn is_busy_for(&self, patience: impl FnOnce(Busy) -> Duration) -> bool {
+        Busy::decode(self.busy.load(Ordering::Relaxed)).is_some_and(|busy| {
+            let taken = Duration::from_millis(self.milliseconds().saturating_sub(busy.since));
+            taken > patience(busy)
+        })
     }
 
     /// Returns the time since the origin, never zero.
@@ -172,10 +181,21 @@ impl Clock {
     }
 }
 
-/// The threads of this process that were left and have not come back.
+impl Busy {
+    /// Writes both values into one number, which is never zero.
+    fn encode(self) -> u64 {
+        self.since << 1 | u64::from(self.is_loading)
+    }
+
+    fn decode(number: u64) -> Option<Self> {
+        (number > 0).then_some(Self { since: number >> 1, is_loading: number & 1 == 1 })
+    }
+}
+
+/// The number of threads in this process that were abandoned and have not come back.
 static LOST: AtomicUsize = AtomicUsize::new(0);
 const LOST_MAX: usize = 4;
-/// The time after which other calls no longer wait for one. Honest calls take some microseconds.
+/// The time after which other calls stop waiting for one. Honest calls take some microseconds.
 const HELD_UP_AFTER: Duration = Duration::from_millis(30);
 /// The time after which a thread counts as stuck. A script that is interrupted in time comes back long before, even if the
 /// machine is busy.
@@ -189,6 +209,22 @@ mod tests {
 
     use super::*;
     use crate::{NoNames, Query, runner::queue::Job};
+
+    #[test]
+    fn a_load_has_more_time_than_a_call() {
+        for (is_loading, seconds, expected) in
+            [(false, 0.1, true), (true, 0.1, false), (true, 2.0, true)]
+        {
+            let mut clock = Clock::new();
+            clock.origin = clock.origin.checked_sub(Duration::from_secs(10)).unwrap();
+            let since = clock.milliseconds() - (seconds * 1e3) as u64;
+            let busy = Busy { since, is_loading };
+            assert_eq!(Busy::decode(busy.encode()), Some(busy));
+            clock.busy.store(busy.encode(), Ordering::Relaxed);
+            assert_eq!(Worker(Arc::new(clock)).is_held_up(), expected, "{is_loading} {seconds}");
+        }
+        assert!(!Worker(Arc::new(Clock::new())).is_held_up());
+    }
 
     #[test]
     fn a_lost_thread_that_comes_back_serves_no_more_calls() {

@@ -84,7 +84,7 @@ impl<'a> AccessLine<'a> {
         let (protocol, hops) = (row.protocol_name(), passage.hops(chain).map(display));
         let (session, generation) = (self.session(), row.generation.number());
         let (duration, duration_seconds) = (self.duration, seconds(self.duration));
-        let connect_seconds = passage.connect.map(seconds);
+        let connect_seconds = passage.connect.get().map(seconds);
         let (chain, attempts) = (chain.name(), passage.attempts);
         info!(
             id, %client, %protocol, %method, %target, route, %chain, hops, session, generation, status, sent, received,
@@ -123,7 +123,7 @@ impl<'a> AccessLine<'a> {
         let (protocol, hops) = (row.protocol_name(), passage.hops(chain).map(display));
         let (session, generation) = (self.session(), row.generation.number());
         let (duration, duration_seconds) = (self.duration, seconds(self.duration));
-        let connect_seconds = passage.connect.map(seconds);
+        let connect_seconds = passage.connect.get().map(seconds);
         let (chain, attempts) = (chain.name(), passage.attempts);
         let (hop, stage) = (hop.map(display), stage.map(display));
         warn!(
@@ -146,7 +146,7 @@ impl<'a> AccessLine<'a> {
         line.word("protocol", row.protocol_name());
         line.display("method", &row.method);
         line.authority("target", &row.target);
-        line.number("route", row.route as u64);
+        line.number("route", u64::from(row.route));
         line.display("chain", row.chain.name());
         // A field without a value is left out, as an event of `tracing` leaves it out.
         if let Some(hops) = passage.hops(&row.chain) {
@@ -163,7 +163,7 @@ impl<'a> AccessLine<'a> {
         let Self { passage, duration, .. } = self;
         line.duration("duration", *duration);
         line.seconds("duration_seconds", *duration);
-        if let Some(connect) = passage.connect {
+        if let Some(connect) = passage.connect.get() {
             line.seconds("connect_seconds", connect);
         }
         line.number("attempts", u64::from(passage.attempts));
@@ -304,7 +304,7 @@ mod tests {
             through: Box::default(),
             numbers: [1].into(),
         };
-        let connect = Some(Duration::from_micros(654_321));
+        let connect = Duration::from_micros(654_321).into();
         let passage =
             Passage { taken: Some([taken].into()), attempts: 3, connect, without_session: None };
         check(

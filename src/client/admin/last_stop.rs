@@ -6,7 +6,7 @@
 
 use crate::http::{RequestHead, Target};
 
-/// The answer to `head`, if it is one of the two and this proxy is its last stop.
+/// Returns the answer to `head`, if it is one of the two and this proxy is its last stop.
 pub(super) fn answer(head: &RequestHead) -> Option<Vec<u8>> {
     let is_here = matches!(head.target(), Target::Asterisk) || head.max_forwards() == Some(0);
     match head.method() {

@@ -186,7 +186,7 @@ where
         }
     }
 
-    /// The status of the answer; zero before it has come.
+    /// Returns the status of the answer; zero before it has come.
     pub(super) fn status(&self) -> u16 {
         self.status
     }
@@ -206,7 +206,7 @@ where
         self.left
     }
 
-    /// Whether the upstream has said anything.
+    /// Returns whether the upstream has said anything.
     pub(crate) fn hearing(&self) -> Hearing {
         self.hearing
     }

@@ -55,22 +55,22 @@ impl<'a> Outbound<'a> {
         plan.head.write(plan.resource, form, &extra, out);
     }
 
-    /// The `Via` field of what passes, if the configuration wants one (RFC 9110 §7.6.3).
+    /// Returns the `Via` field of what passes, if the configuration wants one (RFC 9110 §7.6.3).
     pub(super) fn via(&self) -> Option<String> {
         self.plan.generation.via.as_ref().map(|pseudonym| format!("1.1 {pseudonym}"))
     }
 
-    /// How large the head of the answer may be.
+    /// Returns how large the head of the answer may be.
     pub(super) fn head_limits(&self) -> HeadLimits {
         self.plan.generation.limits.into()
     }
 
-    /// How long the head of the answer may take after the end of the request.
+    /// Returns how long the head of the answer may take after the end of the request.
     pub(super) fn response_timeout(&self) -> Option<Duration> {
         self.plan.generation.timeouts.response
     }
 
-    /// How long a receiver may take nothing of a body.
+    /// Returns how long a receiver may take nothing of a body.
     pub(super) fn stall_timeout(&self) -> Option<Duration> {
         self.plan.generation.timeouts.stall
     }
@@ -193,13 +193,13 @@ impl<'a> Outbound<'a> {
         self.end.hop.as_ref().map_or(&[], |last| &last.through)
     }
 
-    /// The hop that answers the request itself, or `None` if the origin does.
+    /// Returns the hop that answers the request itself, or `None` if the origin does.
     fn answering_hop(&self) -> Option<&'a Arc<str>> {
         let last = self.end.hop.as_ref()?;
         self.plan.chain.hops().get(last.position).map(|hop| &hop.name)
     }
 
-    /// The name of the upstream in an error and in the log.
+    /// Returns the name of the upstream in an error and in the log.
     pub(super) fn next_hop(&self) -> String {
         let member = self.end.hop.as_ref().and_then(|last| last.member.as_deref());
         match (self.answering_hop(), member) {

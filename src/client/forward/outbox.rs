@@ -40,12 +40,12 @@ impl Outbox {
         self.blocked.map(|(since, _)| since)
     }
 
-    /// Whether there is room for another piece.
+    /// Returns whether there is room for another piece.
     pub(super) fn has_room(&self) -> bool {
         self.piece.is_empty() && self.collected.len() <= COLLECT_BYTES_MAX
     }
 
-    /// The collected bytes, to append to while [`has_room`](Self::has_room).
+    /// Returns the collected bytes, to append to while [`has_room`](Self::has_room).
     pub(super) fn collected(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.piece.is_empty(), "what is appended now would overtake the piece");
         &mut self.collected

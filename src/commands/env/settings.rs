@@ -176,7 +176,7 @@ fn nearest(listening: &[SocketAddr]) -> Option<SocketAddr> {
     usable.min_by_key(|address| !address.ip().is_loopback())
 }
 
-/// Encodes what is not allowed in the user information of a URL (RFC 3986 section 3.2.1).
+/// Encodes what is not allowed in the user information of a URL (RFC 3986 § 3.2.1).
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -47,7 +47,7 @@ impl<'a> DecidedHop<'a> {
         Some(Self { hop: &hop.name, source, answer, choice, taken, reason, decision })
     }
 
-    /// Whether the request is served.
+    /// Returns whether the request is served.
     pub(super) fn is_served(&self) -> bool {
         matches!(self.decision, Decision::Hop(_) | Decision::LeftOut)
     }

@@ -3,8 +3,8 @@
 //! A YAML parser stops where the text no longer fits the grammar, which is often a line or more after the mistake: an
 //! open `{` is noticed at the next key. Its words are those of the grammar ("did not find expected key"), and it has no
 //! types for them. So the text is looked at once more, up to the place where the parser stopped, by a scanner that only
-//! knows quotes, brackets, comments and plain texts. What is open at the end of that, and which character is there,
-//! tells nearly every mistake that people make.
+//! knows quotes, brackets, comments and plain texts. What is open at the end of
+//! that, and the character there, explain nearly every mistake that people make.
 
 mod lines;
 mod messages;
@@ -73,7 +73,7 @@ pub(crate) enum SyntaxFault {
 /// A place in a text: the line and the column, which count from one, in characters.
 pub(crate) type At = (usize, usize);
 
-/// Finds the first character that may not be in YAML, such as a control character (`c-printable` in section 5.1 of YAML 1.2).
+/// Finds the first character that may not be in YAML, such as a control character (`c-printable` in YAML 1.2 § 5.1).
 pub(crate) fn forbidden(text: &str) -> Option<At> {
     let is_allowed = |one: char| {
         let is_control = one.is_control() && !matches!(one, '\t' | '\n' | '\r' | '\u{85}');
@@ -131,7 +131,7 @@ pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     }
 }
 
-/// Tells a mistake between brackets or braces.
+/// Finds a mistake between brackets or braces.
 fn in_brackets(
     scanned: &Scanned,
     opened: &Opened,
@@ -162,7 +162,7 @@ fn in_brackets(
     }
 }
 
-/// Tells that `found` closes a bracket or brace around `opened`, which is still open. `after` is the rest of the line.
+/// Reports that `found` closes a bracket or brace around `opened`, which is still open. `after` is the rest of the line.
 ///
 /// Returns `None` if `found` is a part of a text, or too much: `opened` is closed after it.
 fn closed_by_other(
@@ -195,7 +195,7 @@ fn closed_by_other(
     )
 }
 
-/// Tells a mistake outside of brackets and braces.
+/// Finds a mistake outside of brackets and braces.
 fn in_block(
     text: &str,
     before: &str,

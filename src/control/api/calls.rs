@@ -8,23 +8,23 @@ use crate::{config::edit::EditedFile, state::connections::OpenConnection};
 /// A request that was understood.
 #[derive(Debug)]
 pub(crate) enum ApiCall {
-    /// Tell which proxy this is.
+    /// Say which proxy this is.
     Identify,
-    /// Tell how the proxy is, as `/status` does.
+    /// Report how the proxy is, as `/status` does.
     Status,
     /// List the open connections.
     Connections,
     /// Sum up chains, hops and the latest failures.
     Overview,
-    /// Tell how many bytes were used.
+    /// Report how many bytes were used.
     Usage,
-    /// Tell what clients have to know.
+    /// Report what clients have to know.
     Clients,
     /// End connections.
     Kill(KillOrder),
     /// Reload the configuration.
     Reload,
-    /// Tell what an edit would change.
+    /// Report what an edit would change.
     Check(EditedFile),
     /// Hand over the listening sockets.
     HandOver,
@@ -97,8 +97,8 @@ impl KillOrder {
     }
 }
 
-/// Returns whether `ps` lists the connection of `row` with the hop `name`, in its chain or as the choice of a hop. A name such as `exits.line 1`, as in the log,
-/// names a member, which the connection must have taken.
+/// Returns whether `ps` lists the connection of `row` with the hop `name`, in its chain or as the choice of a hop. A name such
+/// as `exits.line 1`, as in the log, names a member, which the connection must have taken.
 fn takes_hop(row: &OpenConnection, name: &str) -> bool {
     let (hops, passage) = (row.chain.hops(), row.passage());
     // A hop that left itself out is listed anyway, and its name finds the connection.

@@ -63,7 +63,7 @@ impl ListedConnection {
             protocol: row.protocol_name().to_owned(),
             method: row.method.to_string(),
             target: row.target.to_string(),
-            route: row.route,
+            route: row.route as usize,
             chain: row.chain.name().to_string(),
             hops: hops(row),
             session: row.session.as_deref().map(str::to_owned),

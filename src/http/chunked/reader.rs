@@ -115,7 +115,7 @@ impl ChunkedReader {
         }
     }
 
-    /// Whether the end has been reached.
+    /// Returns whether the end has been reached.
     pub fn is_at_end(&self) -> bool {
         matches!(self.state, ChunkState::End)
     }

@@ -83,7 +83,7 @@ fn parse_strictly(section: Bytes) -> Result<Fields, BadBody> {
     Ok(Fields::new(section, lines))
 }
 
-/// Whether a trailer named `name` is forwarded.
+/// Returns whether a trailer named `name` is forwarded.
 ///
 /// Trailers that frame, route, authenticate or change how the content is read are not: a recipient may merge them into
 /// the head (RFC 9110 §6.5.1).

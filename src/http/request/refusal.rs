@@ -80,7 +80,7 @@ fn bad_byte_of(method: &[u8], target: &[u8]) -> Option<BadRequest> {
     })
 }
 
-/// Whether `word` is a version of HTTP that is not served, or the start of one.
+/// Returns whether `word` is a version of HTTP that is not served, or the start of one.
 fn is_other_version(word: &[u8]) -> bool {
     let number = word.strip_prefix(b"HTTP/").unwrap_or_default();
     let is_number = match number {

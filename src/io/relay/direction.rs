@@ -68,6 +68,11 @@ impl Direction {
         self.moved
     }
 
+    /// Notes that the writer took `bytes` before this direction began.
+    pub(super) fn count_from(&mut self, bytes: u64) {
+        self.moved = bytes;
+    }
+
     /// Notes that the last `bytes` which the writer took never left it.
     pub(super) fn take_back(&mut self, bytes: u64) {
         self.moved = self.moved.saturating_sub(bytes);

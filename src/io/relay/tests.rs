@@ -4,6 +4,7 @@ mod resets;
 
 use std::{
     io,
+    pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };

@@ -26,6 +26,7 @@ use super::{
 ///
 /// It has a thread of its own for two reasons. A look may take long. And while a timer of the runtime is set, each
 /// wait of the proxy's thread sets one in the hardware, which costs open tunnels time.
+#[derive(Debug)]
 pub(super) struct Looker {
     pub(super) files: Arc<Mutex<Files>>,
     pub(super) followed: Arc<Mutex<Look>>,

@@ -1,7 +1,6 @@
 //! One request or tunnel of the table, with its counts and a way to end it.
 
 use std::{
-    borrow::Cow,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -13,7 +12,7 @@ use std::{
 use mooltiroute_hops::Authority;
 use tokio::time::Instant;
 
-use super::{kill::KillToken, lock};
+use super::{kill::KillToken, lock, request_method::RequestMethod};
 use crate::{
     config::Protocol,
     io::CountBytes,
@@ -41,11 +40,11 @@ pub(crate) struct OpenConnection {
     /// The protocol that the client speaks.
     pub protocol: Protocol,
     /// The method of the request; `CONNECT` for every tunnel.
-    pub method: Cow<'static, str>,
+    pub method: RequestMethod,
     /// The target of the request.
     pub target: Authority,
     /// The route that matched, counted from one.
-    pub route: usize,
+    pub route: u32,
     /// The chain it takes.
     pub chain: Arc<Chain>,
     /// The configuration it began under.
@@ -90,7 +89,7 @@ impl OpenConnection {
 
     /// Returns whether it is a tunnel, or a request for one.
     pub(crate) fn is_tunnel(&self) -> bool {
-        self.method == "CONNECT"
+        *self.method == *"CONNECT"
     }
 
     /// Returns the counts of the hops on its way that the chain does not list, if there are any.

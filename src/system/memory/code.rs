@@ -45,7 +45,7 @@ fn own_code(maps: &str) -> Option<Range<usize>> {
     })
 }
 
-/// Whether a debugger is attached to this process (proc_pid_status(5)). True if that can't be known.
+/// Returns whether a debugger is attached to this process (proc_pid_status(5)). True if that can't be known.
 fn is_traced() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));

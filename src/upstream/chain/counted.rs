@@ -27,7 +27,7 @@ impl ChainAccounts {
         Self { usage: Arc::clone(usage), all }
     }
 
-    /// The account of the chain, and then those of its hops.
+    /// Returns the account of the chain, and then those of its hops.
     pub(crate) fn all(&self) -> &[Arc<UsageAccount>] {
         &self.all
     }

@@ -271,7 +271,7 @@ impl ChainError {
         }
     }
 
-    /// Whether the hop rejected its credentials, and they are held back now.
+    /// Returns whether the hop rejected its credentials, and they are held back now.
     pub(crate) fn holds_back(&self) -> bool {
         self.refusal().is_some_and(|refusal| refusal.held_back.is_some())
     }
@@ -282,7 +282,7 @@ impl ChainError {
         Some(format!("waited {} for {}", in_words(whole_milliseconds(waited)), self.stage))
     }
 
-    /// Whether the hop was asked and nothing came back, not even a refusal.
+    /// Returns whether the hop was asked and nothing came back, not even a refusal.
     pub(super) fn is_without_answer(&self) -> bool {
         matches!(&self.cause, Cause::Hop(HopError::Io(_) | HopError::Closed))
     }

@@ -95,12 +95,12 @@ impl<'a> Journey<'a> {
         &self.hops
     }
 
-    /// Whether the last hop takes plain requests.
+    /// Returns whether the last hop takes plain requests.
     pub(super) fn is_forwarded(&self) -> bool {
         self.hops.last().is_some_and(|last| last.link.forwards())
     }
 
-    /// Whether every hop lets the connection carry more than one request.
+    /// Returns whether every hop lets the connection carry more than one request.
     pub(super) fn reuse(&self) -> Reuse {
         let is_once = self.hops.iter().any(|hop| hop.link.reuse() == Reuse::Never);
         if is_once { Reuse::Never } else { Reuse::SameClient }

@@ -46,7 +46,7 @@ impl LastHop {
         }
     }
 
-    /// Whether the hop of the chain has not chosen another one.
+    /// Returns whether the hop of the chain has not chosen another one.
     fn is_hop_itself(&self) -> bool {
         self.member.is_none() && self.through.is_empty()
     }

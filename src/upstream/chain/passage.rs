@@ -1,6 +1,6 @@
 //! The way that a request took through its chain, for the log and the table of open connections.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use mooltiroute_hops::Authority;
 
@@ -13,10 +13,17 @@ pub(crate) struct Passage {
     pub taken: Option<Arc<[TakenHop]>>,
     /// The number of connections that were tried; zero if the connection of an earlier request served this one, too.
     pub attempts: u32,
-    /// The time until the connection was open; `None` if this request did not open one.
-    pub connect: Option<Duration>,
+    /// The time until the connection was open, if this request opened one.
+    pub connect: ConnectTime,
     /// The hop that would have given the client an exit of its own, if the client had named a session.
     pub without_session: Option<Arc<str>>,
+}
+
+/// The time until a connection was open, if there is one. Small, since every open tunnel keeps it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectTime {
+    /// In microseconds, and one more.
+    micros: Option<NonZeroU32>,
 }
 
 /// The choice of a hop with several members or addresses, for one connection.
@@ -39,6 +46,21 @@ pub(crate) struct TakenHop {
 pub(crate) struct HopsTaken<'a> {
     chain: &'a Chain,
     passage: &'a Passage,
+}
+
+impl From<Duration> for ConnectTime {
+    /// Keeps `time`, of which more than 71 minutes count as 71.
+    fn from(time: Duration) -> Self {
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        Self { micros: NonZeroU32::new(micros.saturating_add(1)) }
+    }
+}
+
+impl ConnectTime {
+    /// Returns the time.
+    pub(crate) fn get(self) -> Option<Duration> {
+        self.micros.map(|micros| Duration::from_micros(u64::from(micros.get() - 1)))
+    }
 }
 
 impl Passage {

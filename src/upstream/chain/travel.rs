@@ -76,7 +76,7 @@ impl Arrived<'_> {
         let Self { tunnel, fields, journey, taken, is_at_hop, attempts } = self;
         let reuse = journey.reuse();
         let without_session = journey.without_session();
-        let connect = Some(begun.elapsed());
+        let connect = begun.elapsed().into();
         let passage = Passage { taken: Some(taken), attempts, connect, without_session };
         let (last, unproved) = if is_at_hop {
             let last = journey.arrive_at_hop();
@@ -91,12 +91,12 @@ impl Arrived<'_> {
 }
 
 impl Unproved {
-    /// Whether the hop is known to have answered nobody since it was chosen.
+    /// Returns whether the hop is known to have answered nobody since it was chosen.
     pub(crate) fn is_silent(&self) -> bool {
         self.journey.last_selection().is_some_and(|selection| selection.is_silent())
     }
 
-    /// Whether the hop failed a client that left, if nothing came from it for as long as `silent`.
+    /// Returns whether the hop failed a client that left, if nothing came from it for as long as `silent`.
     pub(crate) fn has_failed_after(&self, silent: Duration) -> bool {
         silent >= SILENCE_MIN && self.is_silent()
     }

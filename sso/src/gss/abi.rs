@@ -1,4 +1,4 @@
-//! The types of the C interface (RFC 2744), written by hand: a dozen functions need no generated bindings.
+//! The types of the C interface (RFC 2744). They are written by hand, since there are only a dozen functions.
 
 use std::{ffi::c_void, ptr};
 

@@ -23,7 +23,7 @@ impl GssContext {
         Self { library, handle: ptr::null_mut() }
     }
 
-    /// Makes the next token, and tells whether the context is complete.
+    /// Makes the next token. Also returns whether the context is complete.
     pub(super) fn step(
         &mut self,
         target: &GssName,
@@ -84,6 +84,7 @@ impl Drop for GssContext {
 // SAFETY: MIT and Heimdal let any thread use a handle as long as only one does at a time, which `&mut` and ownership
 // grant: no method takes a shared reference to a context.
 unsafe impl Send for GssContext {}
+
 fn raw_bindings(application_data: &[u8]) -> RawBindings {
     RawBindings {
         initiator_type: 0,

@@ -34,14 +34,14 @@ impl GssCredential {
         Self { library, handle: ptr::null_mut() }
     }
 
-    /// Acquires the user's credential of a name.
+    /// Acquires the user's credential for a name, or the default one.
     pub(super) fn acquire(
         library: &'static GssLibrary,
         name: Option<&GssName>,
     ) -> Result<Self, GssFailure> {
         let mut credential = Self::empty(library);
         let mut minor = 0;
-        // Kerberos alone. Without this set, every mechanism that is installed would look for credentials of its own.
+        // Without this set, every mechanism that is installed would look for credentials of its own.
         let mut oids = [Mechanism::Kerberos.oid()];
         let mut set = RawOidSet { count: oids.len(), elements: oids.as_mut_ptr() };
         #[expect(unsafe_code, reason = "a call of C")]
@@ -79,7 +79,7 @@ impl GssCredential {
             key: key.as_ptr(),
             value: value.as_ptr(),
         };
-        // `elements` points into `texts`, so both have to live until the call returns.
+        // `elements` points into `texts`, so both must outlive the call.
         let mut elements: Vec<_> = texts.iter().map(raw).collect();
         let count = u32::try_from(elements.len()).unwrap_or_default();
         let set = RawKeyValueSet { count, elements: elements.as_mut_ptr() };
@@ -159,8 +159,8 @@ impl GssCredential {
                 ptr::null_mut(),
             )
         };
-        // For an expired ticket MIT has no minor code, and then makes one up, for which its words are "Success". So the
-        // words of the major code are used.
+        // MIT has no minor code for an expired ticket. It makes one up whose message is "Success", so the message of the major
+        // code is used.
         let minor = if reason(major, 0) == Reason::TicketExpired { 0 } else { minor };
         check(self.library, major, minor, Some(Mechanism::Kerberos))?;
         Ok((name, Duration::from_secs(seconds.into())))
@@ -189,7 +189,7 @@ fn handle_of(name: Option<&GssName>) -> Handle {
     name.map_or(ptr::null_mut(), |name| name.handle)
 }
 
-/// Names a cache in memory for one keytab and principal, so that later contexts use the tickets again.
+/// Returns the name of a cache in memory for one keytab and principal, so that later contexts find its tickets.
 pub(super) fn memory_cache(keytab: &str, principal: &str) -> String {
     let mut hasher = DefaultHasher::new();
     (keytab, principal).hash(&mut hasher);

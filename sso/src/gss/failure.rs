@@ -29,8 +29,8 @@ impl GssFailure {
         if words.is_empty() {
             words = describe(library, major, MAJOR_CODE, None);
         }
-        // MIT Kerberos asks for the ticket of the other realm first, and its code for "no such service" is then about
-        // that. Only its words name the server that was not found.
+        // MIT Kerberos asks for a ticket of the other realm first. If that fails, it returns the code for "no such service",
+        // and only its message names the ticket that was not found.
         let reason = match reason(major, minor) {
             Reason::UnknownService if words.contains("krbtgt/") => Reason::ForeignRealm,
             reason => reason,
@@ -42,7 +42,7 @@ impl GssFailure {
         Self { reason: Reason::Unsupported, words: Words::Ours(words) }
     }
 
-    /// The proxy answered a complete token with another challenge.
+    /// Creates the failure of a proxy that answers a complete token with another challenge.
     pub(super) fn refused() -> Self {
         Self { reason: Reason::Refused, words: Words::Ours("the proxy did not accept the ticket") }
     }
@@ -51,7 +51,7 @@ impl GssFailure {
         self.reason
     }
 
-    /// Adds the place in which tickets were looked for.
+    /// Adds the place that was searched for tickets.
     pub(super) fn into_error(self, place: Vec<Words>) -> SsoError {
         let mut details = vec![self.words, Words::Ours("; ")];
         details.extend(place);
@@ -83,7 +83,7 @@ fn describe(
     words.chars().take(WORDS_MAX).map(|one| if one.is_control() { ' ' } else { one }).collect()
 }
 
-/// Returns the status of a call that did not fail.
+/// Returns the major status of a call, or its failure.
 pub(super) fn check(
     library: &'static GssLibrary,
     major: Status,
@@ -97,5 +97,5 @@ pub(super) fn check(
     }
 }
 
-/// Words of the library are one short line.
+/// The most characters of a message of the library that are shown.
 const WORDS_MAX: usize = 300;

@@ -13,11 +13,11 @@ use crate::{Credentials, Identity, Reason, SsoError, Ticket, Words};
 /// The credential of one authentication.
 #[derive(Debug)]
 pub(super) enum ChosenCredential {
-    /// The library looks for itself, and so finds a ticket that is newer than this program.
+    /// The default one. The library looks for it at each step, and so finds a ticket that is newer than this program.
     Default,
-    /// A credential of this authentication.
+    /// A credential for this authentication alone.
     Own(GssCredential),
-    /// The one of the password, which all authentications of its user share.
+    /// The credential of a password, which all authentications of its user share.
     Kept,
 }
 
@@ -60,12 +60,12 @@ impl ChosenCredential {
 
 /// Refuses a default cache whose file can't be read.
 ///
-/// MIT Kerberos 1.20 looks through all caches for a ticket, and crashes at a file without a principal, such as an empty one
-/// or that of another user. It reads the same file without a crash if that is named, so it is asked for it by name first.
+/// MIT Kerberos 1.20 looks through all caches for a ticket, and crashes at a file without a principal, such as an empty file or
+/// one of another user. It does not crash if it is asked for the same file by name, so that is done first.
 fn check_default_cache(library: &'static GssLibrary) -> Result<(), GssFailure> {
     let set = std::env::var("KRB5CCNAME").ok().filter(|name| !name.is_empty());
     let name = set.or_else(|| library.kerberos.as_ref()?.default_cache_name());
-    // A file that can't even be looked at is one of another user.
+    // A file that can't be inspected belongs to another user.
     let may_exist = |path: &Path| {
         let found = std::fs::symlink_metadata(path);
         !found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
@@ -75,7 +75,7 @@ fn check_default_cache(library: &'static GssLibrary) -> Result<(), GssFailure> {
     };
     let store = AcquireFrom(&[("ccache", name.as_str())]);
     match GssCredential::acquire_from(library, None, store) {
-        // Whether a ticket in it will do is for the library to decide: there may be a keytab too, or another mechanism.
+        // Even without a usable ticket the library may succeed, by a keytab or another mechanism.
         Err(failure) if failure.reason() == Reason::BadCache => Err(failure),
         Ok(_) | Err(_) => Ok(()),
     }
@@ -85,7 +85,7 @@ fn check_default_cache(library: &'static GssLibrary) -> Result<(), GssFailure> {
 fn file_of(cache: &str) -> Option<&Path> {
     match cache.split_once(':') {
         Some(("FILE", path)) => Some(Path::new(path)),
-        // Without a type it is a file, whose path may have a `:` too.
+        // A name without a type is a file. Its path may contain a `:`.
         _ if cache.starts_with('/') => Some(Path::new(cache)),
         Some(_) => None,
         None => Some(Path::new(cache)),
@@ -104,20 +104,19 @@ fn ticket_of(
     credentials: &Credentials,
 ) -> Result<Ticket, GssFailure> {
     let credential = match ChosenCredential::acquire(library, credentials)? {
-        // The default credential has no handle that could be asked, so it is acquired for this question.
+        // The default credential has no handle, so it is acquired to be inspected.
         ChosenCredential::Default => GssCredential::acquire(library, None)?,
         ChosenCredential::Own(credential) => credential,
         // A password gets its tickets inside this process, so no `kinit` can replace them.
         ChosenCredential::Kept => return Err(GssFailure::unsupported("a password has no ticket")),
     };
     let (principal, rest) = credential.inquire()?;
-    // GSS-API tells the time that is left and not the end. So the computed end can differ by a second between two
-    // calls.
+    // GSS-API returns the time that is left and not the end, so the computed end can differ by a second between two calls.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ok(Ticket { principal: principal.text()?, ends_at: (now + rest).as_secs() })
 }
 
-/// Describes the place that tickets are looked for in.
+/// Describes the place that is searched for tickets.
 pub(super) fn place(identity: &Identity) -> Vec<Words> {
     let named = |name: &str| Words::Foreign(name.to_owned());
     match identity.credentials() {
@@ -126,7 +125,7 @@ pub(super) fn place(identity: &Identity) -> Vec<Words> {
                 Some(principal) => vec![Words::Ours("looked for "), named(principal)],
                 None => vec![Words::Ours("looked")],
             };
-            // The variable is read for the words only; the library reads it by itself.
+            // The variable is read only for this message. The library reads it by itself.
             match std::env::var("KRB5CCNAME") {
                 Ok(name) => words.extend([Words::Ours(" in cache "), Words::Foreign(name)]),
                 Err(_) => words.push(Words::Ours(" in the default cache")),

@@ -26,11 +26,11 @@ pub(super) struct GssLibrary {
     pub(super) init_context: InitContext,
     pub(super) display_name: DisplayName,
     pub(super) display_status: DisplayStatus,
-    /// Functions of the library of Kerberos below it.
+    /// Functions of the Kerberos library that it is linked to.
     pub(super) kerberos: Option<KerberosLibrary>,
 }
 
-/// The functions that tell where tickets are looked for.
+/// The functions that find the default cache of tickets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KerberosLibrary {
     init: KerberosInit,
@@ -41,8 +41,8 @@ pub(super) struct KerberosLibrary {
 static LOADED: OnceLock<GssLibrary> = OnceLock::new();
 
 impl GssLibrary {
-    /// Returns the library and loads it the first time. A missing one is looked for again by the next call, so that
-    /// installing it needs no restart.
+    /// Returns the library, which the first call loads. If it is missing, the next call looks for it again, so that this
+    /// program need not be restarted after the library is installed.
     pub(super) fn get() -> Result<&'static Self, SsoError> {
         if let Some(loaded) = LOADED.get() {
             return Ok(loaded);
@@ -54,8 +54,8 @@ impl GssLibrary {
 
     fn load(name: &str) -> Option<Self> {
         #[expect(unsafe_code, reason = "a library's initialisers run when it is loaded")]
-        // SAFETY: the names are those of the system's GSS-API libraries, whose initialisers are made to run in any
-        // program at any time. The search path is the system's.
+        // SAFETY: these are the system's GSS-API libraries, found in the system's search path. Their initialisers may run in any
+        // program at any time.
         let library = unsafe { Library::new(name) }.ok()?;
         #[expect(unsafe_code, reason = "a symbol has no type")]
         // SAFETY: each function has the type that RFC 2744 and the libraries' headers give it (see `abi`).
@@ -110,7 +110,7 @@ impl KerberosLibrary {
         }
     }
 
-    /// Returns the name of the cache that tickets are looked for in, if no other is named.
+    /// Returns the name of the default cache.
     pub(super) fn default_cache_name(&self) -> Option<String> {
         let mut context = ptr::null_mut();
         #[expect(unsafe_code, reason = "calls of C")]
@@ -129,7 +129,7 @@ impl KerberosLibrary {
     }
 }
 
-/// MIT Kerberos first, then the names that Heimdal has on the systems that ship it.
+/// The library of MIT Kerberos, then the names of Heimdal's on the systems that ship it.
 #[cfg(not(target_os = "macos"))]
 const NAMES: [&str; 6] = [
     "libgssapi_krb5.so.2",

@@ -17,7 +17,8 @@ pub(super) struct GssName {
 }
 
 impl GssName {
-    /// A service such as `HTTP/host`. GSS-API writes it `HTTP@host`, and with a realm it is a principal like others.
+    /// Imports the name of a service such as `HTTP/host`, which GSS-API writes as `HTTP@host`. With a realm, it is imported as a
+    /// principal.
     pub(super) fn service(library: &'static GssLibrary, spn: &str) -> Result<Self, GssFailure> {
         if spn.contains('@') {
             return Self::import(library, spn, abi::user_name());
@@ -25,14 +26,14 @@ impl GssName {
         Self::import(library, &spn.replacen('/', "@", 1), abi::host_based_service())
     }
 
-    /// A user: `alice`, `alice@REALM` or `DOMAIN\alice`.
+    /// Imports the name of a user: `alice`, `alice@REALM` or `DOMAIN\alice`.
     pub(super) fn principal(library: &'static GssLibrary, text: &str) -> Result<Self, GssFailure> {
-        // Kerberos has realms in place of domains. A backslash would quote the character behind it.
+        // Kerberos has no domains, and a backslash would escape the character after it.
         let text = text.split_once('\\').map_or(text, |(_, user)| user);
         Self::import(library, text, abi::user_name())
     }
 
-    /// The name of a credential, as the library returned it.
+    /// Wraps a name that the library returned, or room for one.
     pub(super) fn of_handle(library: &'static GssLibrary, handle: Handle) -> Self {
         Self { library, handle }
     }

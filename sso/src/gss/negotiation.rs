@@ -1,6 +1,6 @@
-//! A first token of SPNEGO (RFC 4178 §4.2.1) around one of Kerberos.
+//! The first token of SPNEGO (RFC 4178 §4.2.1) around a token of Kerberos.
 
-/// Wraps a token, with Kerberos as the only mechanism offered, so that no integrity code over a list is needed.
+/// Wraps a token and offers Kerberos as the only mechanism. A list of several would need an integrity code.
 pub(super) fn wrap(kerberos_token: &[u8]) -> Vec<u8> {
     let mechanisms = element(CONTEXT_0, &element(SEQUENCE, KERBEROS));
     let token = element(CONTEXT_2, &element(OCTET_STRING, kerberos_token));

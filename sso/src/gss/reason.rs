@@ -3,7 +3,7 @@
 use super::abi::Status;
 use crate::Reason;
 
-/// Finds the reason of a failed call. The minor code is an `i32` in a `u32`, and says more if it is known.
+/// Finds the reason of a failed call. The minor code, an `i32` in a `u32`, says more than the major one if it is known.
 pub(super) fn reason(major: Status, minor: Status) -> Reason {
     let minor = i32::from_ne_bytes(minor.to_ne_bytes());
     let known = KERBEROS.iter().find(|(code, _)| *code == minor);

@@ -84,7 +84,7 @@ impl RawIdentity {
         }
     }
 
-    /// Lends the parts to one call.
+    /// Returns a description whose pointers are valid as long as `self`.
     fn raw(&mut self) -> SEC_WINNT_AUTH_IDENTITY_W {
         let length = |part: &[u16]| u32::try_from(part.len()).unwrap_or(u32::MAX);
         SEC_WINNT_AUTH_IDENTITY_W {

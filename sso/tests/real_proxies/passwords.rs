@@ -1,4 +1,4 @@
-//! NTLM and Digest against squid, with curl as oracle for the set-up.
+//! NTLM and Digest against squid. curl shows first that squid is set up correctly.
 
 use std::{net::TcpListener, process::Command, time::SystemTime};
 
@@ -22,7 +22,7 @@ const DIGEST_HELPER: &str = "/usr/lib/squid/digest_file_auth";
 const CURL: &str = "/usr/bin/curl";
 const PASSWORD: &str = "open sesame";
 
-/// Does both rounds on one connection, and returns the last status.
+/// Makes both rounds on one connection, and returns the last status.
 fn ntlm(squid: &Squid, target: &str, username: &str, hash: NtHash) -> u16 {
     let mut connection = Connection::open(squid.address);
     let first = format!("NTLM {}", STANDARD.encode(ntlm::negotiate_message()));
@@ -42,7 +42,7 @@ fn ntlm(squid: &Squid, target: &str, username: &str, hash: NtHash) -> u16 {
     connection.connect(target, Some(&third)).status
 }
 
-/// Lets curl go the same way.
+/// Sends the same request with curl, and returns the status of its CONNECT.
 fn curl(squid: &Squid, target: &str, scheme: &str, password: &str) -> String {
     let output = Command::new(CURL)
         .args(["--silent", "--proxytunnel", "--max-time", "20", "--write-out", "%{http_connect}"])
@@ -97,7 +97,7 @@ fn squid_accepts_our_digest_counts_nonces_and_rejects_a_wrong_password() {
     let request =
         |byte| DigestRequest { method: "CONNECT", uri: &target, client_nonce: [byte; 16] };
     let mut stale = 0;
-    // More uses than the nonce has: some are answered by a new nonce.
+    // These are more uses than a nonce has, so squid answers some of them with a new nonce.
     for use_number in 1..=8 {
         let mut connection = Connection::open(squid.address);
         let mut sent = session.authorize(&alice, &request(use_number));

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Whether all these files are there; says so on the terminal if one is not.
+/// Returns whether all these files exist, and reports the first one that is missing on the terminal.
 pub(crate) fn are_installed(paths: &[&str]) -> bool {
     let Some(missing) = paths.iter().find(|path| !Path::new(path).is_file()) else { return true };
     assert!(
@@ -33,14 +33,14 @@ impl Drop for Process {
     }
 }
 
-/// Runs a program to its end, which must be a good one.
+/// Runs a program to its end. It must succeed.
 pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {output:?}");
     output
 }
 
-/// Waits until `what` holds, and tells whether it did in time.
+/// Waits until `what` returns `true`, and returns whether it did in time.
 pub(crate) fn wait_until(mut what: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {

@@ -42,7 +42,7 @@ impl Drop for SharedMemory {
 }
 
 impl Squid {
-    /// Starts one with these `auth_param` lines, in which `DIR` is its folder.
+    /// Starts a squid with these `auth_param` lines, in which `DIR` stands for its folder.
     pub(crate) fn start(auth: &str, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();

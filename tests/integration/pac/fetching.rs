@@ -124,7 +124,7 @@ async fn an_answer_that_is_no_pac_file_is_reported_and_fetched_again() {
     tells("it is HTML").await;
     // Not the whole file is wrong, so its address is right.
     server.becomes(serving("function FindProxyForURL(url, host) {\n  return 'DIRECT;\n}"));
-    tells("it is no valid JavaScript").await;
+    tells("it is not valid JavaScript").await;
     let request = b"CONNECT www.test:443 HTTP/1.1\r\nHost: www.test\r\nConnection: close\r\n\r\n";
     let advice = exchange(proxy.address(), request).await;
     assert!(advice.contains("The `url` is right. Correct the PAC file"), "{advice}");

@@ -1,4 +1,4 @@
-//! A supervisor that listens in the program's place: the protocol of `sd_listen_fds(3)`.
+//! A supervisor that passes a listening socket to the program, by the protocol of `sd_listen_fds(3)`.
 
 use std::{
     os::fd::AsFd,
@@ -7,8 +7,8 @@ use std::{
 
 use super::proxy::{PROGRAM, command};
 
-/// The program as a supervisor starts it that passes `socket`. A shell does that, as only it knows which process it will
-/// be.
+/// Returns a command that passes `socket` to the program. It is a shell, which knows the number of the process before it becomes
+/// the program.
 pub(crate) fn activated(socket: &impl AsFd) -> Command {
     let socket = socket.as_fd().try_clone_to_owned().unwrap();
     let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null";

@@ -1,4 +1,4 @@
-//! A certificate authority that is thrown away with its test.
+//! A certificate authority for one test.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ impl Certificates {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut authority = CertificateParams::default();
-        // Two authorities of one name would be taken for the same, with another key.
+        // Two authorities with one name would be taken for one that has changed its key.
         let name = format!("Throw-away authority {}", directory.path().display());
         authority.distinguished_name.push(DnType::CommonName, name);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -78,12 +78,12 @@ impl Certificates {
         files
     }
 
-    /// The directory of all files: `ca.pem`, `certificate.pem` and `key.pem`, and those that were issued.
+    /// Returns the directory of all files: `ca.pem`, `certificate.pem` and `key.pem`, and those that were issued.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The value of `tls` for a listener with the certificate.
+    /// Returns the value of `tls` for a listener with the certificate.
     pub(crate) fn listener_tls(&self) -> String {
         let [certificate, key] =
             ["certificate.pem", "key.pem"].map(|file| self.path().join(file).display().to_string());
@@ -95,12 +95,12 @@ impl Certificates {
         TlsAcceptor::from(Arc::clone(&self.acceptor_config))
     }
 
-    /// The file of the authority, for those who are to trust it.
+    /// Returns the file with the certificate of the authority, for programs that should trust it.
     pub(crate) fn authority_file(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
 
-    /// The PEM texts of the certificate and its key, for a peer that is another program.
+    /// Returns the PEM texts of the certificate and its key, for a peer that is another program.
     pub(crate) fn pem_texts(&self) -> [String; 2] {
         ["certificate.pem", "key.pem"]
             .map(|file| fs::read_to_string(self.directory.path().join(file)).unwrap())

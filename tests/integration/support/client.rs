@@ -34,7 +34,7 @@ pub(crate) async fn connect(proxy: SocketAddr, target: impl fmt::Display) -> Ans
     connect_early(proxy, target, "").await
 }
 
-/// Asks for a tunnel to `target` and sends `early` for it in the same breath.
+/// Asks for a tunnel to `target`, and sends `early` through it right after the request.
 pub(crate) async fn connect_early(
     proxy: SocketAddr,
     target: impl fmt::Display,
@@ -65,7 +65,7 @@ pub(crate) async fn ping(tunnel: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     assert_reads(tunnel, "ping").await;
 }
 
-/// Reads a head to its empty line, and no byte more.
+/// Reads a head up to its empty line, and no byte more.
 pub(crate) async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let reading = read_through(stream, "\r\n\r\n", |bytes| head.extend_from_slice(bytes));
@@ -75,11 +75,11 @@ pub(crate) async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Reads to the first `end`, and no byte more. Gives `took` the bytes as they come, and returns whether `end` came before the
+/// Reads up to the first `end`, and no byte more. Gives `took` the bytes as they come, and returns whether `end` came before the
 /// other side ended.
 ///
-/// It peeks at what has come and then takes as much as it needs. Reads of one byte take seconds under Wine when the machine is
-/// busy, since each of them asks Wine's server.
+/// It peeks at the bytes that have come and then reads as many as it needs. Single bytes would take seconds under Wine on a busy
+/// machine, since each read asks Wine's server.
 pub(crate) async fn read_through(
     stream: &mut TcpStream,
     end: &str,
@@ -93,7 +93,7 @@ pub(crate) async fn read_through(
         }
         let before = read.len();
         read.extend_from_slice(&peeked[..length]);
-        // The last bytes before these may be the start of `end`.
+        // The bytes before these may hold the beginning of `end`.
         let from = (before + 1).saturating_sub(end.len());
         let found = read[from..].windows(end.len()).position(|bytes| bytes == end.as_bytes());
         if let Some(at) = found {

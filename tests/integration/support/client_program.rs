@@ -22,7 +22,7 @@ pub(crate) fn quiet(program: &Program) -> Command {
     command
 }
 
-/// Returns an interpreter that has a library, if both are installed.
+/// Returns an interpreter if it and a library for it are installed.
 pub(crate) async fn with_library(program: &str, look: &[&str], library: &str) -> Option<Program> {
     let program = Program::find_or_skip(program)?;
     let found = quiet(&program).args(look).stderr(Stdio::null()).status().await;
@@ -38,7 +38,7 @@ pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("clients").join(name)
 }
 
-/// Returns the directory that `npm install` in `tests/clients` fills, unless the tester names another.
+/// Returns the directory with the modules of Node, which `npm install` in `tests/clients` fills unless a variable names another.
 fn node_modules() -> OsString {
     env::var_os("MOOLTIROUTE_NODE_MODULES").unwrap_or_else(|| script("node_modules").into())
 }

@@ -1,4 +1,4 @@
-//! A `config.d` of a test's own.
+//! A `config.d` for one test.
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
@@ -15,7 +15,7 @@ pub(crate) struct ConfigDir {
 }
 
 impl ConfigDir {
-    /// With `yaml` as its only file, `10-test.yaml`, after a `00-server.yaml` that takes any free port.
+    /// Creates a directory with `yaml` in `10-test.yaml`, after a `00-server.yaml` that listens on any free port.
     pub(crate) fn new(yaml: &str) -> Self {
         let [directory, runtime] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let directory = Self { directory, runtime: Arc::new(runtime) };
@@ -29,7 +29,7 @@ impl ConfigDir {
         fs::write(self.path().join(file), yaml).unwrap();
     }
 
-    /// Writes `file` as the program of an operator's choice would.
+    /// Writes `file` in one of the ways in which editors do.
     pub(crate) fn save(&self, file: &str, yaml: &str, way: Way) {
         let path = self.path().join(file);
         match way {
@@ -52,7 +52,7 @@ impl ConfigDir {
         self.directory.path()
     }
 
-    /// Takes the runtime directory of `other`.
+    /// Uses the runtime directory of `other`.
     #[cfg(unix)]
     pub(crate) fn with_runtime_of(self, other: &Self) -> Self {
         Self { runtime: Arc::clone(&other.runtime), ..self }
@@ -64,14 +64,14 @@ impl ConfigDir {
     }
 }
 
-/// How editors and scripts save a file.
+/// The ways in which editors and scripts save a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
-    /// Truncated and written.
+    /// Truncates the file and writes it.
     InPlace,
-    /// Written beside and moved over.
+    /// Writes another file and renames it.
     Rename,
-    /// As `Rename`, with the old text kept beside, too.
+    /// As `Rename`, and keeps a copy of the old text.
     BackupAndRename,
 }
 
@@ -79,7 +79,7 @@ impl Way {
     pub(crate) const ALL: [Self; 3] = [Self::InPlace, Self::Rename, Self::BackupAndRename];
 }
 
-/// The corporate proxy at `corporate`, and the provider at a name that only the corporate proxy is told.
+/// Returns the corporate proxy at `corporate`, and the provider at a name that only the corporate proxy is told.
 pub(crate) fn two_hops(corporate: SocketAddr) -> String {
     format!(
         "hops:\n  corporate: {{ kind: http-connect, address: \"{corporate}\" }}\n  \

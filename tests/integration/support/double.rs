@@ -1,4 +1,4 @@
-//! A peer that follows a script: a hop, or an origin, with whatever manners a test needs.
+//! A hop or an origin that follows a script, to behave in any way that a test needs.
 
 use std::{
     net::SocketAddr,
@@ -27,19 +27,19 @@ pub(crate) enum Step {
     Hear(String),
     /// Sends this without waiting for anything.
     Say(String),
-    /// Sends this a byte at a time, with this pause after each.
+    /// Sends this byte by byte, with this pause after each.
     Dribble(String, Duration),
-    /// Reads on, in silence, until the other side ends.
+    /// Reads until the other side ends, and sends nothing.
     Listen,
-    /// Reads on until the test allows the next step.
+    /// Reads until the test allows the next step.
     Await(Arc<Notify>),
-    /// Ends its own direction.
+    /// Ends its own direction of the connection.
     End,
-    /// Cuts the connection off with a reset.
+    /// Resets the connection.
     Reset,
 }
 
-/// A listener on loopback; each of its connections plays the whole script, and listens at its end.
+/// A listener on loopback. It plays the whole script on each connection, and then reads until the other side ends.
 #[derive(Debug)]
 pub(crate) struct Double {
     address: SocketAddr,
@@ -52,7 +52,7 @@ impl Double {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
     }
 
-    /// Starts one where clients know it already.
+    /// Starts a double at an address that clients already know.
     pub(crate) async fn start_at(address: SocketAddr, script: impl Into<Vec<Step>>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -72,7 +72,7 @@ impl Double {
         self.address
     }
 
-    /// Gives the connections from now on another script.
+    /// Replaces the script of later connections.
     pub(crate) fn becomes(&self, script: impl Into<Vec<Step>>) {
         *self.script.lock().unwrap() = script.into();
     }
@@ -81,7 +81,7 @@ impl Double {
         &self.record
     }
 
-    /// All that it was ever sent, on whichever connection.
+    /// Returns all that it has received, on all connections.
     pub(crate) fn sent(&self) -> String {
         self.record.now().iter().map(Seen::text).collect()
     }
@@ -139,7 +139,7 @@ async fn listen(stream: &mut TcpStream, number: usize, record: &Record) {
     }
 }
 
-/// Reads up to the end of `end`, and no byte more; tells whether it came.
+/// Reads up to `end`, and no byte more. Returns whether it came.
 async fn hear(stream: &mut TcpStream, end: &str, number: usize, record: &Record) -> bool {
     let reading = read_through(stream, end, |bytes| record.received(number, bytes));
     reading.await.unwrap_or(false)

@@ -42,7 +42,7 @@ impl Kdc {
         let kdb5_util = Program::find_or_skip("kdb5_util")?;
         let kinit = Program::find_or_skip("kinit")?;
         let directory = tempfile::tempdir().unwrap();
-        // Squid reads its keytab after it has given up being root.
+        // Squid reads its keytab after it has dropped root.
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
         let (shown, port) = (directory.path().display(), free_port());
         write_client_config(&directory.path().join("krb5.conf"), port);
@@ -85,12 +85,12 @@ impl Kdc {
         self.directory.path().join(name)
     }
 
-    /// A file of this KDC, as a configuration names it.
+    /// Returns a file of this KDC, as a configuration names it.
     pub(crate) fn shown(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
-    /// The name of a credential cache, which may not exist yet.
+    /// Returns the name of a credential cache, which may not exist yet.
     pub(crate) fn cache(&self, name: &str) -> String {
         format!("FILE:{}", self.shown(name))
     }
@@ -124,7 +124,7 @@ impl Kdc {
         self.shown(&name)
     }
 
-    /// The log of the KDC.
+    /// Returns the log of the KDC.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("kdc.log")).unwrap()
     }
@@ -133,7 +133,7 @@ impl Kdc {
 impl SilentKdc {
     pub(crate) async fn start() -> Self {
         loop {
-            // The system accepts for a listener that does not.
+            // The system accepts connections even if the listener does not.
             let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = tcp.local_addr().unwrap().port();
             if let Ok(udp) = UdpSocket::bind(("127.0.0.1", port)).await {

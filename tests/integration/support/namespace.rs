@@ -1,4 +1,4 @@
-//! A network of a test's own: a namespace of Linux, with a name server that says what the test wants.
+//! A network for one test: a namespace of Linux, with a name server that answers as the test wants.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ pub(crate) enum Says {
     Address(Ipv4Addr),
     /// No name exists.
     NoSuchName,
-    /// It can't look anything up.
+    /// Every look-up fails.
     Failure,
     /// It does not answer.
     Nothing,
@@ -47,8 +47,8 @@ struct Names {
 }
 
 impl Namespace {
-    /// Runs `test` in a network of its own, with the loopback interface and a name server. Leaves it out where this user
-    /// may not make one.
+    /// Runs `test` in a network of its own, with the loopback interface and a name server. Skips it if this user may not make
+    /// namespaces.
     pub(crate) fn run<F: Future<Output = ()>>(
         says: Says,
         test: impl FnOnce(Self) -> F + Send + 'static,
@@ -92,7 +92,7 @@ impl Namespace {
         assert!(status.success(), "ip {arguments}");
     }
 
-    /// Adds an interface that is down, one end of a pair.
+    /// Adds a pair of interfaces, of which `name` is down.
     pub(crate) fn add_link(&self, name: &str) {
         self.ip(&format!("link add name {name} type veth peer name peer-{name}"));
         self.ip(&format!("link set peer-{name} up"));
@@ -106,18 +106,18 @@ impl Namespace {
         mount(Some(&empty), file, none, MsFlags::MS_BIND, none).unwrap();
     }
 
-    /// Brings a covered file back.
+    /// Shows a covered file again.
     #[expect(clippy::unused_self, reason = "only the owner of the namespace changes it")]
     pub(crate) fn uncover(&self, file: &Path) {
         umount(file).unwrap();
     }
 
-    /// Has the name server answer otherwise.
+    /// Changes the answers of the name server.
     pub(crate) fn says(&self, says: Says) {
         self.names.lock().unwrap().says = says;
     }
 
-    /// How many queries the name server has heard.
+    /// Returns how many queries the name server has heard.
     pub(crate) fn queries(&self) -> usize {
         self.names.lock().unwrap().queries
     }

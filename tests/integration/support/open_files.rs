@@ -1,6 +1,6 @@
-//! The limit of open files that this process has itself, which holds both ends of what goes through the proxy.
+//! The limit of open files of this process, which holds both ends of all connections through the proxy.
 
-/// Raises it to `needed` where it is lower, as far as it may be.
+/// Raises the limit to `needed`, or as far as this process may, if it is lower.
 #[cfg(unix)]
 pub(crate) fn raise_open_files(needed: u64) {
     use rustix::process::{Resource, getrlimit, setrlimit};

@@ -1,4 +1,4 @@
-//! Origins inside the test: HTTP/1.1 by hyper, which is strict, with or without TLS, and a bare echo.
+//! Origins in the process of the test: HTTP/1.1 by hyper, which is strict, with or without TLS, and an echo.
 
 use std::{
     convert::Infallible,
@@ -68,7 +68,7 @@ impl HttpOrigin {
         self.address
     }
 
-    /// The URL of `path`.
+    /// Returns the URL of `path`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }
@@ -81,7 +81,7 @@ impl HttpOrigin {
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) {
-    // A client may end its direction first, and still wants the answer.
+    // A client may end its direction before it gets the answer.
     let _ = http1::Builder::new()
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service_fn(answer))
@@ -159,7 +159,7 @@ impl Body for PatternBody {
     }
 }
 
-/// Sends back what it is sent, and ends its direction when the other one ended.
+/// An origin that sends back all that it receives, and ends its direction after the other side has.
 #[derive(Debug)]
 pub(crate) struct EchoOrigin {
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! Bodies of any length that are not kept in memory, and in which a lost or moved byte shows.
+//! A pattern for bodies of any length, which reveals a lost or moved byte and needs no memory.
 
 /// The length is a prime, so that no buffer's size divides it.
 const BLOCK_BYTES: usize = 65_521;
@@ -21,7 +21,7 @@ pub(crate) fn at(offset: u64) -> &'static [u8] {
     &BLOCK[(offset % BLOCK_BYTES as u64) as usize..]
 }
 
-/// The first `length` bytes.
+/// Returns the first `length` bytes.
 pub(crate) fn fill(length: usize) -> Vec<u8> {
     BLOCK.iter().copied().cycle().take(length).collect()
 }

@@ -7,7 +7,7 @@ use tokio::task;
 
 use super::{ConfigDir, PASSWORD, run};
 
-/// Runs `probe` with `arguments` on `yaml`, in the two formats, and takes what programs are told.
+/// Runs `probe` with `arguments` on `yaml` in both formats, and checks that they agree and show no secret.
 pub(crate) async fn probe(yaml: &str, arguments: &[&str]) -> Probed {
     let config = ConfigDir::new(yaml);
     let path = config.path().to_str().unwrap().to_owned();
@@ -37,14 +37,14 @@ pub(crate) async fn run_probe(path: &str, arguments: &[&str], format: &str) -> O
 /// The output of a probe.
 #[derive(Debug)]
 pub(crate) struct Probed {
-    /// To people.
+    /// The output for people.
     pub(crate) words: String,
-    /// To programs.
+    /// The output for programs.
     pub(crate) told: Value,
 }
 
 impl Probed {
-    /// The steps, each with whom it led to or what failed.
+    /// Returns the steps, each with its hop or target and with ` failed` if it has failed.
     #[track_caller]
     pub(crate) fn steps(&self) -> Vec<String> {
         let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
@@ -63,7 +63,7 @@ impl Probed {
         steps.iter().map(shown).collect()
     }
 
-    /// Asserts that it blames `hop` (empty: the target), which failed at `step`, and says `words`, to people too.
+    /// Asserts that `hop`, or the target if that is empty, failed at `step`, and that people and programs read `words`.
     #[track_caller]
     pub(crate) fn blames(&self, hop: &str, step: &str, words: &str) {
         let Self { told, .. } = self;
@@ -77,7 +77,7 @@ impl Probed {
         assert!(self.words.contains(words) && self.words.contains("not reached"), "{}", self.words);
     }
 
-    /// Asserts that it came there by these steps, and was answered so.
+    /// Asserts that it took these steps, and got an answer with `status`.
     #[track_caller]
     pub(crate) fn reaches(&self, status: u16, steps: &[&str]) {
         // An answer that may be a hop's does not prove that the target was reached.

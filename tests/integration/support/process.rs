@@ -1,4 +1,4 @@
-//! Programs of the machine, which may be missing, and processes, which end with their handle.
+//! Programs that may not be installed, and processes that end with their handle.
 
 use std::{
     env, fmt,
@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command},
 };
 
-/// Reports on the terminal that a test is skipped, past the capture of its output. Fails if no test may be skipped.
+/// Reports on the terminal that a test is skipped, even if its output is captured. Fails if no test may be skipped.
 pub(crate) fn skip(what: &str) {
     assert!(
         env::var_os("MOOLTIROUTE_PEERS").is_none_or(|peers| peers != "required"),
@@ -18,13 +18,13 @@ pub(crate) fn skip(what: &str) {
 
 /// Reports on the terminal that a test is skipped, and why.
 pub(super) fn report_skip(reason: &str) {
-    // In one piece, or other tests' lines come between.
+    // Written at once, so that no line of another test gets in between.
     let notice = format!("skipped: {reason}\n");
     let _ = io::stderr().write_all(notice.as_bytes());
 }
 
-/// Returns whether nothing listens on the address that commands ask by default, and reports a skipped test if something does:
-/// people who work on this program use it too.
+/// Returns whether nothing listens on the address that commands use by default, and reports a skipped test if something does.
+/// Developers of this program may well run it there.
 #[cfg(unix)]
 pub(crate) fn is_default_address_free() -> bool {
     let is_free = std::net::TcpStream::connect("127.0.0.1:8888").is_err();
@@ -62,7 +62,8 @@ impl Program {
     }
 }
 
-/// Starts a program by `start`, and once more if the system had an error of its own: Wine does now and then, if much else runs.
+/// Starts a program by `start`, and tries once more after an internal error of the system. Wine has these now and then on a busy
+/// machine.
 pub(super) fn begun<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     /// `ERROR_INTERNAL_ERROR` of Windows.
     const INTERNAL_ERROR: i32 = 1359;
@@ -84,7 +85,7 @@ impl Process {
         &mut self.0
     }
 
-    /// Returns whether it has ended by itself.
+    /// Returns whether the process has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }

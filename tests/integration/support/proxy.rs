@@ -28,7 +28,7 @@ impl Event {
         self.0["message"].as_str().unwrap_or_default()
     }
 
-    /// A field's text, whichever type it has; empty where there is none.
+    /// Returns a field of any type as text, which is empty if there is no such field.
     pub(crate) fn field(&self, name: &str) -> String {
         match &self.0[name] {
             Value::Null => String::new(),
@@ -37,17 +37,17 @@ impl Event {
         }
     }
 
-    /// A field that must be a number.
+    /// Returns a field that must be a number.
     pub(crate) fn number(&self, name: &str) -> f64 {
         self.0[name].as_f64().unwrap_or_else(|| panic!("{name} of {self:?}"))
     }
 
-    /// The value at a JSON pointer.
+    /// Returns the value at a JSON pointer.
     pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer)
     }
 
-    /// The whole line, to search it.
+    /// Returns the line, to search it.
     pub(crate) fn text(&self) -> String {
         self.0.to_string()
     }
@@ -71,23 +71,23 @@ struct Log {
 #[derive(Debug, Default)]
 struct Lines {
     events: Vec<Event>,
-    /// Lines that are not JSON. There are none if all is well.
+    /// Lines that are not JSON, such as the message of a panic.
     others: Vec<String>,
     is_ended: bool,
 }
 
 impl Proxy {
-    /// Runs it on `yaml` and waits until it listens.
+    /// Runs the program on `yaml`, and waits until it listens.
     pub(crate) async fn start(yaml: &str) -> Self {
         Self::with_arguments(yaml, &[]).await
     }
 
-    /// Runs it with `arguments` besides the ones that tests need.
+    /// Runs the program on `yaml`, with `arguments` in addition to those that all tests need.
     pub(crate) async fn with_arguments(yaml: &str, arguments: &[&str]) -> Self {
         Self::on(ConfigDir::new(yaml), arguments).await
     }
 
-    /// Runs it on a directory that stands already.
+    /// Runs the program on a directory that exists already.
     pub(crate) async fn on(config: ConfigDir, arguments: &[&str]) -> Self {
         Self::run(config, None, arguments, command(PROGRAM)).await
     }
@@ -99,7 +99,7 @@ impl Proxy {
         Self::on(config, &[]).await
     }
 
-    /// Runs it on the files of `other`, with `arguments`, and with its control socket and its state beside those of `other`.
+    /// Runs the program with `arguments` on the files of `other`, and in the same directories for control sockets and state.
     #[cfg(unix)]
     pub(crate) async fn on_files_of(other: &Self, arguments: &[&str]) -> Self {
         let (config, path) =
@@ -107,7 +107,7 @@ impl Proxy {
         Self::run(config, Some(path), arguments, command(PROGRAM)).await
     }
 
-    /// Runs it on `yaml`, with `arguments`, in an environment with these variables.
+    /// Runs the program on `yaml`, with `arguments`, in an environment with these variables.
     pub(crate) async fn in_environment(
         yaml: &str,
         arguments: &[&str],
@@ -126,13 +126,13 @@ impl Proxy {
         Self::run(ConfigDir::new(yaml), None, &[], command).await
     }
 
-    /// As [`on`](Self::on), under a supervisor that listens already and passes `socket`.
+    /// As [`on`](Self::on), under a supervisor that passes a listening `socket`.
     #[cfg(unix)]
     pub(crate) async fn activated(config: ConfigDir, socket: &impl std::os::fd::AsFd) -> Self {
         Self::run(config, None, &[], super::activated(socket)).await
     }
 
-    /// As [`on`](Self::on), with at most `descriptors` open files; `None` if no program is installed that limits them.
+    /// As [`on`](Self::on), with at most `descriptors` open files. Returns `None` if the program that limits them is missing.
     #[cfg(target_os = "linux")]
     pub(crate) async fn limited(config: ConfigDir, descriptors: u64) -> Option<Self> {
         let prlimit = super::Program::find_or_skip("prlimit")?;
@@ -141,8 +141,8 @@ impl Proxy {
         Some(Self::run(config, None, &[], command).await)
     }
 
-    /// As [`on`](Self::on), with a state directory on a file system of its own, which a file `fill` has filled up. `None`
-    /// if this user may mount nothing.
+    /// As [`on`](Self::on), with a state directory on a full file system, in which removing the file `fill` makes room. Returns
+    /// `None` if this user may not mount anything.
     #[cfg(target_os = "linux")]
     pub(crate) async fn on_full_disk(config: ConfigDir) -> Option<Self> {
         const MOUNT: &str = "mount -t tmpfs -o size=16k none \"$XDG_STATE_HOME\"";
@@ -163,8 +163,7 @@ impl Proxy {
         Some(Self::run(config, None, &[], command).await)
     }
 
-    /// As [`on`](Self::on), without the right to write even one byte into a file, which is a limit of the system. Its log goes
-    /// through a pipe.
+    /// As [`on`](Self::on), with a limit of the system by which no file may have even one byte. The log goes through a pipe.
     #[cfg(target_os = "linux")]
     pub(crate) async fn without_file_size(config: ConfigDir) -> Self {
         let mut command = command("sh");
@@ -172,7 +171,8 @@ impl Proxy {
         Self::run(config, None, &[], command).await
     }
 
-    /// As [`on`](Self::on), where the system lets it watch one directory. `None` if this user may set no such limit.
+    /// As [`on`](Self::on), on a system that allows it to watch only one directory. Returns `None` if this user may not set such
+    /// a limit.
     #[cfg(target_os = "linux")]
     pub(crate) async fn with_one_watch(config: ConfigDir) -> Option<Self> {
         const LIMIT: &str = "echo 1 >/proc/sys/user/max_inotify_watches";
@@ -190,7 +190,7 @@ impl Proxy {
         Some(Self::run(config, None, &[], command).await)
     }
 
-    /// Returns the place of its state directory, as it sees that.
+    /// Returns its state directory, as it is mounted for the program.
     #[cfg(target_os = "linux")]
     pub(crate) fn state(&mut self) -> std::path::PathBuf {
         let root = format!("/proc/{}/root", self.pid());
@@ -198,12 +198,12 @@ impl Proxy {
         Path::new(&root).join(state.strip_prefix("/").unwrap())
     }
 
-    /// Runs it on what is at `path`, wherever that is.
+    /// Runs the program on the file or directory at `path`.
     pub(crate) async fn at(path: &Path) -> Self {
         Self::run(ConfigDir::new(""), Some(path), &[], command(PROGRAM)).await
     }
 
-    /// Runs it on hops of the command line, without a file.
+    /// Runs the program on hops of the command line, without a file.
     pub(crate) async fn of_hops(urls: &[&str]) -> Self {
         let arguments: Vec<_> = urls.iter().flat_map(|url| ["--hop", url]).collect();
         let arguments = [&["--listen", "127.0.0.1:0"], &*arguments].concat();
@@ -221,7 +221,7 @@ impl Proxy {
         let path = path.unwrap_or(config.path()).to_owned();
         let beside = if path.is_dir() { &path } else { config.path() };
         in_runtime(&mut command, config.runtime());
-        // Another start with the same files finds the state of the earlier one.
+        // A later start with the same files finds the same state.
         command.env("XDG_STATE_HOME", beside.join(".state"));
         let path = path.to_str().unwrap();
         Self::run_on(config, &[&["-c", path], arguments].concat(), command).await
@@ -243,8 +243,7 @@ impl Proxy {
         Self { process, address, log, config }
     }
 
-    /// Runs a command that is for this proxy: `arguments`, and its configuration, or its address if commands can't find it
-    /// otherwise.
+    /// Runs a command for this proxy, with `arguments` and its configuration, or its address if commands can't find it by that.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
         if !super::wine::finds_proxies() && BY_ADDRESS.contains(&arguments[0]) {
             let address = self.address.to_string();
@@ -254,7 +253,7 @@ impl Proxy {
         self.command_for(&[arguments, &["-c", config]].concat())
     }
 
-    /// Runs a command that looks for control sockets where this proxy has its own.
+    /// Runs a command that looks for control sockets in the directory of this proxy's own.
     pub(crate) fn command_for(&self, arguments: &[&str]) -> Output {
         let mut command = command(PROGRAM);
         command.args(arguments).current_dir(self.config.runtime());
@@ -377,7 +376,7 @@ impl Log {
     }
 }
 
-/// Returns a command for the program under test, or for one that starts it. Only the test configures it.
+/// Returns a command for the program under test, or for one that starts it. The tester's own settings do not affect it.
 pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG").stdin(Stdio::null());
@@ -386,7 +385,7 @@ pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// Makes `runtime` the only place in which a program keeps and looks for control sockets and state.
 pub(crate) fn in_runtime(command: &mut Command, runtime: &Path) {
-    // Named pipes are in one place for all, and their names have the name of the user.
+    // All named pipes are in one place, and their names contain the name of the user.
     #[cfg(windows)]
     command.env("USERNAME", runtime.file_name().unwrap());
     command.env("XDG_RUNTIME_DIR", runtime).env("TMPDIR", runtime);

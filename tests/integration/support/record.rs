@@ -9,17 +9,17 @@ use tokio::sync::Notify;
 
 use super::within;
 
-/// More is not kept: bodies of 100 MB pass here.
+/// The most bytes of a connection that are kept, since some bodies have 100 MB.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// Shared between a peer, which writes, and a test, which reads and waits.
+/// A record that a peer writes and a test reads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     connections: Arc<Mutex<Vec<Seen>>>,
     changed: Arc<Notify>,
 }
 
-/// One connection so far.
+/// The bytes of one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) bytes: Vec<u8>,
@@ -34,7 +34,7 @@ impl Seen {
 }
 
 impl Record {
-    /// Makes a place for one more connection and tells its number.
+    /// Adds a connection and returns its number.
     pub(crate) fn open(&self) -> usize {
         self.change(|connections| {
             connections.push(Seen::default());
@@ -75,7 +75,7 @@ impl Record {
         .await
     }
 
-    /// Waits until connection `number` has brought as many bytes as `expected` has, or ended, and compares them.
+    /// Waits until connection `number` has ended or received as many bytes as `expected` has, and compares them.
     pub(crate) async fn assert_sent(&self, number: usize, expected: &str) {
         let sent = self
             .until(&format!("connection {number} is sent {expected:?}"), |connections| {

@@ -45,7 +45,7 @@ pub(crate) enum SquidRules {
     SpnegoNtlm,
 }
 
-/// A running squid that logs the way of each request.
+/// A running squid that logs each request.
 #[derive(Debug)]
 pub(crate) struct Squid {
     // First, so that it has ended when its files are removed.
@@ -110,7 +110,7 @@ impl Squid {
         panic!("squid ended {ATTEMPTS} times instead of listening: {complaints}");
     }
 
-    /// Fails with the words of squid if it ended, for instance because another program took the port.
+    /// Fails with the output of squid if it ended, for instance because another program took the port.
     async fn attempt(
         program: &Program,
         rules: &SquidRules,
@@ -158,8 +158,8 @@ impl Squid {
         log.lines().filter_map(parse).collect()
     }
 
-    /// Waits until a request for `target` has ended, and returns all. Squid logs in the order in which it answers, so what
-    /// it has answered before is among them.
+    /// Waits until a request for `target` has ended, and returns all. Squid logs in the order of its answers, so all earlier
+    /// answers are among them.
     pub(crate) async fn passed_until(&self, target: &str) -> Vec<Passed> {
         within(&format!("squid logs the request for {target}"), async {
             loop {
@@ -188,7 +188,7 @@ impl Squid {
     }
 }
 
-/// Waits until another program listens at `address`; tells whether it does, rather than having ended.
+/// Waits until `process` listens at `address`, and returns `false` if it ends instead.
 pub(super) async fn listens(address: SocketAddr, process: &mut Process) -> bool {
     within(&format!("{process:?} listens at {address}"), async {
         loop {
@@ -204,25 +204,25 @@ pub(super) async fn listens(address: SocketAddr, process: &mut Process) -> bool 
     .await
 }
 
-/// Returns a port of 127.0.0.1 at which nothing listens, for a program that can't choose one, or for a peer that is down.
+/// Returns a port of 127.0.0.1 on which nothing listens, for a program that can't choose one itself, or for a peer that is down.
 pub(crate) fn free_port() -> u16 {
     free_port_at("127.0.0.1").expect("every machine has IPv4")
 }
 
-/// Returns the address of such a port.
+/// Returns an address of 127.0.0.1 on which nothing listens.
 pub(crate) fn free_address() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
-/// Returns such a port of `host`, or `None` if the machine has no address of that family.
+/// Returns a port of `host` on which nothing listens, or `None` if the machine has no address of that family.
 ///
-/// A port that the system chose, and got back, may be given to another test or to a client before the test uses it. So
-/// these are below the ports that systems choose from, and each one is returned once.
+/// The system may give a port that it chose, and that was closed again, to another test or to a client before the test uses it.
+/// So these are below the ports that systems choose from, and each one is returned only once.
 pub(crate) fn free_port_at(host: &str) -> Option<u16> {
     static RETURNED: AtomicU32 = AtomicU32::new(0);
     TcpListener::bind(format!("{host}:0")).ok()?;
     loop {
-        // Another process, such as that of the unit tests, begins elsewhere.
+        // Another process, such as another test program, begins with another port.
         let number = process::id().wrapping_mul(61).wrapping_add(RETURNED.fetch_add(1, Relaxed));
         let port = FREE_PORTS.start + (number % FREE_PORTS.len() as u32) as u16;
         if TcpListener::bind(format!("{host}:{port}")).is_ok() {
@@ -231,10 +231,10 @@ pub(crate) fn free_port_at(host: &str) -> Option<u16> {
     }
 }
 
-/// Ports that neither Linux nor macOS nor Windows gives to clients and to listeners of port 0.
+/// Ports that neither Linux nor macOS nor Windows chooses for clients or for listeners on port 0.
 const FREE_PORTS: Range<u16> = 12_000..32_000;
 
-/// A directory that squid can write to after it let go of being root.
+/// Makes a directory that squid can write to after it has dropped root.
 fn scratch() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     #[cfg(unix)]
@@ -304,20 +304,22 @@ fn config(
             )
         }
         SquidRules::Ntlm => format!(
-            "auth_param ntlm program /usr/bin/ntlm_auth --helper-protocol=squid-2.5-ntlmssp --domain=CORP \
+            "auth_param ntlm program {} --helper-protocol=squid-2.5-ntlmssp --domain=CORP \
              --username={USERNAME} --password={PASSWORD}\n\
              auth_param ntlm children 20 startup=2 idle=1\n\
              auth_param ntlm keep_alive on\n\
              acl account proxy_auth REQUIRED\n\
-             http_access allow account"
+             http_access allow account",
+            ntlm_auth()
         ),
         SquidRules::SpnegoNtlm => format!(
-            "auth_param negotiate program /usr/bin/ntlm_auth --helper-protocol=gss-spnego --domain=CORP \
+            "auth_param negotiate program {} --helper-protocol=gss-spnego --domain=CORP \
              --username={USERNAME} --password={PASSWORD}\n\
              auth_param negotiate children 20 startup=2 idle=1\n\
              auth_param negotiate keep_alive on\n\
              acl account proxy_auth REQUIRED\n\
-             http_access allow account"
+             http_access allow account",
+            ntlm_auth()
         ),
         SquidRules::Kerberos { keytab, service, .. } => {
             let helper = helper("negotiate_kerberos_auth");
@@ -361,6 +363,11 @@ fn config(
     )
 }
 
+/// Returns the path of samba's `ntlm_auth`, which is installed.
+fn ntlm_auth() -> String {
+    Program::find("ntlm_auth").unwrap().path().display().to_string()
+}
+
 /// Returns the path of a helper that comes with squid.
 fn helper(name: &str) -> PathBuf {
     let places = [
@@ -373,7 +380,8 @@ fn helper(name: &str) -> PathBuf {
     files.into_iter().find(|file| file.is_file()).expect("squid comes with its helpers")
 }
 
-/// `None` for what is not a request, such as the connection that waited for squid to listen.
+/// Parses a line of the log. Returns `None` if it is not for a request but, for example, for the connection that waited for
+/// squid to listen.
 fn parse(line: &str) -> Option<Passed> {
     let mut words = line.split(' ');
     let started: f64 = words.next()?.parse().ok()?;
@@ -393,7 +401,7 @@ fn parse(line: &str) -> Option<Passed> {
 }
 
 const ATTEMPTS: usize = 3;
-/// Other programs can only be asked again and again.
+/// The pause between two looks at another program, which can only be polled.
 const POLL: Duration = Duration::from_millis(10);
 /// [`USERNAME`](super::USERNAME) and [`PASSWORD`](super::PASSWORD), as `openssl passwd -apr1` hashes them.
 const PASSWD: &str = "dev:$apr1$mooltiro$BMOYBXMEAg9gaeUSrMk991\n";

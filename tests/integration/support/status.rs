@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::exchange;
 
-/// The proxy's `/status`.
+/// Returns the proxy's `/status`.
 pub(crate) async fn status(proxy: SocketAddr) -> Value {
     let answer = exchange(proxy, b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -14,7 +14,8 @@ pub(crate) async fn status(proxy: SocketAddr) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
-/// Its open descriptors, and the memory that it has for itself alone, in KiB. Pages of files, such as its code, come and go.
+/// Returns the number of open descriptors of a process, and its anonymous memory in KiB. Pages of files, such as its code, are
+/// not counted, since they come and go.
 #[cfg(target_os = "linux")]
 pub(crate) fn resources(pid: u64) -> (usize, u64) {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();

@@ -1,4 +1,4 @@
-//! Tinyproxy, with Basic authentication, as a provider's gateway of another make.
+//! Tinyproxy with Basic authentication, as a provider's gateway that is not squid.
 
 use std::{
     fs,
@@ -61,7 +61,8 @@ impl Tinyproxy {
         self.address
     }
 
-    /// Its whole log, with a line `Request (…): METHOD TARGET VERSION` for each request, written when it began.
+    /// Returns its whole log, with a line `Request (…): METHOD TARGET VERSION` for each request, written when it
+    /// began.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default()
     }

@@ -1,15 +1,15 @@
-//! Waiting in tests: deadlines that fail a test that hangs, and the pause between two looks.
+//! Waiting in tests: a deadline for tests that hang, and the pause between two looks.
 
 use std::{future::Future, time::Duration};
 
 use tokio::time;
 
-/// Far longer than anything here takes, even on a busy machine: a browser that a slow disk reads for the first time, or a program
-/// under Wine, which runs the tests of Windows, may take half a minute to start.
+/// A deadline that is far longer than anything takes, even on a busy machine. A browser on a slow disk, or a program under Wine,
+/// may take half a minute to start.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Seconds that the program waits for peers in tests in which one says nothing. Peers that answer take far less, but under Wine
-/// and load they may take more than one second.
+/// The seconds that the program waits for peers in tests with a silent peer. Other peers answer much faster, but on a busy
+/// machine under Wine they may take more than a second.
 pub(crate) const SHORT_WAIT: u64 = if cfg!(windows) { 6 } else { 1 };
 
 /// The timeouts of a configuration that waits [`SHORT_WAIT`] for each hop and target.
@@ -27,7 +27,7 @@ pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
-/// Waits for a moment between two looks at a state that brings no event.
+/// Waits for a moment between two looks at a state that can only be polled.
 pub(crate) async fn pause() {
     time::sleep(Duration::from_millis(5)).await;
 }

@@ -1,5 +1,4 @@
-//! Abilities of Windows that Wine lacks. A test that needs one is skipped there, unless it can try again, and runs on Windows
-//! itself.
+//! Abilities of Windows that Wine lacks. Under Wine, a test that needs one tries again or is skipped. It runs on Windows itself.
 
 use std::{
     fs,
@@ -40,7 +39,7 @@ pub(crate) fn resets() -> bool {
     client.read(&mut [0]).is_err()
 }
 
-/// Renames `old` to `new`, a file that a proxy may be reading. Wine refuses that until the file is closed, so this tries again.
+/// Renames `old` to `new`, which a proxy may be reading. Wine refuses that until the file is closed, so this tries again.
 #[track_caller]
 pub(crate) fn rename(old: impl AsRef<Path>, new: impl AsRef<Path>) {
     let deadline = Instant::now() + DEADLINE;
@@ -51,8 +50,8 @@ pub(crate) fn rename(old: impl AsRef<Path>, new: impl AsRef<Path>) {
     }
 }
 
-/// Removes `file`, and writes it again with `text`. If a proxy is reading the old file, Wine removes it later and by its name,
-/// which the new one has by then. So this writes it until it stays.
+/// Removes `file`, and writes it again with `text`. If a proxy is reading the old file, Wine removes it later, by a name that the
+/// new file has by then. So this writes the file until it stays.
 pub(crate) fn remove_and_write(file: &Path, text: &str) {
     fs::remove_file(file).unwrap();
     loop {

@@ -1,4 +1,4 @@
-//! How Mooltiroute is configured for its rows.
+//! Configures Mooltiroute for each of its rows.
 
 use std::{fmt::Write as _, process::Command};
 
@@ -69,7 +69,7 @@ pub(in super::super) fn mooltiroute(setting: &Setting<'_>, command: &mut Command
             format!(", auth: {}, username: {USERNAME}, password: {PASSWORD}", scheme.name())
         }
     };
-    // The first builds don't know the key.
+    // Early builds, which may be measured too, don't have the key.
     let workers = match ours.workers {
         1 => String::new(),
         count => format!(", workers: {count}"),
@@ -95,7 +95,7 @@ pub(in super::super) fn mooltiroute(setting: &Setting<'_>, command: &mut Command
     let file = write(setting, "config.yaml", &config);
     command.args(["run", "-c"]).arg(file);
     command.env_remove("MOOLTIROUTE_CONFIG").env_remove("RUST_LOG");
-    // Counts and the control socket go to the directory of the run, and not to the user's.
+    // Keeps saved counts and the control socket out of the user's own directories.
     command.env("XDG_STATE_HOME", setting.directory).env_remove("STATE_DIRECTORY");
     command.env("XDG_RUNTIME_DIR", setting.directory);
 }

@@ -1,4 +1,4 @@
-//! How the other programs are configured.
+//! Configures the other programs.
 
 use std::{fmt::Write as _, process::Command};
 
@@ -144,5 +144,5 @@ pub(super) fn dante(setting: &Setting<'_>, command: &mut Command) {
     command.arg("-p").arg(setting.directory.join("pid"));
 }
 
-/// With two files per connection and some to spare, this stays below the common limit of 20,000.
+/// The most tunnels. With two files for each and some to spare, they stay below the common limit of 20,000 files.
 const TUNNELS_MAX: usize = 9_500;

@@ -18,7 +18,7 @@ enum DigestHash {
 }
 
 impl DigestAlgorithm {
-    /// Used if a challenge names none.
+    /// The algorithm of a challenge that names none.
     pub(super) const DEFAULT: Self = Self { hash: DigestHash::Md5, is_session: false };
 
     pub(super) fn from_name(name: &[u8]) -> Option<Self> {
@@ -31,7 +31,7 @@ impl DigestAlgorithm {
 
     pub(super) fn name(self) -> &'static str {
         match (self.hash, self.is_session) {
-            // The answer has the registered name (RFC 7616 §6.1), also if the proxy writes it in another case.
+            // The answer has the registered name (RFC 7616 §6.1), in whichever case the proxy writes it.
             (DigestHash::Md5, false) => "MD5",
             (DigestHash::Md5, true) => "MD5-sess",
             (DigestHash::Sha256, false) => "SHA-256",
@@ -39,7 +39,7 @@ impl DigestAlgorithm {
         }
     }
 
-    /// Whether the password is hashed together with the nonces.
+    /// Returns whether the password is hashed together with the nonces.
     pub(super) fn is_session(self) -> bool {
         self.is_session
     }
@@ -71,7 +71,7 @@ fn feed(parts: &[&str], mut update: impl FnMut(&[u8])) {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> Zeroizing<String> {
-    // The hash of the password is as good as the password for this realm, so its digits are wiped too.
+    // In this realm, the hash of the password is worth as much as the password, so its digits are wiped too.
     let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
     let mut text = Zeroizing::new(String::with_capacity(2 * bytes.len()));
     text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));

@@ -10,7 +10,7 @@ pub struct DigestChallenge {
     pub(super) nonce: String,
     pub(super) opaque: Option<String>,
     pub(super) algorithm: DigestAlgorithm,
-    /// Whether the algorithm was named; a proxy that names none may not know the parameter.
+    /// Whether the challenge names the algorithm. A proxy that names none may not know the parameter.
     pub(super) names_algorithm: bool,
     pub(super) is_stale: bool,
     pub(super) wants_userhash: bool,
@@ -18,18 +18,16 @@ pub struct DigestChallenge {
 }
 
 impl DigestChallenge {
-    /// Chooses the challenge with the strongest algorithm among all that a response has.
-    ///
-    /// A challenge that can't be answered is passed over if another one can.
+    /// Chooses the challenge with the strongest algorithm among those of a response that can be answered.
     ///
     /// # Errors
-    /// None can be answered; the error is that of the first of Digest.
+    /// None can be answered. The error is that of the first challenge of Digest.
     pub fn strongest(challenges: &[Challenge]) -> Result<Self, DigestError> {
         let mut best: Result<Self, DigestError> = Err(DigestError::NotOffered);
         let offered = |challenge: &&Challenge| challenge.scheme() == Some(AuthScheme::Digest);
         for challenge in challenges.iter().filter(offered) {
-            // RFC 7616 §3.7 has a client take the first challenge that it supports, unless its own policy differs.
-            // The policy here is the strongest algorithm. An error only stays if no challenge can be answered.
+            // RFC 7616 §3.7 lets a client choose by a policy of its own, which is the strongest algorithm here. An error
+            // remains only if no challenge can be answered.
             let read = Self::read(challenge);
             best = match (best, read) {
                 (Err(DigestError::NotOffered), read) => read,
@@ -41,7 +39,7 @@ impl DigestChallenge {
         best
     }
 
-    /// Whether the proxy says that only the nonce of the last answer was too old.
+    /// Returns whether the proxy says that only the nonce of the last answer was too old.
     pub fn is_stale(&self) -> bool {
         self.is_stale
     }
@@ -56,8 +54,8 @@ impl DigestChallenge {
         };
         let algorithm = challenge.parameter("algorithm");
         let known = algorithm.map_or(Some(DigestAlgorithm::DEFAULT), DigestAlgorithm::from_name);
-        // Without `qop` the proxy wants the answer of RFC 2069, which has no nonce of the client and no count.
-        // `auth-int` alone would need the body hashed before it is sent.
+        // Without `qop` the proxy wants an answer as of RFC 2069, which has neither a nonce of the client nor a count. For
+        // `auth-int` alone, the body would have to be hashed before it is sent.
         let qop = challenge.parameter("qop").unwrap_or_default();
         if !qop
             .split(|byte| *byte == b',')
@@ -66,7 +64,7 @@ impl DigestChallenge {
             return Err(DigestError::UnsupportedProtection);
         }
         Ok(Self {
-            // An empty realm is legal. An empty nonce is not accepted: it is the part that has to change.
+            // An empty realm is legal. A nonce has to change, so it can't be empty.
             realm: text("realm")?.ok_or(DigestError::Malformed)?,
             nonce: text("nonce")?
                 .filter(|nonce| !nonce.is_empty())
@@ -85,7 +83,7 @@ impl DigestChallenge {
 
 /// Checks a value that is sent back: it must be text without control characters, and of a length that fits into a head.
 fn echoed(value: &[u8]) -> Result<String, DigestError> {
-    // A realm with a line end would add a field of the proxy's choice to the next request.
+    // By a line end in a realm, the proxy could add a field to the next request.
     let text = str::from_utf8(value).ok().filter(|text| !text.contains(char::is_control));
     let fitting = text.filter(|text| text.len() <= ECHOED_BYTES_MAX);
     fitting.map(str::to_owned).ok_or(DigestError::Malformed)
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_answered_is_refused() {
+    fn challenges_that_can_not_be_answered_are_refused() {
         let long = format!("Digest realm=r, nonce={}, qop=auth", "n".repeat(5000));
         for (field, error) in [
             ("Basic realm=r", DigestError::NotOffered),

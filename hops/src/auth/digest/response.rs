@@ -93,8 +93,7 @@ fn push_quoted(name: &str, text: &str, value: &mut String) {
     value.push_str(name);
     value.push_str("=\"");
     for character in text.chars() {
-        // A quote in the proxy's realm would otherwise end the value, and what follows would be read as further
-        // parameters.
+        // An unescaped quote in the proxy's realm would end the value, and the rest would be read as more parameters.
         if matches!(character, '"' | '\\') {
             value.push('\\');
         }
@@ -103,7 +102,7 @@ fn push_quoted(name: &str, text: &str, value: &mut String) {
     value.push_str("\", ");
 }
 
-/// Enough for usual answers, so that growing rarely leaves copies behind.
+/// Enough for usual answers, so that the text rarely grows and leaves a copy behind.
 const ANSWER_BYTES: usize = 1024;
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub struct DigestAuthorization {
 }
 
 impl DigestAuthorization {
-    /// The value of the field.
+    /// Returns the value of the field.
     pub fn value(&self) -> &Secret {
         &self.value
     }
@@ -59,14 +59,14 @@ impl fmt::Debug for DigestAuthorization {
 impl DigestSession {
     /// Answers with the current nonce and counts its use. Returns `None` if no nonce is known.
     ///
-    /// The value must be sent, or a proxy that checks counts strictly asks for the next one with `stale=true`.
+    /// Send the value, or a proxy that checks counts strictly will answer the next one with `stale=true`.
     pub fn authorize(
         &self,
         credentials: &DigestCredentials,
         request: &DigestRequest<'_>,
     ) -> Option<DigestAuthorization> {
-        // The nonce is read and its use counted under one lock: two connections with the same count look like a
-        // replayed request to the proxy.
+        // The nonce is read and its use counted under one lock. To the proxy, two connections with the same count would look
+        // like a replayed request.
         let mut slot = self.lock();
         let Some(count) = slot.as_ref()?.uses.checked_add(1) else {
             *slot = None;
@@ -88,12 +88,12 @@ impl DigestSession {
         })
     }
 
-    /// Takes over the nonce of a 407 and says whether to answer it. `sent` is the answer that the request carried.
+    /// Stores the nonce of a 407, and returns whether to answer it. `sent` is the answer that the request carried.
     ///
-    /// A request without an answer gets one. So does a request whose nonce is now too old: the proxy says
-    /// `stale=true` with another nonce, or had accepted the nonce before and now sends another one, as after a restart
-    /// in which it forgot its nonces. The second case can't repeat, since the new nonce has not been accepted yet.
-    /// Anything else is a rejection, and the nonce is forgotten.
+    /// A request without an answer gets one. So does a request whose nonce is too old: the proxy sends another nonce, and says
+    /// `stale=true` or had accepted the old nonce before, as after a restart in which it forgot its nonces. The latter can't
+    /// happen twice in a row, since the new nonce has not been accepted yet. Anything else is a rejection, and the nonce is
+    /// forgotten.
     pub fn challenged(
         &self,
         challenge: DigestChallenge,
@@ -106,15 +106,14 @@ impl DigestSession {
         });
         let mut slot = self.lock();
         if !is_answerable {
-            // Another connection may have learned a newer nonce in the meantime, which this rejection says nothing
-            // about.
+            // Another connection may have learned a newer nonce meanwhile, to which this rejection does not apply.
             let rejected = sent.map(|sent| &sent.nonce);
             if slot.as_ref().is_some_and(|current| Some(&current.challenge.nonce) == rejected) {
                 *slot = None;
             }
             return DigestVerdict::Rejected;
         }
-        // Another connection may have been given this nonce: its count goes on.
+        // Another connection may have received the same nonce. Its count goes on.
         let is_known = |current: &CurrentNonce| current.challenge.nonce == challenge.nonce;
         if !slot.as_ref().is_some_and(is_known) {
             *slot = Some(CurrentNonce {
@@ -136,7 +135,7 @@ impl DigestSession {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<CurrentNonce>> {
-        // Nothing that panics is done under the lock.
+        // Nothing panics under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

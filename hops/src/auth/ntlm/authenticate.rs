@@ -13,26 +13,25 @@ use super::{
 
 /// Answers the proxy's challenge, which is the decoded token of its 407.
 ///
-/// The result is a secret, and belongs on the connection that the challenge came on: on any other the proxy rejects it,
-/// and a rejected password counts towards a lock-out.
+/// The result is a secret. Send it on the connection that the challenge came on: on any other one the proxy rejects it, which
+/// counts towards a lock-out.
 ///
 /// # Errors
-/// The challenge is malformed, asks for NTLMv1, or something is too long for a message.
+/// The challenge is malformed or asks for NTLMv1, or a part is too long for a message.
 pub fn authenticate_message(
     credentials: &NtlmCredentials,
     challenge_message: &[u8],
     round: &NtlmRound<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, NtlmError> {
     let challenge = NtlmChallenge::parse(challenge_message)?;
-    // A server that sends its time expects it back (MS-NLMP §3.1.5.1.2). It also makes a wrong clock of this machine
-    // harmless.
+    // A server that sends its time expects it back (MS-NLMP §3.1.5.1.2). So a wrong clock of this machine does no harm.
     let server_time = challenge.target_info.value(av_pairs::TIMESTAMP);
     let time = match server_time.map(<[u8; 8]>::try_from) {
         Some(time) => time.map_err(|_| NtlmError::Malformed)?,
         None => file_time(round.now).to_le_bytes(),
     };
-    // The pairs are a part of what the proof covers, so an attacker in between can't remove the bindings or the flag
-    // that announces the code.
+    // The proof covers the pairs, so an attacker in the middle can remove neither the bindings nor the flag that announces
+    // the integrity code.
     let mut pairs = Vec::new();
     answer_pairs(&challenge, round).write(&mut pairs)?;
     let client_part = client_part(time, &round.client_challenge, &pairs);
@@ -40,9 +39,8 @@ pub fn authenticate_message(
     let key = response_key(credentials);
     let proof = proof(&key, &challenge.server_challenge, &client_part);
     let response = Zeroizing::new([&proof[..], &client_part].concat());
-    // The code covers all three messages, with zeros in its own place. It keeps an attacker from removing flags of
-    // message 1, which has no other protection. Without a key exchange the session key itself signs (MS-NLMP
-    // §3.1.5.1.2).
+    // The integrity code covers all three messages, with zeros in its own place. It also protects the flags of message 1,
+    // which nothing else does. Without a key exchange it is made with the session key itself (MS-NLMP §3.1.5.1.2).
     let mut message = assemble(credentials, challenge.flags, &response)?;
     let signing_key = session_key(&key, &proof);
     let code = hmac_md5(&signing_key, &[&negotiate_message(), challenge_message, &message]);
@@ -50,15 +48,15 @@ pub fn authenticate_message(
     Ok(message)
 }
 
-/// Returns the pairs of the proxy with what the client adds (MS-NLMP §3.1.5.1.2): that there is an integrity code, the
-/// channel bindings (zeros without any), and the service that is meant.
+/// Returns the pairs of the proxy and those that the client adds (MS-NLMP §3.1.5.1.2): a flag for the integrity code, the
+/// channel bindings, and the name of the service.
 fn answer_pairs(challenge: &NtlmChallenge, round: &NtlmRound<'_>) -> AvPairs {
     let mut pairs = challenge.target_info.clone();
-    // Flags of the server are kept, and the bit for the code is added to them.
+    // The flags of the server are kept, and the bit for the integrity code is added.
     let server_flags = pairs.value(av_pairs::FLAGS).and_then(<[u8]>::first_chunk);
     let flags = server_flags.map_or(0, |flags| u32::from_le_bytes(*flags)) | HAS_MIC;
     pairs.set(av_pairs::FLAGS, flags.to_le_bytes().to_vec());
-    // Zeros say that there is nothing to bind to; the pair is sent in any case (MS-NLMP §3.1.5.1.2).
+    // Zeros mean that there are no bindings. The pair is sent in any case (MS-NLMP §3.1.5.1.2).
     let bindings = round.bindings.map_or([0; 16], |bindings| bindings.ntlm_hash());
     pairs.set(av_pairs::CHANNEL_BINDINGS, bindings.to_vec());
     pairs.set(av_pairs::TARGET_NAME, utf16(round.spn.unwrap_or_default().chars()));
@@ -79,7 +77,7 @@ fn assemble(
     let mut message = Zeroizing::new(Vec::with_capacity(total));
     message.extend_from_slice(NTLM_SIGNATURE);
     message.extend_from_slice(&3_u32.to_le_bytes());
-    // Each part has a field in the header: its length, the same number again as the allocated length, and its offset.
+    // The header has a field for each part: its length, the same number as its allocated length, and its offset.
     let mut offset = HEADER_BYTES;
     for part in parts {
         let length = u16::try_from(part.len()).map_err(|_| NtlmError::TooLong)?.to_le_bytes();
@@ -88,7 +86,7 @@ fn assemble(
         message.extend_from_slice(&at.to_le_bytes());
         offset += part.len();
     }
-    // Only flags that both sides have set are agreed on.
+    // Both sides agree on the flags that both have set.
     message.extend_from_slice(&(server_flags & OUR_FLAGS).to_le_bytes());
     // An empty version, and room for the integrity code.
     message.resize(HEADER_BYTES, 0);
@@ -98,19 +96,19 @@ fn assemble(
     Ok(message)
 }
 
-/// Counts units of 100 ns since 1601, as Windows does.
+/// Returns a time in the units of Windows: 100 ns since 1601.
 fn file_time(now: SystemTime) -> u64 {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let units = (since_1970 + FROM_1601_TO_1970).as_nanos() / 100;
     u64::try_from(units).unwrap_or(u64::MAX)
 }
 
-/// Up to the end of the integrity code.
+/// The length of the header, which ends with the integrity code.
 const HEADER_BYTES: usize = 88;
 const MIC_AT: usize = 72;
 /// Zeros: a response for LM would expose the password.
 const LM_RESPONSE_BYTES: usize = 24;
-/// The bit of `MsvAvFlags` by which a client says that it sends an integrity code.
+/// The bit of `MsvAvFlags` that announces an integrity code.
 const HAS_MIC: u32 = 2;
 const FROM_1601_TO_1970: Duration = Duration::from_secs(11_644_473_600);
 
@@ -200,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn parts_that_do_not_fit_are_refused() {
         let long = "x".repeat(40_000);
         let hash = NtHash::from_password(&Secret::new("p"));
         let credentials = NtlmCredentials::new(&long, hash);

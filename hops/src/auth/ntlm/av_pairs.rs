@@ -11,7 +11,7 @@ impl AvPairs {
     pub(super) fn parse(mut input: &[u8]) -> Result<Self, NtlmError> {
         let mut pairs = Vec::new();
         loop {
-            // Each pair takes at least four bytes off the input, which a message bounds to 64 KiB, so this ends.
+            // Each pair takes at least four bytes off the input, so this ends.
             let (id, rest) = take_u16(input)?;
             let (value_bytes, rest) = take_u16(rest)?;
             let value = rest.split_at_checked(usize::from(value_bytes));
@@ -26,14 +26,14 @@ impl AvPairs {
         }
     }
 
-    /// The value of the first pair with this identifier.
+    /// Returns the value of the first pair with this identifier.
     pub(super) fn value(&self, id: u16) -> Option<&[u8]> {
         self.0.iter().find(|(known, _)| *known == id).map(|(_, value)| &value[..])
     }
 
     /// Replaces all pairs with this identifier by one at the end.
     pub(super) fn set(&mut self, id: u16, value: Vec<u8>) {
-        // A server could send a pair of ours in advance. A second one behind it might be the one that is ignored.
+        // If the server has sent a pair with this identifier, a second one might be ignored.
         self.0.retain(|(known, _)| *known != id);
         self.0.push((id, value));
     }
@@ -59,9 +59,11 @@ fn take_u16(input: &[u8]) -> Result<(u16, &[u8]), NtlmError> {
     Ok((u16::from_le_bytes(*bytes), rest))
 }
 
+/// `MsvAvEOL`.
 const END: u16 = 0;
-/// `MsvAvFlags`.
+/// `MsvAvNbDomainName`.
 pub(super) const DOMAIN_NAME: u16 = 2;
+/// `MsvAvFlags`.
 pub(super) const FLAGS: u16 = 6;
 /// `MsvAvTimestamp`.
 pub(super) const TIMESTAMP: u16 = 7;

@@ -19,16 +19,16 @@ impl NtlmChallenge {
     /// Reads a message.
     ///
     /// # Errors
-    /// It is malformed, or its sender can't speak NTLMv2 in Unicode.
+    /// The message is malformed, or its sender can't speak NTLMv2 in Unicode.
     pub fn parse(message: &[u8]) -> Result<Self, NtlmError> {
-        // Servers of NTLMv1 send a header without target information. It is read as far as the flags, so that the
-        // error names the old version instead of a malformed message.
+        // Servers of NTLMv1 send a header without target information. Its flags are still read, so that the error names the old
+        // version instead of a malformed message.
         let header = message.first_chunk::<SHORT_HEADER_BYTES>().ok_or(NtlmError::Malformed)?;
         if !header.starts_with(NTLM_SIGNATURE) || u32_at(header, 8)? != 2 {
             return Err(NtlmError::Malformed);
         }
         let flags = u32_at(header, 20)?;
-        // An attacker can clear these flags on the way. So their absence is an error, and never a reason for an older
+        // An attacker in the middle can clear these flags. So the absence of one is an error, and never leads to an older
         // response.
         let is_version_2 = flags::EXTENDED_SESSION_SECURITY | flags::TARGET_INFO;
         if flags & is_version_2 != is_version_2 {
@@ -37,8 +37,7 @@ impl NtlmChallenge {
         if flags & flags::UNICODE == 0 {
             return Err(NtlmError::NoUnicode);
         }
-        // The flag can be set and the information empty. The response of NTLMv2 is computed over it, so there is
-        // nothing to answer with.
+        // The information may be empty even with the flag. A response of NTLMv2 can't be computed without it.
         let target_info = payload(message, 40)?;
         if target_info.is_empty() {
             return Err(NtlmError::OnlyVersion1);
@@ -54,26 +53,27 @@ impl NtlmChallenge {
 
     /// Returns the domain that the proxy says it belongs to, as printable text and shortened. Anyone can claim it.
     pub fn domain(&self) -> Option<String> {
-        // The target is a host if the proxy is in no domain, and the information names the domain even then.
+        // The target may be a host and not a domain. The information names the domain in any case.
         let named = self.target_info.value(DOMAIN_NAME).map(printable_utf16);
         named.or_else(|| Some(self.target_name.clone())).filter(|name| !name.is_empty())
     }
 
-    /// The domain or host that the proxy says it belongs to, as printable text and shortened. Anyone can claim it.
+    /// Returns the domain or host that the proxy says it belongs to, as printable text and shortened. Anyone can
+    /// claim it.
     pub fn target_name(&self) -> &str {
         &self.target_name
     }
 }
 
-/// Returns the bytes that the length, the allocated length and the offset at `at` describe. An empty part may have any
-/// offset, as some servers write none.
+/// Returns the part that the field at `at` describes by its length, its allocated length and its offset. The offset of an
+/// empty part is ignored, since some servers leave it out.
 fn payload(message: &[u8], at: usize) -> Result<&[u8], NtlmError> {
     let field = message.get(at..at + 8).ok_or(NtlmError::Malformed)?;
     let length = usize::from(u16::from_le_bytes([field[0], field[1]]));
     if length == 0 {
         return Ok(&[]);
     }
-    // An offset into the header would present flags and lengths as content.
+    // With an offset into the header, flags and lengths would be read as content.
     let offset = usize::try_from(u32_at(field, 4)?).map_err(|_| NtlmError::Malformed)?;
     if offset < HEADER_BYTES {
         return Err(NtlmError::Malformed);
@@ -95,9 +95,9 @@ fn printable_utf16(bytes: &[u8]) -> String {
     text.take(TARGET_NAME_CHARS_MAX).map(clean).collect()
 }
 
-/// As far as the flags and the server's challenge reach: all that servers without target information send.
+/// The length up to the end of the server's challenge. Servers without target information send no more.
 const SHORT_HEADER_BYTES: usize = 32;
-/// Up to the target information. Its optional version comes after that, at the server's choice.
+/// The length up to the end of the field for the target information. A version may follow.
 const HEADER_BYTES: usize = 48;
 const TARGET_NAME_CHARS_MAX: usize = 120;
 
@@ -107,7 +107,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// The challenge of MS-NLMP §4.2.4.3, without the flags for signing and sealing.
+    /// Returns the challenge of MS-NLMP §4.2.4.3, without the flags for signing and sealing.
     pub(in super::super) fn message(target_info: &[u8]) -> Vec<u8> {
         let name: Vec<u8> = "Server".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let field = |length: usize, offset: u8| {
@@ -128,7 +128,7 @@ pub(super) mod tests {
         .concat()
     }
 
-    /// The target information of MS-NLMP §4.2.4.1.3: the domain `Domain` and the host `Server`.
+    /// Returns the target information of MS-NLMP §4.2.4.1.3: the domain `Domain` and the host `Server`.
     pub(in super::super) fn target_info() -> Vec<u8> {
         let text = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
         [&[2, 0, 12, 0][..], &text("Domain"), &[1, 0, 12, 0], &text("Server"), &[0; 4]].concat()
@@ -191,7 +191,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn a_damaged_message_is_no_panic(damage: Vec<(prop::sample::Index, u8)>, cut: prop::sample::Index) {
+        fn a_damaged_message_causes_no_panic(damage: Vec<(prop::sample::Index, u8)>, cut: prop::sample::Index) {
             let mut message = message(&target_info());
             for (at, byte) in damage {
                 let at = at.index(message.len());

@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 
 use crate::Secret;
 
-/// The MD4 of a password in UTF-16 (MS-NLMP §3.3.1), which is as good as the password itself.
+/// The MD4 of a password in UTF-16 (MS-NLMP §3.3.1). Keep it as secret as the password, since it serves the same purpose.
 #[derive(Clone)]
 pub struct NtHash(Zeroizing<[u8; 16]>);
 
-/// A text is not an NT hash. The text is not quoted.
+/// The error for a text that is not an NT hash. It does not quote the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("must be 32 hexadecimal digits")]
 pub struct InvalidNtHash;
@@ -20,7 +20,7 @@ pub struct InvalidNtHash;
 impl NtHash {
     /// Hashes a password.
     pub fn from_password(password: &Secret) -> Self {
-        // The exact capacity, so that no copy is left behind by growing.
+        // With the exact capacity, the text never grows and leaves no copy behind.
         let mut utf16 = Zeroizing::new(Vec::with_capacity(2 * password.expose().len()));
         utf16.extend(password.expose().encode_utf16().flat_map(u16::to_le_bytes));
         Self(Zeroizing::new(Md4::digest(&utf16).into()))
@@ -33,7 +33,7 @@ impl NtHash {
     pub fn from_hex(text: &Secret) -> Result<Self, InvalidNtHash> {
         let digits = text.expose().as_bytes();
         let mut hash = Self(Zeroizing::new([0; 16]));
-        // No error quotes the digits: an NT hash is as good as the password.
+        // No error quotes the digits, which are as secret as a password.
         if digits.len() != 2 * hash.0.len() {
             return Err(InvalidNtHash);
         }
@@ -69,30 +69,30 @@ pub struct NtlmCredentials {
 }
 
 impl NtlmCredentials {
-    /// Splits `DOMAIN\user`. Any other form, such as `user` or `user@realm`, is the user with an empty domain, as
-    /// Windows sends it: the server then finds the domain.
+    /// Creates credentials for `DOMAIN\user`. Any other form, such as `user` or `user@realm`, is a user with an empty domain,
+    /// as in Windows. The server then finds the domain.
     pub fn new(username: &str, hash: NtHash) -> Self {
         let (domain, user) = username.split_once('\\').unwrap_or(("", username));
         Self { user: user.to_owned(), domain: domain.to_owned(), hash, is_hash_written: false }
     }
 
-    /// Notes that the hash itself is written in the settings, and not a password.
+    /// Notes that the settings contain the hash itself and not a password.
     #[must_use]
     pub fn with_written_hash(self) -> Self {
         Self { is_hash_written: true, ..self }
     }
 
-    /// Whether the settings have the hash and no password.
+    /// Returns whether the settings have the hash and no password.
     pub fn is_hash_written(&self) -> bool {
         self.is_hash_written
     }
 
-    /// The user as it is sent.
+    /// Returns the user as it is sent.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The domain as it is sent, which may be empty.
+    /// Returns the domain as it is sent, which may be empty.
     pub fn domain(&self) -> &str {
         &self.domain
     }
@@ -102,7 +102,7 @@ impl NtlmCredentials {
     }
 }
 
-/// Usernames are credentials too.
+/// Hides everything, since usernames are credentials too.
 impl fmt::Debug for NtlmCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NtlmCredentials(hidden)")

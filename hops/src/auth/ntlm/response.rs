@@ -11,7 +11,7 @@ pub(super) type NtlmKey = Zeroizing<[u8; 16]>;
 
 /// Derives the key that only the user and the domain controller know: `NTOWFv2`.
 pub(super) fn response_key(credentials: &NtlmCredentials) -> NtlmKey {
-    // Only the user is written in upper case. The domain goes into the hash as it is sent (MS-NLMP §3.3.2).
+    // Only the user is converted to upper case. The domain is hashed as it is sent (MS-NLMP §3.3.2).
     let user = credentials.user().chars().map(upper);
     let identity = utf16(user.chain(credentials.domain().chars()));
     Zeroizing::new(hmac_md5(credentials.hash().as_bytes(), &[&identity]))
@@ -35,7 +35,7 @@ pub(super) fn client_part(time: [u8; 8], client_challenge: &[u8; 8], av_pairs: &
 }
 
 pub(super) fn hmac_md5(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 16] {
-    // HMAC pads a short key with zeros; padding it here leaves no length that could be wrong.
+    // HMAC pads a short key with zeros. A key of the full length, padded here, can't be refused.
     let mut block = Zeroizing::new([0; 64]);
     block[..16].copy_from_slice(key);
     let mut hmac = Hmac::<Md5>::new((&*block).into());
@@ -52,7 +52,8 @@ pub(super) fn utf16(text: impl Iterator<Item = char>) -> Vec<u8> {
         .collect()
 }
 
-/// Windows maps one character to one other. So `ß` stays, although Unicode's full mapping makes it two.
+/// Converts a character to upper case as Windows does, which maps one character to one other. So `ß` stays, although Unicode's
+/// full mapping makes two of it.
 fn upper(character: char) -> char {
     let mut mapped = character.to_uppercase();
     match (mapped.next(), mapped.next()) {

@@ -56,7 +56,7 @@ impl Method {
 }
 
 impl Attempt {
-    /// The scheme of the credentials, if there are any.
+    /// Returns the scheme of the credentials, if there are any.
     pub(super) fn scheme(&self) -> Option<AuthScheme> {
         match self {
             Self::None => None,
@@ -75,7 +75,7 @@ impl Attempt {
         }
     }
 
-    /// Whether these credentials prove who asks, so that no further round is needed if they are accepted.
+    /// Returns whether these credentials prove who asks, so that no further round is needed if they are accepted.
     pub(super) fn is_last(&self) -> bool {
         match self {
             Self::None | Self::NtlmNegotiate => false,

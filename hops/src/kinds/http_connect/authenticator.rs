@@ -130,17 +130,17 @@ impl Authenticator {
         Self { secret_key, ..self }
     }
 
-    /// The key of the password or of its hash.
+    /// Returns the key of the password or of its hash.
     pub(super) fn secret_key(&self) -> &'static str {
         self.secret_key
     }
 
-    /// Whether an authentication may take more than one request on a connection.
+    /// Returns whether an authentication may take more than one request on a connection.
     pub(super) fn takes_rounds(&self) -> bool {
         self.basic().is_none()
     }
 
-    /// The value of the field for Basic, if no other scheme is allowed.
+    /// Returns the value of the field for Basic, if no other scheme is allowed.
     pub(super) fn basic(&self) -> Option<&Secret> {
         match &self.methods[..] {
             [Method::Basic(value)] => Some(value),

@@ -30,7 +30,7 @@ pub(super) struct Login<'a> {
 }
 
 impl KerberosSettings {
-    /// Whether these settings name the user, so that `username` is not used.
+    /// Returns whether these settings name the user, so that `username` is not used.
     pub(super) fn names_user(&self) -> bool {
         self.principal.is_some() || (self.ccache.is_some() && self.keytab.is_none())
     }

@@ -45,7 +45,7 @@ pub(super) enum SignOnError {
 }
 
 impl SignOnError {
-    /// Whether the cause is this machine or its set-up, so that the next listed scheme may be tried.
+    /// Returns whether the cause is this machine or its set-up, so that the next listed scheme may be tried.
     pub(super) fn is_local(&self) -> bool {
         match self {
             Self::Library(error) => error.reason.is_local(),
@@ -62,7 +62,7 @@ impl SignOnError {
         lack.map_or(Self::Library(error), Self::NoDescriptor)
     }
 
-    /// Whether the domain rejected the user, so that another try could lock the account.
+    /// Returns whether the domain rejected the user, so that another try could lock the account.
     pub(super) fn is_rejection(&self) -> bool {
         matches!(self, Self::Library(error) if error.reason.is_rejection())
     }
@@ -98,7 +98,7 @@ impl SignOn {
         replace_word(words, user, "(username)")
     }
 
-    /// The name of the service, such as `HTTP/proxy.example`.
+    /// Returns the name of the service, such as `HTTP/proxy.example`.
     pub(super) fn service(&self) -> &str {
         &self.service
     }

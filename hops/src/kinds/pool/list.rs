@@ -226,7 +226,7 @@ fn proxy(
     Ok(ListedProxy { scheme, address, login: login.transpose()?, is_login_last: false })
 }
 
-/// Decodes the login of a URL (RFC 3986 section 2.1).
+/// Decodes the login of a URL (RFC 3986 § 2.1).
 fn decoded(text: &str) -> Result<Cow<'_, str>, InvalidLine> {
     if !text.contains('%') {
         return Ok(text.into());

@@ -15,7 +15,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    /// The hop, or `None` if it is disabled.
+    /// Returns the hop, or `None` if it is disabled.
     pub(super) fn build(
         &self,
         context: &BuildContext<'_>,

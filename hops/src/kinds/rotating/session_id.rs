@@ -28,7 +28,7 @@ enum Characters {
 }
 
 impl SessionId {
-    /// Whether the provider accepts this identifier.
+    /// Returns whether the provider accepts this identifier.
     pub(super) fn fits(&self, id: &str) -> bool {
         let is_allowed = |byte: u8| match self.characters {
             Characters::Digits => byte.is_ascii_digit(),

@@ -107,7 +107,7 @@ impl Template {
         places
     }
 
-    /// Whether the text has a place for this value.
+    /// Returns whether the text has a place for this value.
     pub(super) fn has(&self, placeholder: Placeholder) -> bool {
         let mut parts = self.0.iter().flat_map(|group| &group.parts);
         parts.any(|part| *part == Part::Value(placeholder))

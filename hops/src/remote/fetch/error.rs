@@ -1,4 +1,4 @@
-//! Why a document was not fetched.
+//! The reasons why a document was not fetched.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ pub(in crate::remote) enum FetchError {
     NotOpened(#[from] OpenError),
     #[error("{}", with_source(.0))]
     Failed(#[from] HopError),
-    /// The server answered with another status than 200. The reason phrase is its own.
+    /// The server answered with a status other than 200.
     #[error("{}", answered("answers", said, hop.as_deref()))]
     Status {
         /// The hop that forwarded the request, which may have answered it itself.
@@ -27,7 +27,7 @@ pub(in crate::remote) enum FetchError {
         /// The status and the reason phrase.
         said: String,
     },
-    /// The hop that was to forward the request refused it.
+    /// The hop that should forward the request refused it.
     #[error("hop `{hop}` answers {said}")]
     ByHop {
         /// The name of the hop.
@@ -64,11 +64,11 @@ impl FetchError {
         }
     }
 
-    /// Returns what the remedy depends on. `is_tls` says whether TLS was spoken with the server.
+    /// Returns the cause, on which the remedy depends. `is_tls` says whether the server was asked by TLS.
     pub(in crate::remote) fn cause(&self, is_tls: bool) -> LoadCause {
         match self {
-            // A server that speaks TLS takes the request for a broken handshake. Most close the connection or reset it,
-            // some send an alert of TLS, and some answer 400.
+            // To a server that speaks TLS, the request is a broken handshake. Most close or reset the connection, some send an
+            // alert of TLS, and some answer 400.
             Self::Failed(
                 HopError::Io(_)
                 | HopError::Closed
@@ -87,7 +87,7 @@ impl FetchError {
             Self::Status { status, .. } => LoadCause::of_status(*status),
             Self::Elsewhere(_) | Self::Nowhere | Self::Redirects => LoadCause::OtherAnswer,
             Self::TooLarge | Self::BrokenBody => LoadCause::Content,
-            // The words of the error name the hop that did not let the request through.
+            // The message names the hop that did not let the request pass.
             Self::NotOpened(_)
             | Self::Failed(_)
             | Self::ByHop { .. }
@@ -96,7 +96,7 @@ impl FetchError {
         }
     }
 
-    /// Describes the error without anything that could repeat the path of a URL.
+    /// Describes the error without the path of any URL.
     pub(in crate::remote) fn without_urls(&self) -> String {
         match self {
             // A reason phrase may quote the request.
@@ -112,10 +112,10 @@ impl FetchError {
     }
 }
 
-/// Says who answered what. A status alone does not tell an answer of a hop from one of the server.
+/// Says who answered what. After a hop, a status alone does not show whether it comes from that hop or from the server.
 fn answered(verb: &str, said: &str, hop: Option<&str>) -> String {
     match hop {
-        // The status first, since a reason phrase has no room for all of it.
+        // The status comes first, in case a reason phrase has no room for the rest.
         Some(hop) => format!("{said} from the server, or from hop `{hop}` before it"),
         None => format!("the server {verb} {said}"),
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_can_be_told_without_the_path_of_a_url() {
+    fn an_error_can_be_described_without_the_path_of_a_url() {
         let status = FetchError::Status { hop: None, status: 404, said: "404 No /canary".into() };
         let url = "https://other.example/canary".parse().unwrap();
         for error in [status, FetchError::Elsewhere(url)] {

@@ -162,8 +162,8 @@ where
         }
     }
 
-    /// Whether the client has reset its connection, whatever waits to be read on it. False on a system that tells this
-    /// only to a reader.
+    /// Returns whether the client has reset its connection, whatever waits to be read on it. False on a system that
+    /// tells this only to a reader.
     fn client_is_reset(&self) -> bool {
         // The error is taken, so that no other call reports it. The exchange ends, and with it the connection.
         self.client

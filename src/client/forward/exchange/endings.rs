@@ -70,7 +70,7 @@ where
         }
     }
 
-    /// Whether something of an answer is on its way to the client, so that no other can take its place.
+    /// Returns whether something of an answer is on its way to the client, so that no other can take its place.
     pub(super) fn has_begun(&self) -> bool {
         !matches!(self.answer, Answer::Head { .. }) || self.to_client.blocked_since().is_some()
     }

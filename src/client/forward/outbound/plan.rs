@@ -336,12 +336,12 @@ impl<'a> Plan<'a> {
         PlainRequest { line, target, has_body, is_bound }
     }
 
-    /// Whether to send the request again, since the last hop wanted credentials and let it go no further.
+    /// Returns whether to send the request again, since the last hop wanted credentials and let it go no further.
     pub(crate) fn goes_on(&self, hearing: Hearing) -> bool {
         hearing == Hearing::Challenged && !self.has_body()
     }
 
-    /// Whether the request has a body. A body is not stored on its way, so it can't be sent a second time.
+    /// Returns whether the request has a body. A body is not stored on its way, so it can't be sent a second time.
     pub(crate) fn has_body(&self) -> bool {
         !matches!(self.head.body_length(), BodyLength::Empty | BodyLength::Length(0))
     }
@@ -370,12 +370,12 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
+    /// Returns whether the request can be sent again if the first copy may have been lost (RFC 9110 §9.2.2).
     pub(crate) fn is_repeatable(&self) -> bool {
         !self.has_body() && IDEMPOTENT.contains(&self.head.method())
     }
 
-    /// Whether the client logs on to the target by a scheme whose proof holds for its connection only.
+    /// Returns whether the client logs on to the target by a scheme whose proof holds for its connection only.
     pub(in crate::client::forward) fn logs_on_to_target(&self) -> bool {
         let is_of_connection = |value: &[u8]| {
             let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();

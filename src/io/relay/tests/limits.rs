@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     join,
+    time::Instant,
 };
 
 use super::{PATIENCE, piped};

@@ -6,6 +6,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     join,
     net::TcpStream,
+    time::Instant,
 };
 
 use super::{PATIENCE, running, sockets, sockets_with};

@@ -20,7 +20,7 @@ pub(in crate::upstream::chain) struct ChosenHop {
 }
 
 impl ChosenHop {
-    /// The name of the chosen link below its hop, such as `members[0]`.
+    /// Returns the name of the chosen link below its hop, such as `members[0]`.
     pub(in crate::upstream::chain) fn member(&self) -> Option<String> {
         self.selection.as_ref().map(|selection| selection.member())
     }
@@ -51,7 +51,7 @@ impl ChosenHop {
         }
     }
 
-    /// Whether the link is left out for a refusal, of which an answer of `status` may be a repetition.
+    /// Returns whether the link is left out for a refusal, of which an answer of `status` may be a repetition.
     pub(super) fn may_repeat_refusal(&self, status: u16) -> bool {
         self.selection.as_ref().is_some_and(|selection| selection.may_repeat_refusal(status))
     }

@@ -25,7 +25,7 @@ pub(crate) struct SignOnRound {
 }
 
 impl SignOnRound {
-    /// The value of the `Proxy-Authorization` field.
+    /// Returns the value of the `Proxy-Authorization` field.
     pub(crate) fn value(&self) -> &Secret {
         &self.value
     }
@@ -35,12 +35,12 @@ impl SignOnRound {
         self.source
     }
 
-    /// Whether the token proves nothing yet, and the proxy has to answer it.
+    /// Returns whether the token proves nothing yet, and the proxy has to answer it.
     pub(crate) fn is_question(&self) -> bool {
         self.is_question
     }
 
-    /// Whether the token is the first on its connection.
+    /// Returns whether the token is the first on its connection.
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
     }
@@ -77,7 +77,7 @@ pub(super) fn next_token(
     Ok(SignOnRound { source, value, is_first: true, is_done: step.is_done(), is_question, context })
 }
 
-/// Returns whether a token holds the first message of NTLM (MS-NLMP section 2.2.1.1), perhaps inside of SPNEGO. Tokens of
+/// Returns whether a token holds the first message of NTLM (MS-NLMP § 2.2.1.1), perhaps inside of SPNEGO. Tokens of
 /// Kerberos hold a ticket, and prove all at once, though the library goes on to wait for the proof of the other side.
 pub(super) fn asks_for_challenge(token: &[u8]) -> bool {
     const NEGOTIATE_MESSAGE: &[u8] = b"NTLMSSP\0\x01\0\0\0";

@@ -119,7 +119,7 @@ impl ListedProxy {
     }
 }
 
-/// Returns whether `text` has a `%` with two hexadecimal digits behind it (RFC 3986 section 2.1).
+/// Returns whether `text` has a `%` with two hexadecimal digits behind it (RFC 3986 § 2.1).
 fn has_escape(text: &str) -> bool {
     let mut triples = text.as_bytes().windows(3);
     triples.any(|three| three[0] == b'%' && three[1..].iter().all(u8::is_ascii_hexdigit))
