@@ -91,7 +91,8 @@ fn bounds(per: Per, now: &Zoned) -> Result<(Zoned, Zoned), jiff::Error> {
             let round = ZonedRound::new().smallest(Unit::Hour).mode(RoundMode::Trunc);
             let start = now.round(round)?;
             let end = start.checked_add(1.hour())?;
-            (start, end)
+            // Clocks may go back by less than an hour, as on Lord Howe Island. The rest of that hour is another period.
+            if end <= *now { (end, now.round(round.mode(RoundMode::Ceil))?) } else { (start, end) }
         }
         Per::Day => (midnight(today)?, midnight(today.tomorrow()?)?),
         Per::Week => {
@@ -202,5 +203,21 @@ mod tests {
             "2026-10-31T23:30:00Z",
             ["2026-10-31T23:00:00Z", "2026-11-30T23:00:00Z"],
         );
+    }
+
+    /// At 15:00 UTC, clocks go back from 2:00 to 1:30.
+    #[test]
+    fn an_hour_in_which_clocks_go_back_by_half_an_hour_ends_then() {
+        let zone = "Australia/Lord_Howe";
+        if TimeZone::get(zone).is_err() {
+            return;
+        }
+        let before = ["2026-04-04T14:00:00Z", "2026-04-04T15:00:00Z"];
+        check(Per::Hour, zone, "2026-04-04T14:59:59Z", before);
+        let rest = ["2026-04-04T15:00:00Z", "2026-04-04T15:30:00Z"];
+        check(Per::Hour, zone, "2026-04-04T15:00:00Z", rest);
+        check(Per::Hour, zone, "2026-04-04T15:29:59Z", rest);
+        let after = ["2026-04-04T15:30:00Z", "2026-04-04T16:30:00Z"];
+        check(Per::Hour, zone, "2026-04-04T15:30:00Z", after);
     }
 }
