@@ -1,7 +1,7 @@
 //! `mooltiroute run`: the proxy, in the foreground.
 
 mod predecessor;
-mod turn;
+mod take_over_turn;
 
 use std::{
     fmt,

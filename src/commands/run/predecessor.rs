@@ -17,7 +17,7 @@ use std::{
 use mooltiroute_hops::thread_pool;
 use tracing::{info, warn};
 
-use super::turn::Turn;
+use super::take_over_turn::TakeOverTurn;
 use crate::{
     config::{Config, Environment, Source, source::EMPTY_HELP},
     control::{
@@ -32,7 +32,7 @@ use crate::{
 pub(super) struct Predecessor {
     control: Control,
     /// Until this is dropped, other processes wait with their take-over.
-    _turn: Turn,
+    _turn: TakeOverTurn,
 }
 
 impl Predecessor {
@@ -49,7 +49,7 @@ impl Predecessor {
         }
         let addresses = config.server.listen.iter().flat_map(|listener| listener.address.sockets());
         // Of two that take over at once, the second one takes over from the first.
-        let turn = Turn::wait(environment)?;
+        let turn = TakeOverTurn::wait(environment)?;
         // A port that the system chooses is never one that a proxy has already.
         let addresses: Vec<SocketAddr> = addresses.filter(|address| address.port() != 0).collect();
         let running = match Control::find(&WantedProxy::Listener(addresses), environment) {

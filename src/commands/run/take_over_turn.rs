@@ -6,12 +6,12 @@ use crate::config::Environment;
 ///
 /// Without it, two processes that are started at once would both take the sockets of one proxy, and both go on serving.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct TakeOverTurn {
     #[cfg(unix)]
     _file: Option<std::fs::File>,
 }
 
-impl Turn {
+impl TakeOverTurn {
     /// Waits until no other process of this user takes over. If there is no place for a lock, this one goes on without.
     ///
     /// # Errors
