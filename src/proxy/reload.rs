@@ -56,7 +56,7 @@ pub(crate) struct Reloads {
     shadowed: Vec<Shadowed>,
     /// The files of the configuration in force, if it depends on the network.
     written: Option<Arc<KeptTexts>>,
-    /// What the log says about the configuration in force.
+    /// The lines that the log has about the configuration in force.
     announced: Announced,
 }
 
@@ -118,7 +118,7 @@ impl Reloads {
         Self { written, ..self }
     }
 
-    /// Starts with what the log says about the first configuration.
+    /// Starts with `announced`, the lines that the log has about the first configuration.
     #[must_use]
     pub(crate) fn with_announced(self, announced: Announced) -> Self {
         Self { announced, ..self }

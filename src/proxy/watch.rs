@@ -269,14 +269,16 @@ impl Watch {
     async fn differs_after_mount(&mut self) -> bool {
         // Mounts often come in groups, as when a container starts.
         sleep(PAUSE_AFTER_MOUNT).await;
-        self.mounts.set_handled();
         let files = lock(&self.files).clone();
         let look = thread_pool::run(move || {
             let trail = Trail::to(&files.root, &files.named);
             let (directories, look) = (trail.identities(), trail.look());
             (trail, directories, look)
         });
-        let Ok((trail, directories, look)) = look.await else { return false };
+        let looked = look.await;
+        // Not before, since the future may be dropped at each `await`. A mount that came meanwhile is reported again.
+        self.mounts.set_handled();
+        let Ok((trail, directories, look)) = looked else { return false };
         let (count, is_obscured) = (directories.len(), trail.is_obscured());
         self.watch_directories(trail, directories, false);
         self.note_blindness(count, is_obscured);
