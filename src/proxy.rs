@@ -141,7 +141,7 @@ impl Loaded {
         // connect already, and wait in the queues of the listeners.
         thread_pool::start().map_err(ListenError::Threads)?;
         let usage_thread = ReadyThread::start("usage").map_err(ListenError::Threads)?;
-        reload::announce(&config);
+        let announced = reload::announce(&config, &reload::Announced::default());
         // A proxy that can't see edits still serves, and reloads by signal or on request.
         let watch = watch.and_then(|watch| {
             let watch = watch.and_then(Watch::begin_looking);
@@ -176,7 +176,7 @@ impl Loaded {
         }
         server.keep_warm();
         server.keep_facts(NetworkKeeper::new(network));
-        let reloads = reloads.with_written(written);
+        let reloads = reloads.with_written(written).with_announced(announced);
         Ok(Proxy { server, reloads, addresses, control, workers, usage })
     }
 }

@@ -238,6 +238,12 @@ impl Control {
 }
 
 impl Control {
+    /// Returns whether the proxy answers at once.
+    pub(crate) fn is_alive(&self) -> bool {
+        let identity = exchange::exchange(&self.socket, "GET", "/v1/proxy", None, GREETING);
+        identity.is_ok_and(|ProxyIdentity { pid, .. }| pid == self.identity.pid)
+    }
+
     /// Takes over the sockets on which the proxy listens. It goes on accepting until it [drains](Self::drain).
     ///
     /// # Errors

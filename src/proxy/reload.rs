@@ -14,7 +14,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use mooltiroute_hops::thread_pool;
 use tokio::sync::mpsc;
 
-pub(crate) use self::words::announce;
+pub(crate) use self::words::{Announced, announce};
 use self::{
     rebind::{Rebind, next_rebind},
     rejection::{LastRejected, next_due},
@@ -56,6 +56,8 @@ pub(crate) struct Reloads {
     shadowed: Vec<Shadowed>,
     /// The files of the configuration in force, if it depends on the network.
     written: Option<Arc<KeptTexts>>,
+    /// The lines that the log has about the configuration in force.
+    announced: Announced,
 }
 
 /// The event that called for a reload.
@@ -100,6 +102,7 @@ impl Reloads {
             overridden: Vec::new(),
             shadowed: Vec::new(),
             written: None,
+            announced: Announced::default(),
         }
     }
 
@@ -113,6 +116,12 @@ impl Reloads {
     #[must_use]
     pub(crate) fn with_written(self, written: Option<Arc<KeptTexts>>) -> Self {
         Self { written, ..self }
+    }
+
+    /// Starts with `announced`, the lines that the log has about the first configuration.
+    #[must_use]
+    pub(crate) fn with_announced(self, announced: Announced) -> Self {
+        Self { announced, ..self }
     }
 
     /// Reloads on the signals of `requests` too.
