@@ -17,7 +17,7 @@ use super::{
     counts::MemberCounts,
     health::{Health, LeftOut, Taken},
 };
-use crate::{Hop, MemberStatus, Request, preferences::stable_number};
+use crate::{Hop, MemberStatus, Request, member_ledger::Labelled, preferences::stable_number};
 
 /// A member that is switched on.
 #[derive(Clone, Debug)]
@@ -85,6 +85,13 @@ impl PoolMember {
     /// Notes the member's own name below `hops:`.
     pub(super) fn named(self, hop_name: Option<Arc<str>>) -> Self {
         Self { hop_name, ..self }
+    }
+
+    /// Returns what its label is made of.
+    pub(super) fn labelled(&self) -> Labelled {
+        let address = || self.hop.describe().address.map(ToString::to_string);
+        let usual = self.hop_name.as_deref().map(str::to_owned).or_else(address);
+        Labelled { usual, name: Arc::clone(&self.name) }
     }
 
     /// Describes the member, which may be `left_out`.
