@@ -195,6 +195,8 @@ impl Reloads {
             }
             drop(held);
             supervisor::ready();
+            // Again, since this reload may have taken an edit that came after the look at its beginning.
+            self.socket_renewal.notify_one();
             if let Some(ReloadOrder(asked)) = order {
                 // The client may not have waited.
                 let _ = asked.send(verdict);
