@@ -47,12 +47,12 @@ pub(crate) struct Endpoint {
 
 /// The place of a socket's file.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct SocketPlace {
     path: PathBuf,
     file: (u64, u64),
 }
 
-impl Place {
+impl SocketPlace {
     /// Returns whether the file is still there. May block.
     pub(crate) fn is_taken(&self) -> bool {
         let found = self.path.symlink_metadata();
@@ -227,8 +227,8 @@ impl Endpoint {
     }
 
     /// Returns the place of the socket's file, where clients look for it.
-    pub(crate) fn place(&self) -> Place {
-        Place { path: self.path.clone(), file: self.file }
+    pub(crate) fn place(&self) -> SocketPlace {
+        SocketPlace { path: self.path.clone(), file: self.file }
     }
 
     /// Accepts the next client. Returns `None` for one that runs as another user.

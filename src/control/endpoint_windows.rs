@@ -36,9 +36,9 @@ pub(crate) struct Endpoint {
 
 /// The place of a pipe.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place;
+pub(crate) struct SocketPlace;
 
-impl Place {
+impl SocketPlace {
     /// Returns whether the pipe is still there. A pipe stays for as long as its process.
     pub(crate) fn is_taken(self) -> bool {
         true
@@ -124,8 +124,8 @@ impl Endpoint {
     }
 
     /// Returns the place of the pipe.
-    pub(crate) fn place(&self) -> Place {
-        Place
+    pub(crate) fn place(&self) -> SocketPlace {
+        SocketPlace
     }
 
     /// Returns the path of the pipe.
