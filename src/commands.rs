@@ -13,6 +13,7 @@ pub mod init;
 mod json;
 pub mod kill;
 mod loading;
+mod notice;
 mod output;
 pub mod probe;
 pub mod ps;

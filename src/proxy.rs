@@ -74,38 +74,26 @@ impl Loaded {
     /// # Errors
     /// Everything that is wrong with the configuration, or a file of it that is still being written.
     pub fn new(loader: Loader) -> Result<Self, Problems> {
-        let mut watch = match loader.source() {
+        let watch = match loader.source() {
             Source::Path(path) => Some(Watch::new(path)),
             Source::Text(_) | Source::CommandLine { .. } | Source::Embedded => None,
         };
-        // Only the first load tells which files the settings name. They could change before they are watched, so
-        // all is read again until the list stays the same. Each round also waits for writers of the files that the
-        // last one named.
-        let mut named = Vec::new();
-        let config = loop {
-            if let Source::Path(path) = loader.source() {
-                // The watch can't tell of a writer that had a file open before it began.
-                wait_for_writers(path, &named).map_err(|writer| {
-                    Problem::new(
-                        &KeyPath::default(),
-                        "source",
-                        format!("{writer}; run this again once it has closed the file"),
-                    )
-                })?;
-            }
-            let (config, files) = loader.load_and_list();
-            let is_news = match &mut watch {
-                Some(Ok(watch)) => watch.set_named(&files),
-                _ => false,
-            };
-            named = files;
-            // The files that it names are read again now that they are watched. Only problems of the last round
-            // count.
-            if !is_news {
-                break config?;
-            }
-        };
+        let (config, watch) = load(&loader, watch)?;
         Ok(Self { loader, config, watch, passed: Vec::new(), taken: Vec::new(), control: None })
+    }
+
+    /// Loads the files once more, as [`new`](Self::new) does.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub(crate) fn again(self) -> Result<Self, Problems> {
+        let (config, watch) = load(&self.loader, self.watch)?;
+        Ok(Self { config, watch, ..self })
+    }
+
+    /// Returns the source of the configuration.
+    pub(crate) fn source(&self) -> &Source {
+        self.loader.source()
     }
 
     /// Accepts on sockets that a supervisor has passed, too. The configuration must name them.
@@ -153,7 +141,7 @@ impl Loaded {
         // connect already, and wait in the queues of the listeners.
         thread_pool::start().map_err(ListenError::Threads)?;
         let usage_thread = ReadyThread::start("usage").map_err(ListenError::Threads)?;
-        reload::announce(&config);
+        let announced = reload::announce(&config, &reload::Announced::default());
         // A proxy that can't see edits still serves, and reloads by signal or on request.
         let watch = watch.and_then(|watch| {
             let watch = watch.and_then(Watch::begin_looking);
@@ -188,9 +176,44 @@ impl Loaded {
         }
         server.keep_warm();
         server.keep_facts(NetworkKeeper::new(network));
-        let reloads = reloads.with_written(written);
+        let reloads = reloads.with_written(written).with_announced(announced);
         Ok(Proxy { server, reloads, addresses, control, workers, usage })
     }
+}
+
+/// Loads the configuration, and has `watch` watch the files that it names.
+fn load(
+    loader: &Loader,
+    mut watch: Option<io::Result<Watch>>,
+) -> Result<(Config, Option<io::Result<Watch>>), Problems> {
+    // Only the first load tells which files the settings name. They could change before they are watched, so
+    // all is read again until the list stays the same. Each round also waits for writers of the files that the
+    // last one named.
+    let mut named = Vec::new();
+    let config = loop {
+        if let Source::Path(path) = loader.source() {
+            // The watch can't tell of a writer that had a file open before it began.
+            wait_for_writers(path, &named).map_err(|writer| {
+                Problem::new(
+                    &KeyPath::default(),
+                    "source",
+                    format!("{writer}; run this again once it has closed the file"),
+                )
+            })?;
+        }
+        let (config, files) = loader.load_and_list();
+        let is_news = match &mut watch {
+            Some(Ok(watch)) => watch.set_named(&files),
+            _ => false,
+        };
+        named = files;
+        // The files that it names are read again now that they are watched. Only problems of the last round
+        // count.
+        if !is_news {
+            break config?;
+        }
+    };
+    Ok((config, watch))
 }
 
 impl Proxy {

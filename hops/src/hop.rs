@@ -146,7 +146,8 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
     /// Chooses the link that carries `request`.
     ///
     /// The chain calls this once for each connection, before it dials. [`Eventual::Ready`] costs nothing. A future may
-    /// not borrow from the request; cloning its parts is cheap.
+    /// not borrow from the request; cloning its parts is cheap. A hop that chooses among several links makes the choice
+    /// that [`Request::repeated`] tells of again, if that link is in use.
     ///
     /// # Errors
     /// A preference of the client that can't be met, or a failure of the choice itself.

@@ -56,19 +56,18 @@ impl Per {
     /// Returns the period that `now` is in.
     ///
     /// A day may have 23 or 25 hours, so the end comes from the calendar and is not computed in seconds. A time outside the
-    /// range of the calendar gets a period of one hour.
+    /// range of the calendar gets a period of one hour, and so does a time for which a change of the clocks leaves no other.
     pub(crate) fn around(self, now: SystemTime, zone: &Zone) -> BudgetPeriod {
         let now = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
-        let bounds = bounds(self, &now.to_zoned(zone.0.clone()));
+        let bounds = bounds(self, &now.to_zoned(zone.0.clone())).ok();
+        let bounds = bounds.map(|(start, end)| (start.timestamp(), end.timestamp()));
+        let bounds = bounds.filter(|(start, end)| (start..end).contains(&&now));
         bounds.map_or_else(
-            |_| {
+            || {
                 let start = now.as_second() - now.as_second().rem_euclid(3600);
                 BudgetPeriod { start, end: start + 3600 }
             },
-            |(start, end)| BudgetPeriod {
-                start: start.timestamp().as_second(),
-                end: end.timestamp().as_second(),
-            },
+            |(start, end)| BudgetPeriod { start: start.as_second(), end: end.as_second() },
         )
     }
 
@@ -91,7 +90,15 @@ fn bounds(per: Per, now: &Zoned) -> Result<(Zoned, Zoned), jiff::Error> {
             let round = ZonedRound::new().smallest(Unit::Hour).mode(RoundMode::Trunc);
             let start = now.round(round)?;
             let end = start.checked_add(1.hour())?;
-            (start, end)
+            if start > *now {
+                // Clocks went forward over the full hour, as from 2:45 to 3:45 on Chatham Island. The hour before goes on.
+                (start.checked_sub(1.hour())?, start)
+            } else if end <= *now {
+                // Clocks went back by half an hour, as on Lord Howe Island. The rest of that hour is another period.
+                (end, now.round(round.mode(RoundMode::Ceil))?)
+            } else {
+                (start, end)
+            }
         }
         Per::Day => (midnight(today)?, midnight(today.tomorrow()?)?),
         Per::Week => {
@@ -202,5 +209,56 @@ mod tests {
             "2026-10-31T23:30:00Z",
             ["2026-10-31T23:00:00Z", "2026-11-30T23:00:00Z"],
         );
+    }
+
+    /// At 15:00 UTC, clocks go back from 2:00 to 1:30.
+    #[test]
+    fn an_hour_in_which_clocks_go_back_by_half_an_hour_ends_then() {
+        let zone = "Australia/Lord_Howe";
+        if TimeZone::get(zone).is_err() {
+            return;
+        }
+        let before = ["2026-04-04T14:00:00Z", "2026-04-04T15:00:00Z"];
+        check(Per::Hour, zone, "2026-04-04T14:59:59Z", before);
+        let rest = ["2026-04-04T15:00:00Z", "2026-04-04T15:30:00Z"];
+        check(Per::Hour, zone, "2026-04-04T15:00:00Z", rest);
+        check(Per::Hour, zone, "2026-04-04T15:29:59Z", rest);
+        let after = ["2026-04-04T15:30:00Z", "2026-04-04T16:30:00Z"];
+        check(Per::Hour, zone, "2026-04-04T15:30:00Z", after);
+    }
+
+    /// At 14:00 UTC, clocks go forward from 2:45 to 3:45.
+    #[test]
+    fn an_hour_goes_on_when_clocks_go_forward_over_its_end() {
+        let zone = "Pacific/Chatham";
+        if TimeZone::get(zone).is_err() {
+            return;
+        }
+        let hour = ["2026-09-26T13:15:00Z", "2026-09-26T14:15:00Z"];
+        check(Per::Hour, zone, "2026-09-26T13:59:59Z", hour);
+        check(Per::Hour, zone, "2026-09-26T14:00:00Z", hour);
+        check(Per::Hour, zone, "2026-09-26T14:14:59Z", hour);
+        let next = ["2026-09-26T14:15:00Z", "2026-09-26T15:15:00Z"];
+        check(Per::Hour, zone, "2026-09-26T14:15:00Z", next);
+    }
+
+    #[test]
+    fn every_time_near_a_change_of_clocks_is_in_its_period() {
+        let from: Timestamp = "2009-01-01T00:00:00Z".parse().unwrap();
+        for name in jiff::tz::db().available() {
+            let Ok(zone) = Zone::named(name.as_str()) else { continue };
+            for change in zone.0.following(from).take(6) {
+                for offset in [-1, 0, 900, 1800, 3599] {
+                    let now = change.timestamp() + offset.seconds();
+                    for per in [Per::Hour, Per::Day, Per::Week, Per::Month] {
+                        let BudgetPeriod { start, end } = per.around(now.into(), &zone);
+                        assert!(
+                            (start..end).contains(&now.as_second()),
+                            "{per} of {name} at {now}"
+                        );
+                    }
+                }
+            }
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::json;
 
 use super::running;
 use crate::{
@@ -39,8 +38,7 @@ pub fn run(flags: &cli::Reload, environment: &Environment) -> ExitCode {
 }
 
 fn reload(control: Control) -> Result<ProxyVerdict, String> {
-    let verdict: ReloadVerdict =
-        control.post("/v1/reload", &json!({})).map_err(|error| error.to_string())?;
+    let verdict = running::order::reload(&control).map_err(|missing| missing.why)?;
     let (place, generation) = (control.place(), verdict.generation);
     // The proxy described itself before the reload.
     let proxy = ProxyIdentity { generation, ..control.identity };

@@ -1,6 +1,7 @@
 //! `mooltiroute run`: the proxy, in the foreground.
 
 mod predecessor;
+mod take_over_turn;
 
 use std::{
     fmt,
@@ -132,7 +133,12 @@ impl<'a> Launch<'a> {
             true => Predecessor::find(config, self.environment)?,
             false => None,
         };
-        let ended = runtime.block_on(self.serve(predecessor, log));
+        let (loaded, taken) = match &predecessor {
+            Some(running) => (running.wait_for_files(self.loaded)?, running.take_sockets()?),
+            None => (self.loaded, Vec::new()),
+        };
+        let launch = Self { loaded, ..self };
+        let ended = runtime.block_on(launch.serve(predecessor, taken, log));
         // A name look-up that does not return must not delay the exit.
         runtime.shutdown_background();
         drop(flush);
@@ -142,18 +148,18 @@ impl<'a> Launch<'a> {
     /// Listens, and serves until a signal ends the proxy. A predecessor drains once this one serves.
     async fn serve(
         self,
-        predecessor: Option<(Predecessor, Vec<TcpListener>)>,
+        predecessor: Option<Predecessor>,
+        taken: Vec<TcpListener>,
         log: LogControl,
     ) -> Result<(), String> {
         // Before the first line of the log, since its reader may answer it with a signal.
         let signals = Signals::new().map_err(cannot_handle_signals)?;
         let requests = ReloadRequests::new().map_err(cannot_handle_signals)?;
-        let (predecessor, taken) = predecessor.unzip();
         let connections = self.loaded.config().limits.connections;
         let proxy = self
             .loaded
             .with_passed(self.passed)
-            .with_taken(taken.unwrap_or_default())
+            .with_taken(taken)
             .with_control(self.environment)
             .start()
             .map_err(|error| not_started(&error, self.flags.take_over, self.environment))?;

@@ -1,6 +1,7 @@
 //! Finds the running proxy that a command is for, and writes its answer.
 
 mod lost_socket;
+pub(super) mod order;
 pub(super) mod owner;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Verdict, complain};
+use super::{Verdict, complain, notice::with_notice};
 use crate::{
     cli::{ConfigPath, Format, ProxyChoice},
     config::{Environment, Loader, Source},
@@ -26,7 +27,8 @@ use crate::{
 /// The reason why there is none, for people.
 pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Control, String> {
     let wanted = wanted(choice, environment)?;
-    let control = Control::find(&wanted, environment).map_err(|error| match &error {
+    let found = with_notice(|| searching(&wanted), || Control::find(&wanted, environment));
+    let control = found.map_err(|error| match &error {
         NoProxy::NotRunning(others) | NoProxy::Missing(_, others) => {
             let process = choice.pid.and_then(|pid| lost_socket::of_another_user(pid.into()));
             let lost = || lost_socket::describe(choice, others, environment);
@@ -36,6 +38,17 @@ pub(super) fn find(choice: &ProxyChoice, environment: &Environment) -> Result<Co
     })?;
     introduce(&control);
     Ok(control)
+}
+
+/// Returns the notice about a search that takes long.
+fn searching(wanted: &WantedProxy) -> String {
+    let silent = "still looking for the proxy: one of your proxies does not answer";
+    match wanted {
+        WantedProxy::Config(Some(path)) | WantedProxy::Usual(Some(path)) => {
+            format!("{silent}, or the file system of {}", path.display())
+        }
+        _ => silent.to_owned(),
+    }
 }
 
 /// Finds the running proxy that `choice` names, without saying which one it is. Returns `None` if none runs with the

@@ -6,7 +6,7 @@ mod listing;
 mod overview;
 mod refused;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use mooltiroute_hops::thread_pool;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,26 @@ pub(crate) struct Api {
     shared: Arc<Shared>,
     orders: ReloadOrders,
     listening: ListeningSockets,
+    files: Option<Arc<dyn FilesOnDisk>>,
+}
+
+/// Tells what has become of the files in force.
+pub(crate) trait FilesOnDisk: fmt::Debug + Send + Sync {
+    /// Compares the files with what they had when they were last taken. Reads them.
+    fn changes(&self) -> LostSettings;
+}
+
+/// The files whose settings a proxy serves, and that have lost them since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LostSettings {
+    /// Files that are gone.
+    pub gone: Vec<String>,
+    /// Files that have no content.
+    #[serde(default)]
+    pub emptied: Vec<String>,
+    /// Files that have lost their end, or all but comments.
+    #[serde(default)]
+    pub cut: Vec<String>,
 }
 
 /// The answer to a request.
@@ -100,6 +120,18 @@ pub(crate) struct Checked {
     pub notes: Vec<String>,
 }
 
+impl LostSettings {
+    /// Returns whether no file has lost anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all().next().is_none()
+    }
+
+    /// Returns all files.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &String> {
+        self.gone.iter().chain(&self.emptied).chain(&self.cut)
+    }
+}
+
 impl Checked {
     /// Describes an edit that is rejected because of `problems`.
     pub(crate) fn invalid(problems: Vec<ToldProblem>) -> Self {
@@ -138,7 +170,12 @@ impl Api {
         listening: ListeningSockets,
     ) -> Self {
         let identity = Arc::new(ProxyIdentity::of_process(loader.source()));
-        Self { identity, loader, shared, orders, listening }
+        Self { identity, loader, shared, orders, listening, files: None }
+    }
+
+    /// Answers for `files` too.
+    pub(crate) fn with_files(self, files: Option<Arc<dyn FilesOnDisk>>) -> Self {
+        Self { files, ..self }
     }
 
     /// Records for `/status` that commands can't reach this proxy, for the reason `error`. `None` clears it. Returns whether
@@ -171,6 +208,7 @@ impl Api {
             ApiCall::Kill(order) => elsewhere(move || self.kill(&order)).await,
             ApiCall::Reload => self.reload().await,
             ApiCall::Check(edit) => elsewhere(move || self.check(&edit)).await,
+            ApiCall::LostSettings => elsewhere(move || json(&self.lost_settings())).await,
             ApiCall::Drain => self.drain(),
         };
         Ok(ControlAnswer { body: body?, ..ControlAnswer::default() })
@@ -187,6 +225,10 @@ impl Api {
         let body = json(&HandedOver { listeners: listeners.map_err(failed)? })?;
         info!(sockets = sockets.len(), "listening sockets handed over on request");
         Ok(ControlAnswer { body, sockets })
+    }
+
+    fn lost_settings(&self) -> LostSettings {
+        self.files.as_ref().map_or_else(LostSettings::default, |files| files.changes())
     }
 
     /// Begins the end of this proxy, as a signal does.

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 pub(crate) use self::exchange::NoAnswer;
 use super::{
-    api::ProxyIdentity,
+    api::{LostSettings, ProxyIdentity},
     endpoint::{directories, path_of, sockets},
     server::socket_name,
 };
@@ -238,12 +238,29 @@ impl Control {
 }
 
 impl Control {
+    /// Returns whether the proxy answers at once.
+    pub(crate) fn is_alive(&self) -> bool {
+        let identity = exchange::exchange(&self.socket, "GET", "/v1/proxy", None, GREETING);
+        identity.is_ok_and(|ProxyIdentity { pid, .. }| pid == self.identity.pid)
+    }
+
     /// Takes over the sockets on which the proxy listens. It goes on accepting until it [drains](Self::drain).
     ///
     /// # Errors
     /// The reason why there is no answer.
     pub(crate) fn take_listeners(&self) -> Result<Vec<TcpListener>, NoAnswer> {
         exchange::take_listeners(&self.socket, GREETING)
+    }
+
+    /// Asks which files have lost settings that the proxy serves. One of an earlier version does not know.
+    ///
+    /// # Errors
+    /// The reason why there is no answer.
+    pub(crate) fn lost_settings(&self) -> Result<LostSettings, NoAnswer> {
+        match exchange::exchange(&self.socket, "GET", "/v1/lost-settings", None, GREETING) {
+            Err(NoAnswer::Refused(_)) => Ok(LostSettings::default()),
+            answer => answer,
+        }
     }
 
     /// Makes the proxy end after its open connections, as a signal does.

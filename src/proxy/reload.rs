@@ -14,7 +14,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use mooltiroute_hops::thread_pool;
 use tokio::sync::{Notify, mpsc};
 
-pub(crate) use self::words::announce;
+pub(crate) use self::words::{Announced, announce};
 use self::{
     rebind::{Rebind, next_rebind},
     rejection::{LastRejected, next_due},
@@ -24,7 +24,7 @@ use crate::{
     config::{Environment, Loader, Overridden, Shadowed, source::KeptTexts},
     control::{
         ControlServer,
-        api::Api,
+        api::{Api, FilesOnDisk},
         verdict::{ReloadOrder, ReloadOrders, ReloadOutcome, ToldProblem},
     },
     log::LogControl,
@@ -58,6 +58,8 @@ pub(crate) struct Reloads {
     shadowed: Vec<Shadowed>,
     /// The files of the configuration in force, if it depends on the network.
     written: Option<Arc<KeptTexts>>,
+    /// The lines that the log has about the configuration in force.
+    announced: Announced,
 }
 
 /// The event that called for a reload.
@@ -103,6 +105,7 @@ impl Reloads {
             overridden: Vec::new(),
             shadowed: Vec::new(),
             written: None,
+            announced: Announced::default(),
         }
     }
 
@@ -116,6 +119,12 @@ impl Reloads {
     #[must_use]
     pub(crate) fn with_written(self, written: Option<Arc<KeptTexts>>) -> Self {
         Self { written, ..self }
+    }
+
+    /// Starts with `announced`, the lines that the log has about the first configuration.
+    #[must_use]
+    pub(crate) fn with_announced(self, announced: Announced) -> Self {
+        Self { announced, ..self }
     }
 
     /// Reloads on the signals of `requests` too.
@@ -133,6 +142,8 @@ impl Reloads {
         self.orders = Some(received);
         let (loader, shared) = (Arc::clone(&self.loader), Arc::clone(self.shared()));
         let api = Api::new(loader, shared, orders, self.listeners.sockets());
+        let files = self.watch.as_ref().map(Watch::files_taken);
+        let api = api.with_files(files.map(|files| Arc::new(files) as Arc<dyn FilesOnDisk>));
         let server = ControlServer::bind(addresses, api, environment);
         self.socket_renewal = server.renewal();
         server

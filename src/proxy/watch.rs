@@ -10,6 +10,7 @@ mod cut;
 mod lease;
 mod looker;
 mod marks;
+mod mounts;
 mod survey;
 mod tick;
 mod trail;
@@ -33,7 +34,10 @@ use std::{
 use arc_swap::ArcSwap;
 use mooltiroute_hops::thread_pool;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::sleep,
+};
 use tracing::warn;
 
 use self::{
@@ -41,6 +45,7 @@ use self::{
     completeness::WriteProgress,
     cut::KnownFiles,
     looker::{Looker, reports_all_changes},
+    mounts::MountTable,
     survey::{Files, Sizes, Survey, lock},
     tick::{Tick, listen},
     trail::{Identity, Look, Trail},
@@ -70,7 +75,7 @@ pub(crate) struct Watch {
     /// YAML files that have lost their content, and were not removed either.
     emptied: Vec<PathBuf>,
     /// The YAML files when they were last taken.
-    known: Arc<KnownFiles>,
+    known: Arc<Mutex<Arc<KnownFiles>>>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
     /// The work of the thread that looks for changes which no event reports, until that thread is started.
@@ -79,6 +84,8 @@ pub(crate) struct Watch {
     followings: mpsc::Sender<()>,
     /// Whether some change may not be reported, so that the thread looks from time to time.
     is_blind: Arc<AtomicBool>,
+    /// Tells of file systems that are mounted over a directory on the way, or unmounted.
+    mounts: MountTable,
 }
 
 impl Watch {
@@ -106,6 +113,7 @@ impl Watch {
         let look = Arc::new(Mutex::default());
         let (tell, followings) = mpsc::channel();
         let is_blind = Arc::<AtomicBool>::default();
+        let known = KnownFiles::of(&Files { root: root.clone(), named: Vec::new() });
         let looker = Looker {
             files: Arc::clone(&files),
             followed: Arc::clone(&look),
@@ -127,11 +135,12 @@ impl Watch {
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
             emptied: Vec::new(),
-            known: Arc::new(KnownFiles::of(&Files { root: root.clone(), named: Vec::new() })),
+            known: Arc::new(Mutex::new(Arc::new(known))),
             look,
             looker: Some(looker),
             followings: tell,
             is_blind,
+            mounts: MountTable::default(),
         };
         watch.follow_now();
         if watch.watched.is_empty() && watch.watcher.is_ok() {
@@ -232,7 +241,16 @@ impl Watch {
     /// Waits for the first event that counts, or for a difference that no event told of.
     async fn first_tick(&mut self) -> Tick {
         loop {
-            match self.ticks.recv().await {
+            let told = tokio::select! {
+                told = self.ticks.recv() => told,
+                () = self.mounts.changed() => {
+                    if self.differs_after_mount().await {
+                        return Tick::Differs;
+                    }
+                    continue;
+                }
+            };
+            match told {
                 Some(Tick::Differs) => {
                     // An event may have told of it meanwhile.
                     if !self.is_undisturbed().await {
@@ -243,6 +261,29 @@ impl Watch {
                 None => pending().await,
             }
         }
+    }
+
+    /// Watches all directories again after a change of the mounts. Returns whether the files look different.
+    ///
+    /// A directory may be another one now, below the same name. It may also be the same one, of a volume that was unmounted for
+    /// a moment, and the system has ended its watch then.
+    async fn differs_after_mount(&mut self) -> bool {
+        // Mounts often come in groups, as when a container starts.
+        sleep(PAUSE_AFTER_MOUNT).await;
+        let files = lock(&self.files).clone();
+        let look = thread_pool::run(move || {
+            let trail = Trail::to(&files.root, &files.named);
+            let (directories, look) = (trail.identities(), trail.look());
+            (trail, directories, look)
+        });
+        let looked = look.await;
+        // Not before, since the future may be dropped at each `await`. A mount that came meanwhile is reported again.
+        self.mounts.set_handled();
+        let Ok((trail, directories, look)) = looked else { return false };
+        let (count, is_obscured) = (directories.len(), trail.is_obscured());
+        self.watch_directories(trail, directories, false);
+        self.note_blindness(count, is_obscured);
+        look != *lock(&self.look)
     }
 
     /// Looks at everything on the way to the files, on a thread that may block. Returns `None` only if the runtime
@@ -264,18 +305,31 @@ impl Watch {
     fn follow(&mut self, survey: Survey) -> Sizes {
         let Survey { trail, directories: wanted, look, sizes, .. } = survey;
         *lock(&self.look) = look;
-        let count = wanted.len();
-        self.watch_directories(trail, wanted);
-        // Without a watcher, the look alone tells of changes.
-        let is_watched = self.watcher.is_ok() && self.watched.len() == count;
-        let is_blind = !is_watched || !self.watched.keys().all(|path| reports_all_changes(path));
-        self.is_blind.store(is_blind, Relaxed);
-        // The thread ends only with this.
-        let _ = self.followings.send(());
+        let (count, is_obscured) = (wanted.len(), trail.is_obscured());
+        self.watch_directories(trail, wanted, true);
+        self.note_blindness(count, is_obscured);
         sizes
     }
 
-    fn watch_directories(&mut self, trail: Trail, wanted: BTreeMap<PathBuf, Identity>) {
+    /// Records whether the thread must look from time to time, now that `wanted` directories should be watched.
+    fn note_blindness(&self, wanted: usize, is_obscured: bool) {
+        // Without a watcher, the look alone tells of changes.
+        let is_watched = self.watcher.is_ok() && self.watched.len() == wanted;
+        let is_blind = !is_watched
+            || is_obscured
+            || !self.watched.keys().all(|path| reports_all_changes(path));
+        self.is_blind.store(is_blind, Relaxed);
+        // The thread ends only with this.
+        let _ = self.followings.send(());
+    }
+
+    /// Watches the directories `wanted` alone. `holds` says whether the system still has the watches of before.
+    fn watch_directories(
+        &mut self,
+        trail: Trail,
+        wanted: BTreeMap<PathBuf, Identity>,
+        holds: bool,
+    ) {
         let Ok(watcher) = &mut self.watcher else { return };
         // A directory that was removed and made again has the same name, but the watch belongs to the old one. The
         // identity tells the two apart.
@@ -293,7 +347,7 @@ impl Watch {
         let known = std::mem::take(&mut self.watched);
         for (path, identity) in wanted {
             // A directory that can't be watched is left out of `watched`, so the next look tries again.
-            let is_known = known.get(&path) == Some(&identity);
+            let is_known = holds && known.get(&path) == Some(&identity);
             let watched = match is_known {
                 true => Ok(()),
                 false => watcher.watch(&path, RecursiveMode::NonRecursive),
@@ -343,6 +397,8 @@ impl Watch {
 
 /// The shortest time between two looks at the files.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
+/// How long to wait for more changes of the mounts before the files are looked at.
+const PAUSE_AFTER_MOUNT: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
@@ -424,6 +480,41 @@ mod tests {
         check(&mut watch, || fs::remove_file(root.join("20.yaml")).unwrap()).await;
         let nothing = timeout(50 * LOOKS, watch.changed()).await;
         assert!(nothing.is_err(), "without a change there is no event");
+    }
+
+    /// A file in place of a directory is as hard to look through as a file system that does not answer, and the system reports
+    /// nothing of what comes in its place.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_root_that_cannot_be_reached_is_looked_at_until_it_can() {
+        let home = tempdir().unwrap();
+        let (above, password) = (home.path().join("above"), home.path().join("secrets/password"));
+        for named in [false, true] {
+            fs::write(&above, "no directory").unwrap();
+            let (root, lost) = match named {
+                false => (above.join("config.d"), above.join("config.d/10.yaml")),
+                true => (home.path().join("10.yaml"), above.join("password")),
+            };
+            let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
+            let (sender, ticks) = unbounded_channel();
+            let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender.clone()));
+            let mut watch = Watch::with(&root, watcher, trail, (sender, ticks), LOOKS).unwrap();
+            watch.set_named(&[lost.clone(), password.clone()]);
+            let mut watch = watch.begin_looking().unwrap();
+            assert!(watch.is_blind.load(Relaxed));
+            // Beyond the look that comes once after each change.
+            sleep(20 * LOOKS).await;
+            check(&mut watch, || {
+                fs::remove_file(&above).unwrap();
+                fs::create_dir_all(lost.parent().unwrap()).unwrap();
+                fs::write(&lost, "a").unwrap();
+            })
+            .await;
+            assert_eq!(watch.is_blind.load(Relaxed), !reports_all_changes(home.path()));
+            check(&mut watch, || fs::write(&lost, "ab").unwrap()).await;
+            drop(watch);
+            fs::remove_dir_all(&above).unwrap();
+        }
     }
 
     /// Without events, no look tells that a file is complete which is saved before the next one.

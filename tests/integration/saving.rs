@@ -1,6 +1,8 @@
 //! The ways in which files come to have other content: each is seen, and is one change.
 
 mod missing_files;
+#[cfg(target_os = "linux")]
+mod mounts;
 mod other_files;
 
 use std::{

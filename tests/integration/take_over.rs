@@ -7,9 +7,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{io::AsyncWriteExt as _, join, net::TcpStream, task::JoinHandle, time::sleep};
 
 use crate::support::{
     EchoOrigin, Proxy, assert_reads, connect, free_port, open, outcome, ping, rest,
@@ -54,6 +56,89 @@ async fn a_take_over_that_fails_leaves_the_running_proxy_alone() {
     assert!(error.contains(&format!("can't listen on {busy}")), "{error}");
     assert_eq!(ask(old.address()).await, Some("ok".into()));
     assert!(old.events().iter().all(|event| event.message() != "shutting down"));
+}
+
+/// Targets that went through hops would go direct, since the new process has never seen the routes.
+#[tokio::test]
+async fn a_file_that_was_emptied_is_not_served_by_the_next_process_either() {
+    let old = Proxy::start(DIRECT).await;
+    let address = old.address().to_string();
+    let taking = ["run", "--take-over", "--listen", &address];
+    old.config().write("40-routes.yaml", "routes: [{ chain: default }]\n");
+    old.event("config reloaded").await;
+    old.config().write("40-routes.yaml", "");
+    let (status, _, error) = outcome(&old.command(&taking));
+    assert_eq!(status, Some(1), "{error}");
+    assert!(error.contains("40-routes.yaml: without content, and the running proxy"), "{error}");
+    assert!(error.contains("put a comment in it"), "{error}");
+    assert_eq!(ask(old.address()).await, Some("ok".into()));
+    assert!(old.events().iter().all(|event| event.message() != "shutting down"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_for_a_moment_is_waited_for_before_a_take_over() {
+    let mut old = Proxy::start(DIRECT).await;
+    let address = old.address();
+    let routes = "chains: { dead: [dead] }\nhops: { dead: { kind: http-connect, address: '127.0.0.1:1' } }\n\
+                  routes: [{ chain: dead }]\n";
+    old.config().write("40-routes.yaml", routes);
+    old.event("config reloaded").await;
+    let echo = EchoOrigin::start().await;
+    assert!(refused(address, echo.address()).await);
+    std::fs::remove_file(old.config().path().join("40-routes.yaml")).unwrap();
+    let addresses = [address];
+    let taking = take_over(&old, &addresses);
+    let back = async {
+        sleep(Duration::from_millis(700)).await;
+        assert!(refused(address, echo.address()).await);
+        old.config().write("40-routes.yaml", routes);
+    };
+    let (new, ()) = join!(taking, back);
+    new.event("these files lack settings that the running proxy serves; waiting for them").await;
+    assert!(refused(address, echo.address()).await, "the routes are in force");
+    assert_eq!(old.exit().await.code(), Some(0));
+    assert!(refused(address, echo.address()).await);
+    // One that stays away was removed on purpose.
+    std::fs::remove_file(old.config().path().join("40-routes.yaml")).unwrap();
+    let _third = take_over(&new, &[address]).await;
+    assert!(!refused(address, echo.address()).await);
+}
+
+/// Returns whether a tunnel to `target` is refused, as through a hop that is down.
+async fn refused(address: SocketAddr, target: SocketAddr) -> bool {
+    connect(address, target).await.head.starts_with("HTTP/1.1 502")
+}
+
+#[tokio::test]
+async fn of_several_take_overs_at_once_one_proxy_is_left() {
+    let mut old = Proxy::start(DIRECT).await;
+    let (log, ended) = std::sync::mpsc::channel();
+    let (process, listen) = (old.pid(), old.address().to_string());
+    let arguments = ["run", "--take-over", "--listen", &listen];
+    let (ended, left) = std::thread::scope(|scope| {
+        let (old, arguments) = (&old, &arguments);
+        for _ in 0..3 {
+            let log = log.clone();
+            scope.spawn(move || {
+                log.send(outcome(&old.command(arguments))).unwrap();
+            });
+        }
+        // All but the last one are taken over from, or have given up waiting for their turn. Nothing fails in here, since
+        // the scope would wait for the last one.
+        let first = [ended.recv(), ended.recv()];
+        let status = ["status", "--format", "json", "--address", &listen];
+        let (_, told, _) = outcome(&old.command(&status));
+        let told: Option<serde_json::Value> = serde_json::from_str(&told).ok();
+        let left = told.and_then(|told| Pid::from_raw(told["pid"].as_i64()?.try_into().ok()?));
+        left.map(|left| kill_process(left, Signal::TERM));
+        (first, left)
+    });
+    for (status, _, error) in ended.map(Result::unwrap) {
+        let gave_up = error.contains("another process is taking over at the moment");
+        assert_eq!(status, Some(i32::from(gave_up)), "{error}");
+    }
+    assert!(left.is_some_and(|left| left.as_raw_pid() != i32::try_from(process).unwrap()));
+    assert_eq!(old.exit().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Says what a switch has brought into force, or what keeps it from having an effect.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     error::{HopError, RejectedEdit},
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     cli::HopState,
+    commands::running::order::{NoVerdict, reload},
     config::edit::EditedFile,
     control::{
         client::Control,
@@ -24,10 +25,19 @@ pub(super) fn in_force(
     place: &str,
 ) -> Result<String, HopError> {
     let name = &target.name;
-    let reload = || control.post::<verdict::ReloadVerdict>("/v1/reload", &json!({}));
-    // A proxy that ends now will read the edited file at its next start.
-    let Ok(verdict) = reload() else {
-        return Ok(format!("{name} is {state} in {}; the proxy has ended", target.path.display()));
+    let verdict = match reload(control) {
+        Ok(verdict) => verdict,
+        Err(NoVerdict { is_pending: true, why }) => {
+            let path = target.path.display();
+            return Ok(format!("{name} is {state} in {path}, but that is not in force yet: {why}"));
+        }
+        // A proxy that ends now will read the edited file at its next start.
+        Err(_) => {
+            return Ok(format!(
+                "{name} is {state} in {}; the proxy has ended",
+                target.path.display()
+            ));
+        }
     };
     let generation = verdict.generation;
     let mut said = match verdict.verdict {
@@ -43,7 +53,7 @@ pub(super) fn in_force(
             // Its verdict on the old text is the one it had before.
             let verdict::ReloadVerdict { problems, notes, .. } = verdict;
             let rejected = RejectedEdit { problems, notes };
-            return Err(undo(target, edit, rejected, || drop(reload())));
+            return Err(undo(target, edit, rejected, || drop(reload(control))));
         }
     };
     for warning in &verdict.warnings {
@@ -106,6 +116,8 @@ pub(super) const RUNNING: &str = "the running proxy";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

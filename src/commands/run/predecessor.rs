@@ -2,37 +2,54 @@
 //!
 //! The new process asks the running one for its sockets, and both accept on them. Only when the new one serves does it
 //! order the other one to drain. If it fails before that, the running proxy has lost nothing.
+//!
+//! Files may have lost settings that the running proxy goes on serving: it waits for a file that is gone for a moment, and
+//! refuses one that was emptied. The new process serves what it reads, and targets could go direct for that. So it asks
+//! first, and waits as the running proxy does.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use mooltiroute_hops::thread_pool;
 use tracing::{info, warn};
 
+use super::take_over_turn::TakeOverTurn;
 use crate::{
-    config::{Config, Environment},
-    control::client::{Control, NoProxy, WantedProxy},
+    config::{Config, Environment, Source, source::EMPTY_HELP},
+    control::{
+        api::LostSettings,
+        client::{Control, NoAnswer, NoProxy, WantedProxy},
+    },
+    proxy::Loaded,
 };
 
 /// A running proxy that is to be replaced.
 #[derive(Debug)]
-pub(super) struct Predecessor(Control);
+pub(super) struct Predecessor {
+    control: Control,
+    /// Until this is dropped, other processes wait with their take-over.
+    _turn: TakeOverTurn,
+}
 
 impl Predecessor {
-    /// Finds the proxy that listens on an address of `config`, and takes over its sockets. Returns `None` if there is no
-    /// such proxy, so that one command starts the first proxy and the next.
+    /// Finds the proxy that listens on an address of `config`. Returns `None` if there is no such proxy, so that one command
+    /// starts the first proxy and the next.
     ///
     /// # Errors
     /// A description of why it can't be replaced.
-    pub(super) fn find(
-        config: &Config,
-        environment: &Environment,
-    ) -> Result<Option<(Self, Vec<TcpListener>)>, String> {
+    pub(super) fn find(config: &Config, environment: &Environment) -> Result<Option<Self>, String> {
         if cfg!(not(unix)) {
             return Err("this system passes no listening sockets to another process, so `--take-over` can't work; \
                         stop the running proxy first"
                 .to_owned());
         }
         let addresses = config.server.listen.iter().flat_map(|listener| listener.address.sockets());
+        // Of two that take over at once, the second one takes over from the first.
+        let turn = TakeOverTurn::wait(environment)?;
         // A port that the system chooses is never one that a proxy has already.
         let addresses: Vec<SocketAddr> = addresses.filter(|address| address.port() != 0).collect();
         let running = match Control::find(&WantedProxy::Listener(addresses), environment) {
@@ -51,20 +68,75 @@ impl Predecessor {
                 ));
             }
         };
-        match running.take_listeners() {
-            Ok(sockets) => Ok(Some((Self(running), sockets))),
-            Err(error) => {
-                let identity = &running.identity;
-                Err(format!("the running proxy can't be replaced ({identity}): {error}"))
-            }
+        Ok(Some(Self { control: running, _turn: turn }))
+    }
+
+    /// Waits until no file of `loaded` lacks settings that the running proxy serves, up to five seconds, and loads the files
+    /// again after that. A file that is still gone by then was removed on purpose.
+    ///
+    /// # Errors
+    /// A description of why these files must not be served.
+    pub(super) fn wait_for_files(&self, mut loaded: Loaded) -> Result<Loaded, String> {
+        if !self.has_config(loaded.source()) {
+            return Ok(loaded);
         }
+        let deadline = Instant::now() + FILES_WAIT_MAX;
+        let (mut is_told, mut is_checked) = (false, false);
+        loop {
+            let lost = self.control.lost_settings().map_err(|error| self.irreplaceable(&error))?;
+            // Loaded between two looks that found nothing missing, the files were whole.
+            if lost.is_empty() && is_checked {
+                return Ok(loaded);
+            }
+            is_checked = lost.is_empty();
+            if !is_checked {
+                let files = shown(&lost, loaded.source());
+                if Instant::now() >= deadline {
+                    if !lost.emptied.is_empty() {
+                        return Err(emptied(&files));
+                    }
+                    warn!(
+                        files,
+                        "the settings of these files are lost, which the running proxy serves"
+                    );
+                    return loaded.again().map_err(|problems| problems.to_string());
+                }
+                if !is_told {
+                    is_told = true;
+                    warn!(
+                        files,
+                        "these files lack settings that the running proxy serves; waiting for them"
+                    );
+                }
+                thread::sleep(FILES_PAUSE);
+            }
+            loaded = loaded.again().map_err(|problems| problems.to_string())?;
+        }
+    }
+
+    /// Takes over the sockets. Both processes accept on them until this one lets the other one [drain](Self::drain).
+    ///
+    /// # Errors
+    /// A description of why it can't be replaced.
+    pub(super) fn take_sockets(&self) -> Result<Vec<TcpListener>, String> {
+        self.control.take_listeners().map_err(|error| self.irreplaceable(&error))
+    }
+
+    fn irreplaceable(&self, error: &NoAnswer) -> String {
+        format!("the running proxy can't be replaced ({}): {error}", self.control.identity)
+    }
+
+    fn has_config(&self, source: &Source) -> bool {
+        let Source::Path(path) = source else { return false };
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        self.control.identity.config.as_deref().is_some_and(|config| Path::new(config) == path)
     }
 
     /// Lets the other proxy end after its open connections. To be called when this process accepts clients.
     pub(super) async fn drain(self) {
-        let process = self.0.identity.pid;
+        let process = self.control.identity.pid;
         // The command's side of the control socket blocks.
-        let drained = thread_pool::run(move || self.0.drain()).await;
+        let drained = thread_pool::run(move || self.control.drain()).await;
         match drained {
             Ok(Ok(())) => info!(process, "took over from another process, which drains now"),
             Ok(Err(error)) => {
@@ -76,3 +148,19 @@ impl Predecessor {
         }
     }
 }
+
+/// Lists the files of `lost` as the operator writes them.
+fn shown(lost: &LostSettings, source: &Source) -> String {
+    let files = lost.all().map(|file| source.as_written(Path::new(file)).display().to_string());
+    files.collect::<Vec<_>>().join(", ")
+}
+
+fn emptied(files: &str) -> String {
+    format!(
+        "{files}: without content, and the running proxy serves settings of before; {EMPTY_HELP}. The running proxy goes on"
+    )
+}
+
+/// How long files are waited for, as a running proxy waits for them.
+const FILES_WAIT_MAX: Duration = Duration::from_secs(5);
+const FILES_PAUSE: Duration = Duration::from_millis(100);

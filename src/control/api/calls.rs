@@ -26,6 +26,8 @@ pub(crate) enum ApiCall {
     Reload,
     /// Report what an edit would change.
     Check(EditedFile),
+    /// Report which files have lost settings that are in force.
+    LostSettings,
     /// Hand over the listening sockets.
     HandOver,
     /// End after the open connections.
@@ -35,7 +37,7 @@ pub(crate) enum ApiCall {
 /// The calls of the control socket: the path and the method of each, and how it is read from a body.
 ///
 /// A GET never changes anything: programs send one without being asked, to follow a link for example.
-const CALLS: [(&str, &str, ReadCall); 11] = [
+const CALLS: [(&str, &str, ReadCall); 12] = [
     ("/v1/proxy", "GET", |_| Ok(ApiCall::Identify)),
     ("/v1/status", "GET", |_| Ok(ApiCall::Status)),
     ("/v1/overview", "GET", |_| Ok(ApiCall::Overview)),
@@ -45,6 +47,7 @@ const CALLS: [(&str, &str, ReadCall); 11] = [
     ("/v1/kill", "POST", |body| parse(body).map(ApiCall::Kill)),
     ("/v1/reload", "POST", |_| Ok(ApiCall::Reload)),
     ("/v1/check", "POST", |body| parse(body).map(ApiCall::Check)),
+    ("/v1/lost-settings", "GET", |_| Ok(ApiCall::LostSettings)),
     ("/v1/hand-over", "POST", |_| Ok(ApiCall::HandOver)),
     ("/v1/drain", "POST", |_| Ok(ApiCall::Drain)),
 ];
@@ -141,7 +144,7 @@ mod tests {
             let body = String::from_utf8(refused.body()).unwrap();
             let error = "there is nothing at this path; the control socket has /v1/proxy, /v1/status, \
                          /v1/overview, /v1/connections, /v1/usage, /v1/clients, /v1/kill, /v1/reload, /v1/check, \
-                         /v1/hand-over, /v1/drain";
+                         /v1/lost-settings, /v1/hand-over, /v1/drain";
             assert_eq!(body, serde_json::json!({ "error": error }).to_string(), "{path}");
         }
     }

@@ -57,7 +57,8 @@ impl Reloads {
         cause: Option<String>,
     ) -> ReloadVerdict {
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
-        announce(&config);
+        let last_announced = std::mem::take(&mut self.announced);
+        let mut announced = announce(&config, &last_announced);
         self.written.clone_from(&config.written);
         let (log, workers) = (config.log, config.server.workers.get().get());
         let mut warnings = brief_warnings(&config);
@@ -65,7 +66,14 @@ impl Reloads {
         // The threads and their heaps were set up at the start, so a reload can only say that the number differs.
         if workers != self.server.worker_count() {
             let running = self.server.worker_count();
-            warn!(running, configured = workers, "`server.workers` takes effect at the next start");
+            let line = format!("server.workers {workers}");
+            if announced.is_new_warning(&line, &last_announced) {
+                warn!(
+                    running,
+                    configured = workers,
+                    "`server.workers` takes effect at the next start"
+                );
+            }
             warnings.push(format!(
                 "`server.workers` takes effect at the next start; until then, {running} run"
             ));
@@ -113,7 +121,9 @@ impl Reloads {
             warnings.extend(list.is_shrunk().then(|| list.in_words()));
         }
         let shown = changed.join(", ");
-        info!(generation, changed = shown, cause, "config reloaded");
+        let known_warnings = Some(announced.known_warnings).filter(|count| *count > 0);
+        self.announced = announced;
+        info!(generation, changed = shown, cause, known_warnings, "config reloaded");
         if cut > 0 {
             info!(generation, tunnels = cut, "cut the tunnels of hops that were switched off");
         }

@@ -12,7 +12,7 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -24,7 +24,10 @@ use super::{
     survey::{Files, lock},
     trail::Trail,
 };
-use crate::config::source::is_read;
+use crate::{
+    config::source::{is_blank, is_read},
+    control::api::{FilesOnDisk, LostSettings},
+};
 
 /// The beginnings of all files of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +37,13 @@ pub(super) struct KnownFiles {
     /// The names of the files with settings, as the directory of the configuration has them. A link below such a name may lead
     /// to another file at any time.
     names: Vec<PathBuf>,
+}
+
+/// The files as they were when they were last taken. It follows the watch, and can be asked on any thread.
+#[derive(Clone, Debug)]
+pub(crate) struct FilesTaken {
+    known: Arc<Mutex<Arc<KnownFiles>>>,
+    files: Arc<Mutex<Files>>,
 }
 
 /// The files of which something seems to be missing.
@@ -93,6 +103,25 @@ impl KnownFiles {
     }
 }
 
+impl FilesTaken {
+    /// Returns the files that lack something of what they had when they were last taken. Reads them.
+    pub(crate) fn lacking(&self) -> LackingFiles {
+        let known = Arc::clone(&lock(&self.known));
+        let root = lock(&self.files).root.clone();
+        known.lacking(&root)
+    }
+}
+
+impl FilesOnDisk for FilesTaken {
+    fn changes(&self) -> LostSettings {
+        let LackingFiles { cut, gone } = self.lacking();
+        let (emptied, cut): (Vec<_>, _) = cut.into_iter().partition(|path| is_blank(path));
+        let listed =
+            |files: Vec<PathBuf>| files.iter().map(|file| file.display().to_string()).collect();
+        LostSettings { gone: listed(gone), emptied: listed(emptied), cut: listed(cut) }
+    }
+}
+
 impl LackingFiles {
     /// Returns whether nothing is missing.
     pub(crate) fn is_empty(&self) -> bool {
@@ -147,14 +176,19 @@ impl Watch {
         if let Ok(known) = thread_pool::run(move || KnownFiles::of(&files)).await
             && self.is_undisturbed().await
         {
-            self.known = Arc::new(known);
+            *lock(&self.known) = Arc::new(known);
         }
     }
 
     /// Returns the files that lack something of what they had when they were last taken.
     pub(crate) async fn lacking(&self) -> LackingFiles {
-        let (known, root) = (Arc::clone(&self.known), lock(&self.files).root.clone());
-        thread_pool::run(move || known.lacking(&root)).await.unwrap_or_default()
+        let taken = self.files_taken();
+        thread_pool::run(move || taken.lacking()).await.unwrap_or_default()
+    }
+
+    /// Returns what tells at any time which files lack something.
+    pub(crate) fn files_taken(&self) -> FilesTaken {
+        FilesTaken { known: Arc::clone(&self.known), files: Arc::clone(&self.files) }
     }
 
     /// Waits until the files look other than when they were complete, and returns whether that came before `deadline`. The

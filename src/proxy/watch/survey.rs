@@ -59,8 +59,7 @@ impl Survey {
     pub(super) fn of(files: &Files) -> Self {
         // Resolved again each time: a link that was swapped leads through other directories now.
         let trail = Trail::to(&files.root, &files.named);
-        let directories =
-            trail.directories().map(|path| (path.to_owned(), Identity::of(path))).collect();
+        let directories = trail.identities();
         // Before the content is looked at, so that a writer that comes after this changes the look.
         let writer = writers::find(trail.files());
         // Read before the look, so that a change between the two counts as one shortly before.

@@ -1,9 +1,10 @@
 //! The directories and names that lead to the files of a configuration.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
     path::{Component, Path, PathBuf},
     time::SystemTime,
 };
@@ -25,6 +26,8 @@ pub(super) struct Trail {
     contents: BTreeSet<PathBuf>,
     /// The files that were found at the end of the way.
     files: BTreeSet<PathBuf>,
+    /// Whether something on the way can't be read. A name that is missing is no such thing.
+    is_obscured: bool,
 }
 
 /// A mark that tells a directory from a later one of the same name, which may have got the same number: its birth time.
@@ -54,7 +57,9 @@ impl Trail {
     /// Adds the files of a directory that are read.
     fn enter(&mut self, directory: PathBuf) {
         // What can't be read is left out. The load reads the same directory, and reports it as a problem.
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+        let entries = self.clear(fs::read_dir(&directory));
+        for entry in entries.into_iter().flatten() {
+            let Some(entry) = self.clear(entry) else { continue };
             let path = entry.path();
             match entry.file_type() {
                 _ if !is_read(&path) => {}
@@ -94,8 +99,15 @@ impl Trail {
         self.files.iter().map(PathBuf::as_path)
     }
 
-    pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
-        self.directories.iter().map(PathBuf::as_path)
+    /// Returns the directories that must be watched.
+    pub(super) fn identities(&self) -> BTreeMap<PathBuf, Identity> {
+        self.directories.iter().map(|path| (path.clone(), Identity::of(path))).collect()
+    }
+
+    /// Returns whether something on the way can't be read, such as a network file system without its server. No directory that
+    /// can be watched reports when that is over.
+    pub(super) fn is_obscured(&self) -> bool {
+        self.is_obscured
     }
 
     /// Returns whether a change of `path` may change what is read.
@@ -119,19 +131,19 @@ impl Trail {
                 Component::Normal(name) => {
                     let next = reached.join(name);
                     let is_last = components.as_path().as_os_str().is_empty();
-                    match fs::symlink_metadata(&next) {
-                        Ok(found) if found.is_symlink() => {
+                    match self.clear(fs::symlink_metadata(&next)) {
+                        Some(found) if found.is_symlink() => {
                             self.note(&reached, &next);
                             // The link replaces its own name, and the rest of the path goes on from there. An
                             // absolute target replaces all that was reached. A circle of links ends by the count.
-                            let target =
-                                reached.join(fs::read_link(&next).ok()?).join(components.as_path());
+                            let target = self.clear(fs::read_link(&next))?;
+                            let target = reached.join(target).join(components.as_path());
                             return self.follow(&target, links_left.checked_sub(1)?);
                         }
-                        Ok(_) if !is_last => {}
-                        Ok(_) => self.note(&reached, &next),
+                        Some(_) if !is_last => {}
+                        Some(_) => self.note(&reached, &next),
                         // The name that is missing is watched for, so that the load follows when it comes.
-                        Err(_) => {
+                        None => {
                             self.note(&reached, &next);
                             return None;
                         }
@@ -141,6 +153,13 @@ impl Trail {
             }
         }
         Some(reached)
+    }
+
+    /// Returns the result of looking at something on the way, and notes if it can't be seen.
+    fn clear<T>(&mut self, found: io::Result<T>) -> Option<T> {
+        self.is_obscured |=
+            found.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound);
+        found.ok()
     }
 
     fn note(&mut self, directory: &Path, name: &Path) {

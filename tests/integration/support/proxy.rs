@@ -163,6 +163,26 @@ impl Proxy {
         Some(Self::run(config, None, &[], command).await)
     }
 
+    /// Runs the program on the configuration at `root`, with the directory `lower` mounted at `volume`. Returns `None` if this user
+    /// may not mount anything.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn on_mount(lower: &Path, volume: &Path, root: &Path) -> Option<Self> {
+        const MOUNT: &str = "mount --bind \"$LOWER\" \"$VOLUME\"";
+        let unshared = |program: &str| {
+            let mut command = command("unshare");
+            command.args(["--mount", "sh", "-c", program, PROGRAM]);
+            command.env("LOWER", lower).env("VOLUME", volume);
+            command
+        };
+        let tried = unshared(MOUNT).stderr(Stdio::null()).status();
+        if !tried.is_ok_and(|status| status.success()) {
+            super::skip("mounting a file system");
+            return None;
+        }
+        let command = unshared(&format!("{MOUNT} && exec \"$0\" \"$@\""));
+        Some(Self::run(ConfigDir::new(""), Some(root), &[], command).await)
+    }
+
     /// As [`on`](Self::on), with a limit of the system by which no file may have even one byte. The log goes through a pipe.
     #[cfg(target_os = "linux")]
     pub(crate) async fn without_file_size(config: ConfigDir) -> Self {

@@ -207,32 +207,65 @@ async fn a_client_that_logs_on_to_the_origin_keeps_its_connection_for_each_reque
 #[tokio::test]
 async fn a_client_of_a_pool_keeps_its_exit_for_each_request() {
     for pick in ["round-robin", "random", "least-used", "sticky", "failover"] {
-        // They close on a second request, so that nothing shows their end before.
-        let closing = || [answer(OK), answer(""), Step::Reset];
-        let members = [Double::start(closing()).await, Double::start(closing()).await];
-        let proxy = Proxy::start(&format!(
-            "hops:\n  exits: {{ kind: pool, pick: {pick}, members: [a, b] }}\n  \
-             a: {{ kind: http-connect, address: \"{}\" }}\n  b: {{ kind: http-connect, address: \"{}\" }}\n\
-             chains: {{ default: [exits] }}\n",
-            members[0].address(),
-            members[1].address()
-        ))
-        .await;
-        let mut client = open(proxy.address()).await;
-        for (count, method) in ["GET", "POST", "POST", "PATCH"].into_iter().enumerate() {
-            let request = format!(
-                "{method} http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-            );
-            client.write_all(request.as_bytes()).await.unwrap();
-            let told = head(&mut client).await;
-            assert!(told.starts_with("HTTP/1.1 200 "), "{pick} {method}: {told}");
-            assert_reads(&mut client, "ok").await;
-            let seen = members.iter().map(|member| member.record().now().len());
-            let mut seen: Vec<_> = seen.collect();
-            seen.sort_unstable();
-            assert_eq!(seen, [0, count + 1], "{pick}: a new connection to the same member");
+        for chain in ["exits", "office"] {
+            let members = [closing().await, closing().await];
+            let proxy = of_pool(&members, &format!("pick: {pick}"), chain).await;
+            let mut client = open(proxy.address()).await;
+            for (count, method) in ["GET", "POST", "POST", "PATCH"].into_iter().enumerate() {
+                ask(&mut client, method).await;
+                let seen = members.iter().map(|member| member.record().now().len());
+                let mut seen: Vec<_> = seen.collect();
+                seen.sort_unstable();
+                assert_eq!(seen, [0, count + 1], "{pick} in {chain}: the same member");
+            }
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_whose_requests_can_not_be_repeated_gets_another_exit_at_its_time() {
+    let members = [closing().await, closing().await];
+    let proxy = of_pool(&members, "pick: round-robin, rotate_after: 1s", "exits").await;
+    let mut client = open(proxy.address()).await;
+    within("another exit", async {
+        while members.iter().any(|member| member.record().now().is_empty()) {
+            ask(&mut client, "POST").await;
+            sleep(Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+    let before = members[0].record().now().len();
+    assert!(before > 1, "the first exit was left after {before} requests");
+}
+
+/// A member of a pool that closes on the second request of each connection, so that nothing shows its end before.
+async fn closing() -> Double {
+    Double::start([answer(OK), answer(""), Step::Reset]).await
+}
+
+/// A proxy whose default chain has the hop `chain`: the pool `exits` of `members`, or a PAC file that chooses it.
+async fn of_pool(members: &[Double; 2], pool: &str, chain: &str) -> Proxy {
+    let [a, b] = members.each_ref().map(Double::address);
+    let office = match chain {
+        "office" => "office: { kind: pac, file: office.pac, hops: { \"*\": exits } }\n  ",
+        _ => "",
+    };
+    let config = ConfigDir::new(&format!(
+        "hops:\n  exits: {{ kind: pool, members: [a, b], {pool} }}\n  {office}\
+         a: {{ kind: http-connect, address: \"{a}\" }}\n  b: {{ kind: http-connect, address: \"{b}\" }}\n\
+         chains: {{ default: [{chain}] }}\n"
+    ));
+    config.write("office.pac", "function FindProxyForURL() { return 'PROXY proxy.test:1'; }\n");
+    Proxy::on(config, &[]).await
+}
+
+async fn ask(client: &mut tokio::net::TcpStream, method: &str) {
+    let request =
+        format!("{method} http://a.example/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let told = head(client).await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{method}: {told}");
+    assert_reads(client, "ok").await;
 }
 
 #[tokio::test]
