@@ -35,14 +35,16 @@ impl MemberLedger {
     /// The label of the members of a long list that have none of their own.
     pub const REST: &str = "other";
 
-    /// Returns the counts under `label`, which begin at zero when it is new.
-    pub(crate) fn tally(&self, label: &Arc<str>) -> Arc<Tally> {
+    /// Returns the counts under `label`. When it is new, they go on from `earlier`, those of the member under another label,
+    /// or begin at zero.
+    pub(crate) fn tally(&self, label: &Arc<str>, earlier: Option<&Arc<Tally>>) -> Arc<Tally> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= LABELS_MAX && !known.contains_key(label) {
             // Labels that no member has any more are removed, or a list that keeps changing could fill the memory.
             known.retain(|_, tally| Arc::strong_count(tally) > 1);
         }
-        Arc::clone(known.entry(Arc::clone(label)).or_default())
+        let begin = || earlier.cloned().unwrap_or_default();
+        Arc::clone(known.entry(Arc::clone(label)).or_insert_with(begin))
     }
 }
 
@@ -97,15 +99,15 @@ mod tests {
     #[test]
     fn a_count_goes_on_under_its_label_and_labels_are_bounded() {
         let ledger = MemberLedger::default();
-        let in_use = ledger.tally(&"a.test:1".into());
+        let in_use = ledger.tally(&"a.test:1".into(), None);
         in_use.reached.fetch_add(3, Relaxed);
-        ledger.tally(&"b.test:1".into()).failed.fetch_add(2, Relaxed);
-        assert_eq!(ledger.tally(&"b.test:1".into()).failed.load(Relaxed), 2);
+        ledger.tally(&"b.test:1".into(), None).failed.fetch_add(2, Relaxed);
+        assert_eq!(ledger.tally(&"b.test:1".into(), None).failed.load(Relaxed), 2);
         for number in 0..LABELS_MAX + 10 {
-            ledger.tally(&number.to_string().into());
+            ledger.tally(&number.to_string().into(), None);
         }
         assert!(ledger.0.lock().unwrap().len() <= LABELS_MAX);
-        assert_eq!(ledger.tally(&"a.test:1".into()).reached.load(Relaxed), 3);
+        assert_eq!(ledger.tally(&"a.test:1".into(), None).reached.load(Relaxed), 3);
     }
 
     #[test]

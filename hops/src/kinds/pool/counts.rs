@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use crate::{AnswerRecord, MemberStatus, member_ledger::Tally};
+use crate::{AnswerRecord, MemberLedger, MemberStatus, member_ledger::Tally};
 
 /// The connections of a member.
 #[derive(Debug, Default)]
@@ -37,12 +37,13 @@ struct Refusals {
 impl MemberCounts {
     /// Returns the counts of the same member in another list, where it may have another label.
     pub(in crate::kinds) fn of_stayed(&self) -> Self {
-        Self { tally: OnceLock::new(), answers: Arc::clone(&self.answers) }
+        let (tally, earlier) = (OnceLock::new(), self.tally.get().cloned());
+        Self { tally, earlier, answers: Arc::clone(&self.answers) }
     }
 
-    /// Counts in `tally` from now on, unless this counts in one already.
-    pub(in crate::kinds) fn count_in(&self, tally: impl FnOnce() -> Arc<Tally>) {
-        self.tally.get_or_init(tally);
+    /// Counts in `ledger` under `label` from now on, unless this counts in one already.
+    pub(in crate::kinds) fn count_in(&self, ledger: &MemberLedger, label: &Arc<str>) {
+        self.tally.get_or_init(|| ledger.tally(label, self.earlier.as_ref()));
     }
 
     /// Returns whether this counts in a tally already.

@@ -118,7 +118,7 @@ impl Roster {
             return;
         }
         for (member, label) in self.members.iter().zip(self.labels()) {
-            member.counts.count_in(|| ledger.tally(&label));
+            member.counts.count_in(ledger, &label);
         }
     }
 
