@@ -17,6 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use mooltiroute_hops::MemberLedger;
 use serde::Serialize;
 
 use crate::{
@@ -42,6 +43,8 @@ pub(crate) struct Metrics {
     pub target: Arc<HopCounts>,
     /// Reloads by outcome.
     pub reloads: ReloadCounts,
+    /// The members of hops, by the hop.
+    pub members: ByName<MemberLedger>,
     /// Spare tunnels, by chain.
     pub warm: ByName<WarmCounts>,
     /// Bytes on the wire.

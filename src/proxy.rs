@@ -170,7 +170,7 @@ impl Loaded {
             Reloads::new(loader, listeners, server.clone(), watch).over(overridden, shadowed);
         // Before the log says that it listens. Programs wait for that line, and may then use the control socket at
         // once.
-        let control = control.and_then(|environment| reloads.control(&addresses, &environment));
+        let control = control.map(|environment| reloads.control(&addresses, &environment));
         for begun in begun {
             server.begin(begun);
         }

@@ -13,8 +13,8 @@ pub use self::{
     description::{Description, KeptExit, LoginShape, MemberStatus, PlainForm, SettingMeaning},
 };
 use crate::{
-    Asker, BuildContext, Decider, Eventual, InvalidSettings, Link, Preferences, Readiness, Request,
-    SourceState,
+    Asker, BuildContext, Decider, Eventual, InvalidSettings, Link, MemberLedger, Preferences,
+    Readiness, Request, SourceState,
 };
 
 /// An entry of `hops:` that chooses, for each connection, the [`Link`] that carries it.
@@ -138,6 +138,10 @@ pub trait Hop: Any + fmt::Debug + Send + Sync {
     /// If the settings of both are the same, `is_unchanged` is true. Then chains keep `before`, and this hop serves only as
     /// a member of hops that changed.
     fn inherit(&self, _before: &dyn Hop, _is_unchanged: bool) {}
+
+    /// Counts what the members do in `ledger`, which outlives this hop. Every generation that has the hop calls this, after
+    /// [`inherit`](Self::inherit). A hop without members has nothing to count.
+    fn count_in(&self, _ledger: &Arc<MemberLedger>) {}
 
     /// Chooses the link that carries `request`.
     ///

@@ -45,6 +45,7 @@ mod hop;
 pub mod kinds;
 mod link;
 mod logon;
+mod member_ledger;
 mod one_or_list;
 mod pass_headers;
 mod preferences;
@@ -84,6 +85,7 @@ pub use crate::{
     },
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,
+    member_ledger::MemberLedger,
     one_or_list::{Listed, OneOrList},
     pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},

@@ -70,7 +70,7 @@ fn set(
     for control in &board.running {
         check(&control.post("/v1/check", &edit)?, name)?;
     }
-    // The proxy of another user is out of reach, and reads the edit by itself.
+    // The proxy of another user, or one whose control socket is gone, is out of reach, and reads the edit by itself.
     let mut foreign = None;
     if board.running.is_empty() {
         foreign = ForeignProxy::find(&flags.proxy, &board.source, environment);

@@ -212,10 +212,13 @@ fn not_started(error: &ListenError, is_take_over: bool, environment: &Environmen
         if let Ok(running) = running {
             return taken_by(*address, &running.identity, is_take_over);
         }
-        // The control socket of another user is closed to this one. The port is open.
+        // The control socket of another user is closed to this one, and that of this user may be gone. The port is open.
         if let Some(pid) = super::status::process_at(*address) {
             let user = super::running::owner::of_process(pid);
-            let user = user.map_or("another user".to_owned(), |user| format!("the user `{user}`"));
+            if user.is_none() && super::running::owner::is_this_user(pid) {
+                return without_socket(*address, pid);
+            }
+            let user = user.map_or(UNKNOWN_USER.to_owned(), |user| format!("the user `{user}`"));
             return format!(
                 "can't listen on {address}: Mooltiroute runs there already, as process {pid} of {user}, and `--take-over` \
                  replaces only a proxy of the same user. Point your programs at that one, have it stopped, or choose another \
@@ -224,6 +227,15 @@ fn not_started(error: &ListenError, is_take_over: bool, environment: &Environmen
         }
     }
     error.to_string()
+}
+
+/// Describes a start at an address of a proxy of this user whose control socket is not found.
+fn without_socket(address: SocketAddr, pid: u64) -> String {
+    format!(
+        "can't listen on {address}: Mooltiroute runs there already, as process {pid} of this user, but this command finds no \
+         control socket of it, which `--take-over` needs. If it was started with another `XDG_RUNTIME_DIR`, run this command \
+         with that one. If the socket was removed, `kill -HUP {pid}` makes the proxy open a new one; then run this again"
+    )
 }
 
 /// Describes a start at an address that `running` has.
@@ -240,6 +252,9 @@ fn taken_by(address: SocketAddr, running: &ProxyIdentity, is_take_over: bool) ->
         ),
     }
 }
+
+/// The user of a proxy on a system that does not tell it.
+const UNKNOWN_USER: &str = "another user, or of this one with its control socket gone";
 
 const CANNOT_RUN: &str = "the proxy can't run";
 

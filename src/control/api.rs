@@ -178,9 +178,10 @@ impl Api {
         Self { files, ..self }
     }
 
-    /// Records for `/status` that commands can't reach this proxy, for the reason `error`.
-    pub(super) fn note_socket_error(&self, error: String) {
-        self.shared.note_control_socket_error(error);
+    /// Records for `/status` that commands can't reach this proxy, for the reason `error`. `None` clears it. Returns whether
+    /// that is news.
+    pub(super) fn note_socket_error(&self, error: Option<String>) -> bool {
+        self.shared.note_control_socket_error(error)
     }
 
     /// Executes `call`, and returns the answer as JSON.

@@ -45,6 +45,21 @@ pub(crate) struct Endpoint {
     file: (u64, u64),
 }
 
+/// The place of a socket's file.
+#[derive(Clone, Debug)]
+pub(crate) struct SocketPlace {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl SocketPlace {
+    /// Returns whether the file is still there. May block.
+    pub(crate) fn is_taken(&self) -> bool {
+        let found = self.path.symlink_metadata();
+        found.is_ok_and(|found| (found.dev(), found.ino()) == self.file)
+    }
+}
+
 /// The reason why there is no control socket.
 #[derive(Debug, Error)]
 pub(crate) enum NoEndpoint {
@@ -211,6 +226,11 @@ impl Endpoint {
         &self.path
     }
 
+    /// Returns the place of the socket's file, where clients look for it.
+    pub(crate) fn place(&self) -> SocketPlace {
+        SocketPlace { path: self.path.clone(), file: self.file }
+    }
+
     /// Accepts the next client. Returns `None` for one that runs as another user.
     ///
     /// # Errors
@@ -226,8 +246,7 @@ impl Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         // A proxy that was started later may have put its own socket there.
-        let found = self.path.symlink_metadata();
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
+        if self.place().is_taken() {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -34,6 +34,17 @@ pub(crate) struct Endpoint {
     next: NamedPipeServer,
 }
 
+/// The place of a pipe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketPlace;
+
+impl SocketPlace {
+    /// Returns whether the pipe is still there. A pipe stays for as long as its process.
+    pub(crate) fn is_taken(self) -> bool {
+        true
+    }
+}
+
 /// The reason why there is no control pipe.
 #[derive(Debug, Error)]
 #[error("{}: {cause}", path.display())]
@@ -110,6 +121,11 @@ impl Endpoint {
             Ok(next) => Ok(Self { path, next }),
             Err(cause) => Err(NoEndpoint { path, cause }),
         }
+    }
+
+    /// Returns the place of the pipe.
+    pub(crate) fn place(&self) -> SocketPlace {
+        SocketPlace
     }
 
     /// Returns the path of the pipe.

@@ -1,42 +1,51 @@
 //! Serves the control socket, beside the sessions and on the same thread.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{task::JoinSet, time};
+use mooltiroute_hops::thread_pool;
+use tokio::{runtime::Handle, sync::Notify, task::JoinSet, time};
 use tracing::{info, warn};
 
 use super::{
     api::Api,
     door,
-    endpoint::{Endpoint, NO_SOCKET_ADVICE, directories},
+    endpoint::{AcceptedCaller, Endpoint, NO_SOCKET_ADVICE, directories},
 };
 use crate::config::Environment;
 
-/// A proxy's control socket, before its proxy runs.
+/// A proxy's control socket.
 #[derive(Debug)]
 pub(crate) struct ControlServer {
-    endpoint: Endpoint,
+    /// `None` while the proxy can't make it.
+    endpoint: Option<Endpoint>,
+    name: String,
     api: Api,
+    environment: Environment,
+    /// Notified when the socket should be made again if its file is gone.
+    renewal: Arc<Notify>,
 }
 
 impl ControlServer {
     /// Makes the socket of the proxy that listens on `listening`, for which `api` answers. A proxy without one serves
     /// its clients anyway, so a failure is only logged.
-    pub(crate) fn bind(
-        listening: &[SocketAddr],
-        api: Api,
-        environment: &Environment,
-    ) -> Option<Self> {
-        let directories = directories(environment);
-        let endpoint = Endpoint::bind(&directories, &socket_name(listening))
-            .inspect_err(|error| {
-                let advice = NO_SOCKET_ADVICE;
-                warn!(%error, advice, "no control socket; ps, top, kill and reload can't reach this proxy");
-                api.note_socket_error(error.to_string());
-            })
-            .ok()?;
-        info!(path = %endpoint.path().display(), "control socket");
-        Some(Self { endpoint, api })
+    pub(crate) fn bind(listening: &[SocketAddr], api: Api, environment: &Environment) -> Self {
+        let (name, environment) = (socket_name(listening), environment.clone());
+        let endpoint = match Endpoint::bind(&directories(&environment), &name) {
+            Ok(endpoint) => {
+                info!(path = %endpoint.path().display(), "control socket");
+                Some(endpoint)
+            }
+            Err(error) => {
+                log_failure(&api, error.to_string());
+                None
+            }
+        };
+        Self { endpoint, name, api, environment, renewal: Arc::default() }
+    }
+
+    /// Returns what to notify when the operator may want the socket again.
+    pub(crate) fn renewal(&self) -> Arc<Notify> {
+        Arc::clone(&self.renewal)
     }
 
     /// Serves clients until it is dropped, which ends their connections and removes the socket.
@@ -49,8 +58,12 @@ impl ControlServer {
             }
             // Clients that have ended are collected here, or the set would keep them until the limit is reached.
             let accepted = tokio::select! {
-                accepted = self.endpoint.accept() => accepted,
+                accepted = accept(self.endpoint.as_mut()) => accepted,
                 Some(_) = clients.join_next() => continue,
+                () = self.renewal.notified() => {
+                    self.renew().await;
+                    continue;
+                }
             };
             match accepted {
                 Ok(Some(stream)) => {
@@ -63,6 +76,47 @@ impl ControlServer {
                 }
             }
         }
+    }
+
+    /// Makes the socket again if its file is gone. The system removes the directory of a user's session at the last logout.
+    async fn renew(&mut self) {
+        let place = self.endpoint.as_ref().map(Endpoint::place);
+        let (environment, name) = (self.environment.clone(), self.name.clone());
+        let runtime = Handle::current();
+        // Elsewhere, since file systems may be slow, and another process may have the lock.
+        let renewed = thread_pool::run(move || {
+            if place.is_some_and(|place| place.is_taken()) {
+                return None;
+            }
+            let _inside = runtime.enter();
+            Some(Endpoint::bind(&directories(&environment), &name))
+        });
+        match renewed.await {
+            Ok(None) => {}
+            Ok(Some(Ok(endpoint))) => {
+                info!(path = %endpoint.path().display(), "control socket opened again");
+                self.api.note_socket_error(None);
+                self.endpoint = Some(endpoint);
+            }
+            Ok(Some(Err(error))) => log_failure(&self.api, error.to_string()),
+            Err(panicked) => log_failure(&self.api, panicked.to_string()),
+        }
+    }
+}
+
+/// Accepts the next client, if there is a socket. Returns `Ok(None)` for one of another user.
+async fn accept(endpoint: Option<&mut Endpoint>) -> io::Result<Option<AcceptedCaller>> {
+    match endpoint {
+        Some(endpoint) => endpoint.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Logs that there is no control socket, unless that was the last thing that was logged about it.
+fn log_failure(api: &Api, error: String) {
+    if api.note_socket_error(Some(error.clone())) {
+        let advice = NO_SOCKET_ADVICE;
+        warn!(error, advice, "no control socket; ps, top, kill and reload can't reach this proxy");
     }
 }
 

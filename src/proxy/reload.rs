@@ -12,7 +12,7 @@ mod words;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use mooltiroute_hops::thread_pool;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::words::{Announced, announce};
 use self::{
@@ -46,6 +46,8 @@ pub(crate) struct Reloads {
     orders: Option<mpsc::Receiver<ReloadOrder>>,
     asked: AskedMeanwhile,
     log: Option<LogControl>,
+    /// Notified with each reload, so that a control socket whose file is gone is made again.
+    socket_renewal: Arc<Notify>,
     /// The last attempt, if it was rejected.
     rejected: Option<LastRejected>,
     /// The listeners of the last attempt, if they can't be bound yet.
@@ -97,6 +99,7 @@ impl Reloads {
             orders: None,
             asked: AskedMeanwhile::default(),
             log: None,
+            socket_renewal: Arc::default(),
             rejected: None,
             rebind: None,
             overridden: Vec::new(),
@@ -134,14 +137,16 @@ impl Reloads {
         &mut self,
         addresses: &[SocketAddr],
         environment: &Environment,
-    ) -> Option<ControlServer> {
+    ) -> ControlServer {
         let (orders, received) = ReloadOrders::channel();
         self.orders = Some(received);
         let (loader, shared) = (Arc::clone(&self.loader), Arc::clone(self.shared()));
         let api = Api::new(loader, shared, orders, self.listeners.sockets());
         let files = self.watch.as_ref().map(Watch::files_taken);
         let api = api.with_files(files.map(|files| Arc::new(files) as Arc<dyn FilesOnDisk>));
-        ControlServer::bind(addresses, api, environment)
+        let server = ControlServer::bind(addresses, api, environment);
+        self.socket_renewal = server.renewal();
+        server
     }
 
     /// Applies the settings of the log with each reload.
@@ -174,6 +179,7 @@ impl Reloads {
                     continue;
                 }
             };
+            self.socket_renewal.notify_one();
             // `changed` has waited for the writers of an edit. Anything else comes at any time, perhaps in the middle of a
             // save.
             let mut unfinished = None;
@@ -200,6 +206,8 @@ impl Reloads {
             }
             drop(held);
             supervisor::ready();
+            // Again, since this reload may have taken an edit that came after the look at its beginning.
+            self.socket_renewal.notify_one();
             if let Some(ReloadOrder(asked)) = order {
                 // The client may not have waited.
                 let _ = asked.send(verdict);

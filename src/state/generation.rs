@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use mooltiroute_hops::{Hop, Host};
+use mooltiroute_hops::{Hop, Host, MemberLedger};
 
 pub(crate) use self::{
     budgets::OverBudget,
@@ -53,6 +53,8 @@ pub(crate) struct Generation {
     has_to_be_prepared: bool,
     /// Every hop, for the next generation to keep those that stay the same.
     hops: Vec<NamedHop>,
+    /// The counts of the hops' members, which are kept at least as long as a generation has the hops.
+    _member_ledgers: Vec<Arc<MemberLedger>>,
     /// The options of the command line that switch hops, by their names.
     options: Vec<(Arc<str>, &'static str)>,
     network: Arc<Network>,

@@ -7,7 +7,7 @@ use std::{
     hash::Hash,
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     /// The files that a reload waits for, with the reasons.
     held: ArcSwapOption<Vec<String>>,
     denials: Denials,
-    control_socket_error: OnceLock<String>,
+    control_socket_error: ArcSwapOption<String>,
     /// The addresses at which clients have to speak TLS.
     tls_listeners: ArcSwap<Vec<SocketAddr>>,
 }
@@ -109,7 +109,7 @@ impl Shared {
             went_direct: ArcSwapOption::empty(),
             held: ArcSwapOption::empty(),
             denials: Denials::default(),
-            control_socket_error: OnceLock::new(),
+            control_socket_error: ArcSwapOption::empty(),
             tls_listeners: ArcSwap::default(),
         })
     }
@@ -163,15 +163,16 @@ impl Shared {
         self.tls_listeners.load_full()
     }
 
-    /// Notes that there is no control socket, for the reason `error`.
-    pub(crate) fn note_control_socket_error(&self, error: String) {
-        // It is tried once, when the proxy starts.
-        let _ = self.control_socket_error.set(error);
+    /// Notes that there is no control socket, for the reason `error`, or that there is one again. Returns whether that is
+    /// news.
+    pub(crate) fn note_control_socket_error(&self, error: Option<String>) -> bool {
+        let before = self.control_socket_error.swap(error.clone().map(Arc::new));
+        before.as_deref() != error.as_ref()
     }
 
     /// Returns the reason why there is no control socket, if there is none.
-    pub(crate) fn control_socket_error(&self) -> Option<&str> {
-        self.control_socket_error.get().map(String::as_str)
+    pub(crate) fn control_socket_error(&self) -> Option<Arc<String>> {
+        self.control_socket_error.load_full()
     }
 
     /// The lines that clients caused, of which only some are logged.

@@ -16,7 +16,7 @@ pub(crate) use self::{
     metrics_format::MetricsFormat,
     parts::{
         AuthRefusalStatus, BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals,
-        InUse, Rejected, ReloadStatus,
+        InUse, Rejected, ReloadStatus, Removed,
     },
 };
 use self::{pools::ListedPool, sources::SourceStatus};
@@ -72,6 +72,8 @@ pub(crate) struct StatusDocument {
     pub chains: BTreeMap<String, Totals>,
     /// By hop.
     pub hops: BTreeMap<String, HopTotals>,
+    /// The chains and hops above that are no longer configured.
+    pub removed: Removed,
     /// The hops that are off in the generation in force, so that chains leave them out.
     pub hops_off: Vec<String>,
     /// The options of the command line that switch hops, by the hops, whatever the configuration says.
@@ -112,6 +114,7 @@ impl StatusDocument {
         let hops = metrics.hops.all();
         metrics.usage.fold();
         let accounts = metrics.usage.hops.all();
+        let removed = Removed::of(&current, &chains, &hops);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             pid: process::id(),
@@ -131,7 +134,7 @@ impl StatusDocument {
             tls_listeners: with_tls(&current.listening, &shared.tls_listeners()),
             listeners: current.listening.clone(),
             takes_preferences: current.chains_led_to().any(|chain| chain.takes_preferences()),
-            control_socket_error: shared.control_socket_error().map(str::to_owned),
+            control_socket_error: shared.control_socket_error().as_deref().cloned(),
             connections: ConnectionStatus {
                 open: shared.open(),
                 limit: current.limits.connections,
@@ -153,6 +156,7 @@ impl StatusDocument {
                     (name.to_string(), totals)
                 })
                 .collect(),
+            removed,
             hops_off: current
                 .hops()
                 .iter()

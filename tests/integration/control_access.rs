@@ -114,18 +114,79 @@ async fn exec_asks_a_proxy_without_a_socket_whether_clients_may_choose() {
     config.write("00-server.yaml", &format!("server: {{ listen: \"127.0.0.1:{port}\" }}\n"));
     let path = config.path().to_str().unwrap().to_owned();
     let proxy = Proxy::on(config, &[]).await;
-    // Without the socket, only its port is left, as for a proxy of another user.
-    fs::remove_file(socket(proxy.config())).unwrap();
     proxy.config().write(
         "20-choice.yaml",
         "hops: { exit: { kind: rotating, address: \"p.test:1\", sessions: by-client, username: \"${NO_SUCH_VARIABLE}\" } }\n\
          chains: { default: [exit] }\n",
     );
     proxy.event("config rejected").await;
+    // Without the socket, only its port is left, as for a proxy of another user.
+    fs::remove_file(socket(proxy.config())).unwrap();
     let output = proxy.command(&["exec", "-c", &path, "--session", "alice", "--", "true"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("The running proxy says so"), "{said}");
+}
+
+#[tokio::test]
+async fn a_socket_whose_directory_was_removed_is_made_again_by_a_reload() {
+    let port = crate::support::free_port();
+    let config = ConfigDir::new(DIRECT);
+    config.write("00-server.yaml", &format!("server: {{ listen: \"127.0.0.1:{port}\" }}\n"));
+    config.write("20-hops.yaml", "hops: { ws: { kind: http-connect, address: \"a.test:1\" } }\n");
+    let mut proxy = Proxy::on(config, &[]).await;
+    let directory = proxy.config().runtime().join("mooltiroute");
+    let name = socket(proxy.config());
+    for is_edit in [false, true] {
+        fs::remove_dir_all(&directory).unwrap();
+        let seen = proxy.events().len();
+        if is_edit {
+            proxy.config().write("30-more.yaml", "timeouts: { idle: 1h }\n");
+        } else {
+            proxy.signal(Signal::HUP);
+        }
+        proxy.event_after(seen, "control socket opened again").await;
+        assert_eq!(socket(proxy.config()), name);
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&name), mode(&directory)), (0o600, 0o700));
+        let output = proxy.command(&["ps"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    // A reload leaves a socket alone that is in its place.
+    let (seen, inode) = (proxy.events().len(), fs::metadata(&name).unwrap().ino());
+    proxy.signal(Signal::HUP);
+    proxy.event_after(seen, "config unchanged").await;
+    assert_eq!(fs::metadata(&name).unwrap().ino(), inode);
+    proxy.signal(Signal::TERM);
+    assert!(proxy.exit().await.success());
+    assert!(sockets(proxy.config()).is_empty());
+}
+
+#[tokio::test]
+async fn a_proxy_of_this_user_without_its_socket_is_not_called_that_of_another_user() {
+    let port = crate::support::free_port();
+    let config = ConfigDir::new(DIRECT);
+    config.write("00-server.yaml", &format!("server: {{ listen: \"127.0.0.1:{port}\" }}\n"));
+    config.write("20-hops.yaml", "hops: { ws: { kind: http-connect, address: \"a.test:1\" } }\n");
+    let mut proxy = Proxy::on(config, &[]).await;
+    let pid = proxy.pid();
+    fs::remove_dir_all(proxy.config().runtime().join("mooltiroute")).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = proxy.command(arguments);
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
+    };
+    let started = said(&["run", "--take-over"]);
+    let hup = format!("`kill -HUP {pid}` makes the proxy open a new one");
+    for words in [&format!("process {pid} of this user"), &hup] {
+        assert!(started.contains(words.as_str()), "{started}");
+    }
+    let listed = said(&["ps"]);
+    assert!(listed.contains(&hup), "{listed}");
+    let switched = said(&["hop", "ws", "off"]);
+    assert!(switched.contains("whose control socket this command does not find"), "{switched}");
+    for said in [started, switched] {
+        assert!(!said.contains("another user"), "{said}");
+    }
 }
 
 #[tokio::test]

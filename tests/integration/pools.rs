@@ -1,5 +1,6 @@
 //! Pools, as operators see them: in the status, the metrics and the log, and what `check` says of them.
 
+mod counts;
 mod returns;
 
 use serde_json::{Value, json};

@@ -277,10 +277,7 @@ async fn a_proxy_without_its_socket_is_told_from_one_that_does_not_run() {
         let (status, out, error) = outcome(&output);
         assert_ne!(status, Some(0), "{out}{error}");
         let words = format!("a proxy answers at {} (process ", proxy.address());
-        assert!(
-            error.contains(&words) && error.contains("restart the proxy"),
-            "{command}: {error}"
-        );
+        assert!(error.contains(&words) && error.contains("`kill -HUP "), "{command}: {error}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
@@ -52,6 +52,37 @@ async fn own_pages_need_a_local_host_field_and_are_read_only() {
     let round = exchange(own, round.as_bytes()).await;
     assert!(round.starts_with("HTTP/1.1 508 "), "{round}");
     proxy.assert_is_well().await;
+}
+
+#[tokio::test]
+async fn chains_and_hops_that_an_edit_removed_keep_their_counts_and_are_not_listed() {
+    let named = |name: &str| {
+        format!(
+            "hops: {{ hop-{name}: {{ kind: http-connect, address: \"127.0.0.1:1\" }} }}\n\
+             chains: {{ chain-{name}: [hop-{name}] }}\nroutes: [{{ chain: chain-{name} }}]\n"
+        )
+    };
+    let proxy = Proxy::start(&named("old")).await;
+    let request = "CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
+    exchange(proxy.address(), request.as_bytes()).await;
+    let removed = async || status(proxy.address()).await["removed"].clone();
+    assert_eq!(removed().await, json!({ "chains": [], "hops": [] }));
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &named("new"));
+    proxy.event_after(seen, "config reloaded").await;
+    assert_eq!(removed().await, json!({ "chains": ["chain-old"], "hops": ["hop-old"] }));
+    let own = proxy.address();
+    let metrics = format!("GET /metrics HTTP/1.1\r\nHost: {own}\r\n\r\n");
+    let metrics = exchange(own, metrics.as_bytes()).await;
+    assert!(metrics.contains("mooltiroute_failed_total{chain=\"chain-old\"} 1"), "{metrics}");
+    let shown = String::from_utf8(proxy.command(&["status"]).stdout).unwrap();
+    assert!(shown.contains("chain-new") && shown.contains("hop-new"), "{shown}");
+    assert!(!shown.contains("-old"), "{shown}");
+    assert!(shown.contains("not listed: 1 chain and 1 hop, no longer configured"), "{shown}");
+    let seen = proxy.events().len();
+    proxy.config().write("10-test.yaml", &named("old"));
+    proxy.event_after(seen, "config reloaded").await;
+    assert_eq!(removed().await, json!({ "chains": ["chain-new"], "hops": ["hop-new"] }));
 }
 
 #[cfg(target_os = "linux")]

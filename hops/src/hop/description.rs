@@ -55,19 +55,21 @@ impl<'a> Description<'a> {
 pub struct MemberStatus {
     /// Its name below the hop, such as `members[0]`.
     pub name: Arc<str>,
+    /// Its label in metrics. The members of a long list that have no label of their own share one.
+    pub label: Arc<str>,
     /// The name of the hop that it is, if it has an entry of its own below `hops:`.
     pub hop: Option<Arc<str>>,
     /// Its address, if it has one.
     pub address: Option<Authority>,
     /// The scheme of a URL that would reach it, such as `socks5`, if it is always the same.
     pub scheme: Option<&'static str>,
-    /// Connections that it carried since the hop was built.
+    /// Connections that it carried since the process started, with those of other members of the same label.
     pub reached: u64,
-    /// Connections that it failed since then.
+    /// Connections that it failed, as above.
     pub failed: u64,
-    /// Requests that it refused since then, though nothing says that the refusal is about itself.
+    /// Requests that it refused, as above, though nothing says that the refusal is about itself.
     pub refused: u64,
-    /// How many of those came one after the other, with nothing else between them, up to now.
+    /// How many requests it refused one after the other, with nothing else between them, up to now.
     pub refused_in_a_row: u64,
     /// The reason of the last one, if it refused any.
     pub refusal: Option<Arc<str>>,
@@ -87,6 +89,7 @@ impl MemberStatus {
         let name = name.into();
         let (reached, failed) = (0, 0);
         Self {
+            label: Arc::clone(&name),
             name,
             hop: None,
             address,

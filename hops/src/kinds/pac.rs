@@ -36,7 +36,8 @@ use super::{
 };
 use crate::{
     Asker, ChooseError, Chosen, Decider, Decision, Description, Eventual, Foresight, Hop,
-    MemberStatus, PlainForm, Request, Services, SourceKind, SourceState,
+    MemberLedger, MemberStatus, PlainForm, Request, Services, SourceKind, SourceState,
+    member_ledger::{Labelled, labels},
     remote::{Attached, Remote},
     tls::TlsSettings,
 };
@@ -122,6 +123,20 @@ impl Pac {
         }
     }
 
+    /// Returns the members that are switched on.
+    fn members_on(&self) -> impl Iterator<Item = &PacMember> {
+        self.members.iter().filter(|member| member.hop.is_some())
+    }
+
+    /// Returns the labels of the members that are switched on.
+    fn labels(&self) -> impl Iterator<Item = Arc<str>> {
+        let labelled = |member: &PacMember| Labelled {
+            usual: Some(member.name.to_string()),
+            name: Arc::clone(&member.name),
+        };
+        labels(self.members_on().map(labelled))
+    }
+
     /// Returns the index of the hop that `member` names. A dot and the hop's own choice may follow its name. Names can
     /// have dots themselves, so the longest one that fits is right.
     fn index_of(&self, member: &str) -> Option<usize> {
@@ -155,7 +170,8 @@ impl Hop for Pac {
             let status = MemberStatus::new(Arc::clone(&member.name), address);
             Some(member.counts.shown_in(LeftOut::shown_in(left_out, member.hop.as_deref(), status)))
         };
-        on.into_iter().filter_map(status).collect()
+        let labelled = |(status, label)| MemberStatus { label, ..status };
+        on.into_iter().filter_map(status).zip(self.labels()).map(labelled).collect()
     }
 
     /// Each request goes to the hop that the script chooses for it.
@@ -187,6 +203,12 @@ impl Hop for Pac {
         if !is_unchanged && self.rules.via == before.rules.via && tls == their_tls {
             remote.inherit(theirs, |script| Arc::new(script.for_other_rules()));
             remote.ask_again();
+        }
+    }
+
+    fn count_in(&self, ledger: &Arc<MemberLedger>) {
+        for (member, label) in self.members_on().zip(self.labels()) {
+            member.counts.count_in(|| ledger.tally(&label));
         }
     }
 

@@ -30,8 +30,8 @@ use self::{
     roster::Roster,
 };
 use crate::{
-    Asker, ChooseError, Chosen, Description, Eventual, Hop, KeptExit, LoginShape, MemberStatus,
-    PlainForm, Preferences, Request, SourceState, kinds::wish::Wish,
+    Asker, ChooseError, Chosen, Description, Eventual, Hop, KeptExit, LoginShape, MemberLedger,
+    MemberStatus, PlainForm, Preferences, Request, SourceState, kinds::wish::Wish,
 };
 
 /// A hop that represents several. Each connection takes one of them.
@@ -164,6 +164,13 @@ impl Hop for Pool {
                 let _ = known.inherited.set(roster);
             }
             _ => {}
+        }
+    }
+
+    fn count_in(&self, ledger: &Arc<MemberLedger>) {
+        match &self.0 {
+            Members::Known(known) => known.roster().count_in(ledger),
+            Members::Listed(list) => list.count_in(ledger),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A proxy of another user, and files of other users: what this command can't do with them, and who can.
+//! A proxy of another user or without its control socket, and files of other users: what this command can't do with them, and who can.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use crate::{
     control::verdict::ToldProblem,
 };
 
-/// A proxy whose control socket is closed to this user. It answers over TCP, and reads the edited file by itself.
+/// A proxy whose control socket is closed to this user, or gone. It answers over TCP, and reads the edited file by itself.
 #[derive(Debug)]
 pub(super) struct ForeignProxy<'a> {
     choice: &'a ProxyChoice,
@@ -44,9 +44,14 @@ impl<'a> ForeignProxy<'a> {
         }
         let pid = told["pid"].as_u64()?;
         let listener = told["listeners"][0].as_str().unwrap_or_default();
-        let user =
-            owner::of_process(pid).map_or("another user".to_owned(), |user| format!("`{user}`"));
-        let place = format!("process {pid} on {listener}, which belongs to {user}");
+        let why = match owner::of_process(pid) {
+            Some(user) => format!("which belongs to `{user}`"),
+            None if owner::is_this_user(pid) => {
+                "whose control socket this command does not find".to_owned()
+            }
+            None => "which belongs to another user, or whose control socket is gone".to_owned(),
+        };
+        let place = format!("process {pid} on {listener}, {why}");
         let generation = told["generation"].as_u64()?;
         Some(Self { choice, environment, pid, generation, place })
     }

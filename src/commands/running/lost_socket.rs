@@ -34,7 +34,7 @@ pub(super) fn describe(
     }
     if let Some(error) = status["control_socket_error"].as_str() {
         return Some(format!(
-            "a proxy answers at {address} (process {pid}), but it could not make its control socket when it started: {error}. To \
+            "a proxy answers at {address} (process {pid}), but it could not make its control socket: {error}. To \
              give it one: {NO_SOCKET_ADVICE}"
         ));
     }
@@ -43,7 +43,7 @@ pub(super) fn describe(
     Some(format!(
         "a proxy answers at {address} (process {pid}), but this command finds no control socket of it, such as {}. If the proxy \
          was started with another `XDG_RUNTIME_DIR`, run this command with that one. If it belongs to another user, run this \
-         command as that user. If the socket was removed, restart the proxy to get a new one",
+         command as that user. If the socket was removed, `kill -HUP {pid}` makes the proxy open a new one",
         path.display()
     ))
 }

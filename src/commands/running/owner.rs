@@ -22,6 +22,11 @@ pub(in crate::commands) fn of_process(pid: u64) -> Option<String> {
     of_path(Path::new(&format!("/proc/{pid}")))
 }
 
+/// Returns whether the system says that this user runs the process `pid`.
+pub(in crate::commands) fn is_this_user(pid: u64) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists() && of_process(pid).is_none()
+}
+
 /// Returns the name of a user, or the number if the file of users has no name for it.
 #[cfg(unix)]
 fn name_of(number: u32) -> String {

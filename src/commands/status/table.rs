@@ -4,6 +4,7 @@ mod columns;
 mod documents;
 mod failures;
 mod pools;
+mod removed;
 
 use std::{
     io::{self, Write},
@@ -13,7 +14,10 @@ use std::{
 use serde_json::Value;
 
 pub(in crate::commands) use self::columns::write_table;
-use self::{columns::write_section, documents::documents, failures::failures, pools::pools};
+use self::{
+    columns::write_section, documents::documents, failures::failures, pools::pools,
+    removed::Removed,
+};
 use crate::{control::endpoint::NO_SOCKET_ADVICE, duration};
 
 /// Writes the known parts of `status`. Another version of the proxy may report more or less.
@@ -66,15 +70,17 @@ pub(super) fn write(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     conditions(&status["conditions"], out)?;
     documents(&status["pac_files"], "is chosen by", out)?;
     documents(&status["lists"], "has its members from", out)?;
-    counts("chain", &status["chains"], out)?;
-    counts("hop", &status["hops"], out)?;
+    let removed = Removed::of(status);
+    counts("chain", removed.others("chains", status), out)?;
+    counts("hop", removed.others("hops", status), out)?;
     if status["chains"].as_object().is_some_and(|chains| !chains.is_empty()) {
         writeln!(out, "{WHAT_COUNTS}")?;
     }
+    removed.write(out)?;
     pools(&status["pools"], out)?;
-    spares(&status["warm"], out)?;
+    spares(removed.others_of("chains", &status["warm"]), out)?;
     budgets(&status["budgets"], out)?;
-    failures(status, out)
+    failures(status, &removed, out)
 }
 
 /// Explains the columns of chains and hops, and names the command that counts bytes on the wire.
@@ -104,12 +110,15 @@ fn switches(status: &Value, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Lists the chains that keep spare tunnels, and how often one was there.
-fn spares(warm: &Value, out: &mut dyn Write) -> io::Result<()> {
+fn spares<'a>(
+    warm: impl Iterator<Item = (&'a String, &'a Value)>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let row = |(chain, counts): (&String, &Value)| {
         let counts = ["waiting", "hits", "misses", "stale"].map(|key| word(&counts[key]));
         [chain.clone()].into_iter().chain(counts).collect()
     };
-    let rows: Vec<_> = warm.as_object().into_iter().flatten().map(row).collect();
+    let rows: Vec<_> = warm.map(row).collect();
     let head = ["spare tunnels", "waiting", "used", "missed", "dead"];
     if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
 }
@@ -218,7 +227,11 @@ fn conditions(conditions: &Value, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
+fn counts<'a>(
+    noun: &str,
+    counts: impl Iterator<Item = (&'a String, &'a Value)>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let is_hop = noun == "hop";
     let mut head = vec![noun, "open", "opened", "requests", "failed", "sent", "received"];
     if is_hop {
@@ -239,7 +252,7 @@ fn counts(noun: &str, counts: &Value, out: &mut dyn Write) -> io::Result<()> {
         }
         row
     };
-    let rows: Vec<_> = counts.as_object().into_iter().flatten().map(row).collect();
+    let rows: Vec<_> = counts.map(row).collect();
     if rows.is_empty() { Ok(()) } else { write_section(&head, rows, out) }
 }
 

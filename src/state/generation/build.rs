@@ -106,6 +106,12 @@ impl Generation {
             last,
         };
         let chains: Vec<_> = chains.into_iter().map(|chain| parts.chain(chain)).collect();
+        let ledger_of = |hop: &NamedHop| {
+            let ledger = metrics.members.of(&hop.name);
+            hop.hop.as_ref()?.count_in(&ledger);
+            Some(ledger)
+        };
+        let member_ledgers = hops.iter().filter_map(ledger_of).collect();
         let takes_preferences = chains.iter().any(|chain| chain.takes_preferences());
         let router = Router::new(routes.iter().map(|route| &route.rule));
         let route_accounts = routes.iter().map(|route| {
@@ -126,6 +132,7 @@ impl Generation {
             always_direct,
             dependences,
             hops,
+            _member_ledgers: member_ledgers,
             options,
             network,
             lists,

@@ -1,6 +1,10 @@
 //! The parts of the status.
 
-use std::{sync::atomic::Ordering::Relaxed, time::SystemTime};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::SystemTime,
+};
 
 use serde::Serialize;
 
@@ -53,6 +57,34 @@ pub(crate) struct ReloadStatus {
     pub unchanged: u64,
     /// Something was wrong, and the old generation stayed in force.
     pub rejected: u64,
+}
+
+/// The chains and hops that are no longer configured, but have counts.
+#[derive(Debug, Serialize)]
+pub(crate) struct Removed {
+    /// The names of the chains.
+    pub chains: Vec<String>,
+    /// The names of the hops.
+    pub hops: Vec<String>,
+}
+
+impl Removed {
+    /// Returns those of `chains` and `hops` that `current` does not have.
+    pub(crate) fn of<C, H>(
+        current: &Generation,
+        chains: &[(Arc<str>, C)],
+        hops: &[(Arc<str>, H)],
+    ) -> Self {
+        let has_chains: HashSet<&str> =
+            current.chains().iter().map(|chain| &**chain.name()).collect();
+        let has_hops: HashSet<&str> = current.hops().iter().map(|hop| &*hop.name).collect();
+        Self { chains: names_outside(&has_chains, chains), hops: names_outside(&has_hops, hops) }
+    }
+}
+
+fn names_outside<T>(configured: &HashSet<&str>, counted: &[(Arc<str>, T)]) -> Vec<String> {
+    let names = counted.iter().map(|(name, _)| name);
+    names.filter(|name| !configured.contains(&***name)).map(|name| name.to_string()).collect()
 }
 
 /// Clients' connections.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use mooltiroute_hops::{Hop, MemberStatus};
+use mooltiroute_hops::{Hop, MemberLedger, MemberStatus};
 use serde::Serialize;
 
 use crate::{state::generation::Generation, timestamp::rfc_3339};
@@ -19,7 +19,7 @@ pub(crate) struct ListedPool {
     /// Whether a PAC file names the members that a request may take, in their order.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_pac_file: bool,
-    /// The first members, in written order: at most [`SHOWN_MAX`].
+    /// The first members, in written order: at most [`MemberLedger::LABELLED_MAX`].
     pub shown: Vec<ListedMember>,
     /// The rest of a longer list, added up.
     pub other: Option<Others>,
@@ -74,8 +74,7 @@ pub(crate) struct Others {
     pub counts: ListedCounts,
 }
 
-/// The connections of members since the pool was built. An edit of the pool resets the counts, except those of proxies that
-/// stay in its list.
+/// The connections of members since the process started, by the labels of the members.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct ListedCounts {
     /// Connections that they carried.
@@ -100,53 +99,29 @@ impl ListedPool {
             return None;
         }
         // The rest is added up and not left out, so that the sums of a pool stay right.
-        let (first, rest) = members.split_at(members.len().min(SHOWN_MAX));
+        let (first, rest) = members.split_at(members.len().min(MemberLedger::LABELLED_MAX));
         let rest_of = |rest: &[MemberStatus]| Others {
             members: rest.len(),
             working: working(rest),
-            counts: ListedCounts {
-                reached: rest.iter().map(|member| member.reached).sum(),
-                failed: rest.iter().map(|member| member.failed).sum(),
-                refused: rest.iter().map(|member| member.refused).sum(),
-            },
+            // They have one label, and so the same counts.
+            counts: rest.first().map(ListedCounts::from).unwrap_or_default(),
         };
         Some(Self {
             members: members.len(),
             working: working(&members),
             asked_to_wait: members.iter().filter(|member| member.asked_to_wait).count(),
             by_pac_file: hop.decider().is_some(),
-            shown: shown(first, hop.list().is_some()),
+            shown: first.iter().map(ListedMember::from).collect(),
             other: (!rest.is_empty()).then(|| rest_of(rest)),
         })
     }
-}
-
-/// Returns `members` with their labels. An edit of a list changes the line numbers, so its members are labelled with
-/// their addresses. Members with the same address get the line too.
-fn shown(members: &[MemberStatus], is_list: bool) -> Vec<ListedMember> {
-    let mut shown: Vec<_> = members.iter().map(ListedMember::from).collect();
-    if !is_list {
-        return shown;
-    }
-    let mut times = BTreeMap::<String, usize>::new();
-    for address in shown.iter().filter_map(|member| member.address.clone()) {
-        *times.entry(address).or_default() += 1;
-    }
-    for member in &mut shown {
-        let Some(address) = &member.address else { continue };
-        member.label = match times.get(address) {
-            Some(1) => address.clone(),
-            _ => format!("{address} ({})", member.name),
-        };
-    }
-    shown
 }
 
 impl From<&MemberStatus> for ListedMember {
     fn from(member: &MemberStatus) -> Self {
         Self {
             name: member.name.to_string(),
-            label: member.name.to_string(),
+            label: member.label.to_string(),
             hop: member.hop.as_deref().map(str::to_owned),
             address: member.address.as_ref().map(ToString::to_string),
             working: member.left_out.is_none(),
@@ -159,18 +134,18 @@ impl From<&MemberStatus> for ListedMember {
             problem: member.problem.as_deref().map(str::to_owned),
             refused_in_a_row: member.refused_in_a_row,
             refusal: member.refusal.as_deref().map(str::to_owned),
-            counts: ListedCounts {
-                reached: member.reached,
-                failed: member.failed,
-                refused: member.refused,
-            },
+            counts: ListedCounts::from(member),
         }
+    }
+}
+
+impl From<&MemberStatus> for ListedCounts {
+    fn from(member: &MemberStatus) -> Self {
+        let MemberStatus { reached, failed, refused, .. } = *member;
+        Self { reached, failed, refused }
     }
 }
 
 fn working(members: &[MemberStatus]) -> usize {
     members.iter().filter(|member| member.left_out.is_none()).count()
 }
-
-/// Each member shown has labels of its own in the metrics, so a list of thousands must not show them all.
-pub(super) const SHOWN_MAX: usize = 50;

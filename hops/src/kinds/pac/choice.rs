@@ -204,7 +204,7 @@ impl Way {
         if let Some(member) = self.member()
             && !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent)
         {
-            member.counts.failed.fetch_add(1, Ordering::Relaxed);
+            member.counts.failed();
         }
         self.leave_out();
         match self.given_up().next() {
@@ -251,7 +251,7 @@ impl Selection for Way {
             && let (Some(taken), Some(member)) = (self.taken, self.member())
         {
             self.choosing.pac.health.reached(taken);
-            member.counts.reached.fetch_add(1, Ordering::Relaxed);
+            member.counts.reached();
         }
     }
 

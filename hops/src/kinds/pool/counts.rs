@@ -5,17 +5,21 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use crate::{AnswerRecord, MemberStatus};
+use crate::{AnswerRecord, MemberStatus, member_ledger::Tally};
 
 /// The connections of a member.
 #[derive(Debug, Default)]
 pub(in crate::kinds) struct MemberCounts {
-    /// Connections that it carried.
-    pub(in crate::kinds) reached: AtomicU64,
-    /// Connections that it failed.
-    pub(in crate::kinds) failed: AtomicU64,
+    /// The counts that outlive the member. It is set before the member is used.
+    tally: OnceLock<Arc<Tally>>,
+    answers: Arc<Answers>,
+}
+
+/// The answers of a member, as long as its settings are the same.
+#[derive(Debug, Default)]
+struct Answers {
     /// Its answers so far, whatever they were.
-    pub(in crate::kinds) answers: AtomicU64,
+    count: AtomicU64,
     /// A member that never refused takes no room for them.
     refusals: OnceLock<Box<Refusals>>,
 }
@@ -26,19 +30,58 @@ pub(in crate::kinds) struct MemberCounts {
 /// whose account is blocked may answer like this too, to each request, and then an operator has to see it.
 #[derive(Debug, Default)]
 struct Refusals {
-    count: AtomicU64,
     in_a_row: AtomicU64,
     last: Mutex<Option<Arc<str>>>,
 }
 
 impl MemberCounts {
+    /// Returns the counts of the same member in another list, where it may have another label.
+    pub(in crate::kinds) fn of_stayed(&self) -> Self {
+        Self { tally: OnceLock::new(), answers: Arc::clone(&self.answers) }
+    }
+
+    /// Counts in `tally` from now on, unless this counts in one already.
+    pub(in crate::kinds) fn count_in(&self, tally: impl FnOnce() -> Arc<Tally>) {
+        self.tally.get_or_init(tally);
+    }
+
+    /// Returns whether this counts in a tally already.
+    pub(in crate::kinds) fn has_tally(&self) -> bool {
+        self.tally.get().is_some()
+    }
+
+    fn tally(&self) -> &Tally {
+        self.tally.get_or_init(Arc::default)
+    }
+
+    /// Counts a connection that the member carried.
+    pub(in crate::kinds) fn reached(&self) {
+        self.tally().reached.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a connection that the member failed.
+    pub(in crate::kinds) fn failed(&self) {
+        self.tally().failed.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an answer of the member.
+    pub(in crate::kinds) fn answered(&self) {
+        self.answers.count.fetch_add(1, Relaxed);
+    }
+
+    /// Returns how many answers the member has given.
+    pub(in crate::kinds) fn answers(&self) -> u64 {
+        self.answers.count.load(Relaxed)
+    }
+
     /// Completes `status` with these counts.
     pub(in crate::kinds) fn shown_in(&self, status: MemberStatus) -> MemberStatus {
-        let (reached, failed) = (self.reached.load(Relaxed), self.failed.load(Relaxed));
-        let status = MemberStatus { reached, failed, ..status };
-        let Some(refusals) = self.refusals.get() else { return status };
+        let status = match self.tally.get() {
+            Some(tally) => tally.shown_in(status),
+            None => status,
+        };
+        let Some(refusals) = self.answers.refusals.get() else { return status };
         MemberStatus {
-            refused: refusals.count.load(Relaxed),
             refused_in_a_row: refusals.in_a_row.load(Relaxed),
             refusal: refusals.last.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             ..status
@@ -48,9 +91,9 @@ impl MemberCounts {
 
 impl AnswerRecord for MemberCounts {
     fn agreed(&self) -> u64 {
-        self.answers.fetch_add(1, Relaxed);
+        self.answered();
         // Nearly all connections end here.
-        let Some(refusals) = self.refusals.get() else { return 0 };
+        let Some(refusals) = self.answers.refusals.get() else { return 0 };
         match refusals.in_a_row.load(Relaxed) {
             0 => 0,
             _ => refusals.in_a_row.swap(0, Relaxed),
@@ -58,15 +101,15 @@ impl AnswerRecord for MemberCounts {
     }
 
     fn refused(&self, why: &Arc<str>) -> u64 {
-        self.answers.fetch_add(1, Relaxed);
-        let refusals = self.refusals.get_or_init(Box::default);
-        refusals.count.fetch_add(1, Relaxed);
+        self.answered();
+        self.tally().refused.fetch_add(1, Relaxed);
+        let refusals = self.answers.refusals.get_or_init(Box::default);
         *refusals.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(why));
         refusals.in_a_row.fetch_add(1, Relaxed) + 1
     }
 
     fn has_answered(&self) -> bool {
-        self.answers.load(Relaxed) > 0
+        self.answers() > 0
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     counts::MemberCounts,
     health::{Health, LeftOut, Taken},
 };
-use crate::{Hop, MemberStatus, Request, preferences::stable_number};
+use crate::{Hop, MemberStatus, Request, member_ledger::Labelled, preferences::stable_number};
 
 /// A member that is switched on.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(super) struct PoolMember {
     pub(super) identity: u64,
     /// A hash of the line of a list that it comes from, by which it is found in a later list. Zero without a list.
     pub(super) fingerprint: u64,
+    /// Whether it is in a list, in which an edit moves others.
+    pub(super) is_listed: bool,
     pub(super) takes_preferences: bool,
     pub(super) counts: Arc<MemberCounts>,
 }
@@ -79,12 +81,30 @@ impl PoolMember {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let takes_preferences = hop.describe().takes_preferences;
         let (name, hop_name, counts) = (name.into(), None, Arc::default());
-        Self { hop, name, hop_name, number, identity, fingerprint: 0, takes_preferences, counts }
+        let (fingerprint, is_listed) = (0, false);
+        Self {
+            hop,
+            name,
+            hop_name,
+            number,
+            identity,
+            fingerprint,
+            is_listed,
+            takes_preferences,
+            counts,
+        }
     }
 
     /// Notes the member's own name below `hops:`.
     pub(super) fn named(self, hop_name: Option<Arc<str>>) -> Self {
         Self { hop_name, ..self }
+    }
+
+    /// Returns what its label is made of. A member that is written in `members` has its place as its label.
+    pub(super) fn labelled(&self) -> Labelled {
+        let address = || self.hop.describe().address.map(ToString::to_string);
+        let usual = self.is_listed.then(address).flatten();
+        Labelled { usual, name: Arc::clone(&self.name) }
     }
 
     /// Describes the member, which may be `left_out`.

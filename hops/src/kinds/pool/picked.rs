@@ -40,7 +40,7 @@ impl Picked {
         others: Candidates,
     ) -> Self {
         let (is_settled, left_for) = (AtomicBool::new(false), LeftFor::default());
-        let answers_before = roster.members[index].counts.answers.load(Ordering::Relaxed);
+        let answers_before = roster.members[index].counts.answers();
         Self {
             roster,
             index,
@@ -92,7 +92,7 @@ impl Picked {
     fn next_member(self) -> Eventual<'static, Option<Chosen>> {
         // A connection that sent nothing, to keep an account from being locked, was not a try.
         if !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent) {
-            self.picked().counts.failed.fetch_add(1, Ordering::Relaxed);
+            self.picked().counts.failed();
         }
         self.member_after_failure()
     }
@@ -160,7 +160,7 @@ impl Selection for Picked {
     fn is_silent(&self) -> bool {
         match &self.inner {
             Some(inner) => inner.is_silent(),
-            None => self.picked().counts.answers.load(Ordering::Relaxed) == self.answers_before,
+            None => self.picked().counts.answers() == self.answers_before,
         }
     }
 
@@ -170,8 +170,8 @@ impl Selection for Picked {
         }
         if self.settle() {
             self.roster.health.reached(self.taken);
-            self.picked().counts.reached.fetch_add(1, Ordering::Relaxed);
-            self.picked().counts.answers.fetch_add(1, Ordering::Relaxed);
+            self.picked().counts.reached();
+            self.picked().counts.answered();
         }
     }
 
@@ -181,7 +181,7 @@ impl Selection for Picked {
         }
         if self.settle() {
             self.roster.health.reached(self.taken);
-            self.picked().counts.answers.fetch_add(1, Ordering::Relaxed);
+            self.picked().counts.answered();
         }
     }
 
@@ -206,7 +206,7 @@ impl Selection for Picked {
                 Some(_) => self.roster.health.reached(self.taken),
                 None => self.roster.health.stays_out(self.taken),
             }
-            self.picked().counts.answers.fetch_add(1, Ordering::Relaxed);
+            self.picked().counts.answered();
         }
     }
 

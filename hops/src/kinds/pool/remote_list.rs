@@ -17,7 +17,7 @@ use super::{
     roster::Roster,
 };
 use crate::{
-    Asker, BuildContext, HopError, NoChoice, Services, SourceKind, SourceState,
+    Asker, BuildContext, HopError, MemberLedger, NoChoice, Services, SourceKind, SourceState,
     kinds::blocking::{BlockingCalls, CallError},
     remote::{
         Attached, FetchPolicy, LoadCause, LoadProblem, ReadDocument, Reader, Remote, RemoteBody,
@@ -68,6 +68,7 @@ impl RemoteList {
                 head_bytes_max,
                 handshake: context.handshake(),
                 hasher: context.hasher().clone(),
+                ledger: OnceLock::new(),
             }),
             threads: BlockingCalls::new("list", 1, FETCH_MAX),
         };
@@ -99,6 +100,16 @@ impl RemoteList {
             }
             Arc::new(Roster::following(roster, roster.members.clone(), ours.pick))
         });
+    }
+
+    /// Counts what the members of this list, and of those that follow it, do in `ledger`.
+    pub(super) fn count_in(&self, ledger: &Arc<MemberLedger>) {
+        let remote = &self.shared().remote;
+        let ledger = remote.reader().builder.ledger.get_or_init(|| Arc::clone(ledger));
+        // It may be the list of an earlier pool.
+        if let Some(roster) = remote.present() {
+            roster.count_in(ledger);
+        }
     }
 
     /// Returns how a member is picked.
@@ -224,6 +235,8 @@ struct ListBuilder {
     head_bytes_max: usize,
     handshake: Duration,
     hasher: RandomState,
+    /// The counts of the members. It is set before a list is fetched.
+    ledger: OnceLock<Arc<MemberLedger>>,
 }
 
 impl ListBuilder {
@@ -247,10 +260,15 @@ impl ListBuilder {
         let listing = Listing::read(text, self.scheme, |proxy, name| {
             let fingerprint = proxy.fingerprint(self.scheme, &self.hasher);
             if let Some(stayed) = known.get_mut(&fingerprint).and_then(Vec::pop) {
-                return Ok(PoolMember { name, ..stayed.clone() });
+                let counts = Arc::new(stayed.counts.of_stayed());
+                return Ok(PoolMember { name, counts, ..stayed.clone() });
             }
             let hop = proxy.build(self.scheme, &context)?;
-            Ok(PoolMember { fingerprint, ..PoolMember::new(hop, name, proxy.identity()) })
+            Ok(PoolMember {
+                fingerprint,
+                is_listed: true,
+                ..PoolMember::new(hop, name, proxy.identity())
+            })
         });
         let listing = listing.map_err(|unusable| unusable.to_string())?;
         let doubt = Doubt::all_in_words(&listing.doubts());
@@ -258,6 +276,9 @@ impl ListBuilder {
             Some(last) => Roster::following(last, listing.members, self.pick),
             None => Roster::new(listing.members, self.pick),
         };
+        if let Some(ledger) = self.ledger.get() {
+            value.count_in(ledger);
+        }
         Ok(ReadDocument { value, doubt })
     }
 }
@@ -278,6 +299,7 @@ mod tests {
             head_bytes_max: 4096,
             handshake: second,
             hasher: RandomState::new(),
+            ledger: OnceLock::new(),
         }
     }
 
@@ -307,6 +329,22 @@ mod tests {
         // The one that failed is left out in its new line too, and the one that is gone is forgotten.
         assert!(!second.health.is_in_use(b) && second.health.is_in_use(again));
         assert!(second.health.is_in_use(c));
+    }
+
+    #[test]
+    fn a_proxy_that_returns_to_a_list_goes_on_with_its_count() {
+        let builder = builder();
+        builder.ledger.set(Arc::default()).unwrap();
+        let first = builder.build(b"a:1\nb:1\n", None).unwrap().value;
+        first.members[0].counts.failed();
+        let second = builder.build(b"b:1\n", Some(&first)).unwrap().value;
+        // A connection that began with the first list.
+        first.members[0].counts.failed();
+        second.members[0].counts.reached();
+        let third = builder.build(b"b:1\na:1:user:password\n", Some(&second)).unwrap().value;
+        let counts: Vec<_> =
+            third.status().iter().map(|member| (member.reached, member.failed)).collect();
+        assert_eq!(counts, [(1, 0), (0, 2)]);
     }
 
     #[test]

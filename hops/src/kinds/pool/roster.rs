@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences, LoginShape,
-    MemberStatus, PlainForm, Preferences, Request,
+    MemberLedger, MemberStatus, PlainForm, Preferences, Request,
     kinds::{pool::order::Candidates, wish::Wish},
+    member_ledger::labels,
 };
 
 /// The members of a pool, their order and their health.
@@ -51,7 +52,8 @@ impl Roster {
         let member =
             |member: &PoolMember| match known.get_mut(&member.fingerprint).and_then(Vec::pop) {
                 Some(PoolMember { number, counts, .. }) => {
-                    PoolMember { number: *number, counts: Arc::clone(counts), ..member.clone() }
+                    let counts = Arc::new(counts.of_stayed());
+                    PoolMember { number: *number, counts, ..member.clone() }
                 }
                 None => member.clone(),
             };
@@ -102,8 +104,26 @@ impl Roster {
     /// Describes each member.
     pub(super) fn status(&self) -> Vec<MemberStatus> {
         let left_out = self.health.left_out();
-        let status = |member: &PoolMember| member.status(left_out.get(&member.number));
-        self.members.iter().map(status).collect()
+        let status = |(member, label): (&PoolMember, Arc<str>)| MemberStatus {
+            label,
+            ..member.status(left_out.get(&member.number))
+        };
+        self.members.iter().zip(self.labels()).map(status).collect()
+    }
+
+    /// Counts what the members do in `ledger`, unless they are counted in one already.
+    pub(super) fn count_in(&self, ledger: &MemberLedger) {
+        // A long list is not gone through with each reload.
+        if self.members.first().is_some_and(|member| member.counts.has_tally()) {
+            return;
+        }
+        for (member, label) in self.members.iter().zip(self.labels()) {
+            member.counts.count_in(|| ledger.tally(&label));
+        }
+    }
+
+    fn labels(&self) -> impl Iterator<Item = Arc<str>> {
+        labels(self.members.iter().map(PoolMember::labelled))
     }
 
     /// Returns the index of the member that carries `request` while all of them work, if that is always the same.

@@ -7,12 +7,16 @@ use std::{
 
 use serde_json::Value;
 
-use super::{columns::write_section, list, word};
+use super::{columns::write_section, list, removed::Removed, word};
 use crate::duration;
 
-pub(super) fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn failures(
+    status: &Value,
+    removed: &Removed<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     // Failures of targets have a list of their own, since no hop is responsible for them.
-    let hops = status["hops"].as_object().into_iter().flatten();
+    let hops = removed.others("hops", status);
     let hops = hops.map(|(name, hop)| (name.as_str(), &hop["failures"]));
     let rows = hops.chain([("(target)", &status["target_failures"])]).flat_map(|(at, failures)| {
         let row = move |failure: &Value| {
@@ -33,13 +37,16 @@ pub(super) fn failures(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         if !legend.is_empty() {
             writeln!(out, "{}", legend.join("; "))?;
         }
-        last_failures(&status["hops"], out)
+        last_failures(removed.others("hops", status), out)
     }
 }
 
 /// Says for each hop that failed why it did so the last time, and whether its credentials are held back.
-fn last_failures(hops: &Value, out: &mut dyn Write) -> io::Result<()> {
-    for (name, hop) in hops.as_object().into_iter().flatten() {
+fn last_failures<'a>(
+    hops: impl Iterator<Item = (&'a String, &'a Value)>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for (name, hop) in hops {
         let last = &hop["last_failure"];
         if !last["cause"].is_string() {
             continue;
