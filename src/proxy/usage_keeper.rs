@@ -37,13 +37,35 @@ struct KeeperWork {
     usage: Arc<UsageLedger>,
     file: Option<UsageFile>,
     shared: Weak<Shared>,
-    /// Whether the last write failed, which is logged once.
-    is_failing: bool,
+    failing: Failing,
     saved: Option<Instant>,
     /// The content of the file that `usage` includes.
     known: UsageRecord,
     /// The total when it was looked at last.
     total: u64,
+}
+
+/// Whether writes fail, and when that was logged last.
+#[derive(Debug, Default)]
+struct Failing {
+    told: Option<Instant>,
+}
+
+impl Failing {
+    /// Notes a failure at `now`, and returns whether to log it. The first one of a row is logged, and later one each hour: the
+    /// log may be on the same full disk, which has lost the line then.
+    fn is_to_be_told(&mut self, now: Instant) -> bool {
+        let is_due = self.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
+    }
+
+    /// Notes a success, and returns whether it ends a row of failures.
+    fn end(&mut self) -> bool {
+        self.told.take().is_some()
+    }
 }
 
 impl UsageKeeper {
@@ -67,8 +89,15 @@ impl UsageKeeper {
         };
         let activity = Arc::clone(usage.activity());
         let (shared, total) = (Arc::downgrade(shared), usage.total());
-        let mut work =
-            KeeperWork { usage, file, shared, is_failing: false, saved: None, known, total };
+        let mut work = KeeperWork {
+            usage,
+            file,
+            shared,
+            failing: Failing::default(),
+            saved: None,
+            known,
+            total,
+        };
         let (running, ended) = mpsc::channel();
         thread.run(move || {
             let _running: Sender<Infallible> = running;
@@ -147,11 +176,12 @@ impl KeeperWork {
         let Some(file) = &self.file else { return true };
         let path = file.path().display();
         let saved = file.save(&self.usage, &mut self.known);
-        let was_failing = std::mem::replace(&mut self.is_failing, saved.is_err());
         match &saved {
-            Ok(()) if was_failing => info!(%path, "usage is saved again"),
+            Ok(()) if self.failing.end() => info!(%path, "usage is saved again"),
             Ok(()) => {}
-            Err(error) if was_failing => tracing::debug!(%path, %error, "usage can't be saved"),
+            Err(error) if !self.failing.is_to_be_told(Instant::now()) => {
+                tracing::debug!(%path, %error, "usage can't be saved");
+            }
             Err(error) => {
                 let advice = state_advice(error);
                 warn!(%path, %error, advice, "usage can't be saved; requests go on, and it is tried again");
@@ -177,7 +207,26 @@ impl KeeperWork {
 
 /// How often bytes that move are folded into accounts, and budgets are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often failures are logged while writes fail.
+const TELL_EVERY: Duration = Duration::from_secs(60 * 60);
 /// A crash loses what was counted in this time and a tick.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last save.
 const END_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_lasts_is_logged_each_hour() {
+        let (mut failing, begin) = (Failing::default(), Instant::now());
+        let mut told = |seconds: u64| failing.is_to_be_told(begin + Duration::from_secs(seconds));
+        assert_eq!(
+            [0, 10, 3599, 3600, 3610, 7200].map(&mut told),
+            [true, false, false, true, false, true]
+        );
+        assert_eq!([failing.end(), failing.end()], [true, false]);
+        assert!(failing.is_to_be_told(begin + Duration::from_secs(7210)), "another row");
+    }
+}

@@ -16,7 +16,7 @@ pub(crate) use self::{
     metrics_format::MetricsFormat,
     parts::{
         AuthRefusalStatus, BudgetStatus, ConditionStatus, ConnectionStatus, DirectSince, HopTotals,
-        InUse, Rejected, ReloadStatus, Removed,
+        InUse, Rejected, ReloadStatus, RemovedNames,
     },
 };
 use self::{pools::ListedPool, sources::SourceStatus};
@@ -73,7 +73,7 @@ pub(crate) struct StatusDocument {
     /// By hop.
     pub hops: BTreeMap<String, HopTotals>,
     /// The chains and hops above that are no longer configured.
-    pub removed: Removed,
+    pub removed: RemovedNames,
     /// The hops that are off in the generation in force, so that chains leave them out.
     pub hops_off: Vec<String>,
     /// The options of the command line that switch hops, by the hops, whatever the configuration says.
@@ -114,7 +114,7 @@ impl StatusDocument {
         let hops = metrics.hops.all();
         metrics.usage.fold();
         let accounts = metrics.usage.hops.all();
-        let removed = Removed::of(&current, &chains, &hops);
+        let removed = RemovedNames::of(&current, &chains, &hops);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             pid: process::id(),

@@ -61,14 +61,14 @@ pub(crate) struct ReloadStatus {
 
 /// The chains and hops that are no longer configured, but have counts.
 #[derive(Debug, Serialize)]
-pub(crate) struct Removed {
+pub(crate) struct RemovedNames {
     /// The names of the chains.
     pub chains: Vec<String>,
     /// The names of the hops.
     pub hops: Vec<String>,
 }
 
-impl Removed {
+impl RemovedNames {
     /// Returns those of `chains` and `hops` that `current` does not have.
     pub(crate) fn of<C, H>(
         current: &Generation,

@@ -12,12 +12,12 @@ use crate::{AnswerRecord, MemberStatus, member_ledger::Tally};
 pub(in crate::kinds) struct MemberCounts {
     /// The counts that outlive the member. It is set before the member is used.
     tally: OnceLock<Arc<Tally>>,
-    answers: Arc<Answers>,
+    answers: Arc<MemberAnswers>,
 }
 
 /// The answers of a member, as long as its settings are the same.
 #[derive(Debug, Default)]
-struct Answers {
+struct MemberAnswers {
     /// Its answers so far, whatever they were.
     count: AtomicU64,
     /// A member that never refused takes no room for them.
