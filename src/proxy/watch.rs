@@ -482,6 +482,39 @@ mod tests {
         assert!(nothing.is_err(), "without a change there is no event");
     }
 
+    /// A watch that looks soon after each change, and never again unless it is blind.
+    #[cfg(target_os = "linux")]
+    fn impatient(root: &Path) -> Watch {
+        let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
+        let (sender, ticks) = unbounded_channel();
+        let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender.clone()));
+        Watch::with(root, watcher, trail, (sender, ticks), LOOKS).unwrap()
+    }
+
+    /// As a program is replaced with its configuration: by the old directory's move away and the new one's into its place.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_directory_above_the_root_may_be_replaced() {
+        let home = tempdir().unwrap();
+        let [current, next] = ["current", "next"].map(|name| home.path().join(name));
+        for version in [&current, &next] {
+            fs::create_dir_all(version.join("config.d")).unwrap();
+            fs::write(version.join("config.d/10.yaml"), "a").unwrap();
+        }
+        let mut watch = impatient(&current.join("config.d")).begin_looking().unwrap();
+        sleep(20 * LOOKS).await;
+        check(&mut watch, || {
+            fs::rename(&current, home.path().join("last")).unwrap();
+            fs::rename(&next, &current).unwrap();
+        })
+        .await;
+        sleep(20 * LOOKS).await;
+        check(&mut watch, || fs::write(current.join("config.d/10.yaml"), "ab").unwrap()).await;
+        sleep(20 * LOOKS).await;
+        check(&mut watch, || fs::remove_dir_all(&current).unwrap()).await;
+        check(&mut watch, || fs::rename(home.path().join("last"), &current).unwrap()).await;
+    }
+
     /// A file in place of a directory is as hard to look through as a file system that does not answer, and the system reports
     /// nothing of what comes in its place.
     #[cfg(target_os = "linux")]
@@ -495,10 +528,7 @@ mod tests {
                 false => (above.join("config.d"), above.join("config.d/10.yaml")),
                 true => (home.path().join("10.yaml"), above.join("password")),
             };
-            let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
-            let (sender, ticks) = unbounded_channel();
-            let watcher = notify::recommended_watcher(listen(Arc::clone(&trail), sender.clone()));
-            let mut watch = Watch::with(&root, watcher, trail, (sender, ticks), LOOKS).unwrap();
+            let mut watch = impatient(&root);
             watch.set_named(&[lost.clone(), password.clone()]);
             let mut watch = watch.begin_looking().unwrap();
             assert!(watch.is_blind.load(Relaxed));

@@ -60,7 +60,11 @@ fn translate(trail: &Trail, event: Event, last_made: &mut Option<PathBuf>) -> Op
     }
     // Events come for every file in a watched directory, and only those on the trail count. A rename has two
     // names, and the new one is asked first.
-    let path = event.paths.into_iter().rev().find(|path| trail.concerns(path))?;
+    // A directory also reports when it is renamed or removed itself.
+    let is_gone =
+        matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_));
+    let concerns = |path: &PathBuf| trail.concerns(path) || (is_gone && trail.leads_through(path));
+    let path = event.paths.into_iter().rev().find(concerns)?;
     let was_made = made.as_deref() == Some(&*path);
     match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Tick::Closed(path)),

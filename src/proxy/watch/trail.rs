@@ -17,7 +17,8 @@ use crate::config::source::is_read;
 /// A path is resolved component by component, as the system does. Each link on the way adds the name of the link in its
 /// directory, and the way goes on at its target, so a swap of any of them is seen (Kubernetes swaps `..data`, which no
 /// path of the configuration names). A component that is missing ends the way with its name noted, so that its coming
-/// is seen. Directories that no link leads through add nothing: a rename of one of them is found by the next look.
+/// is seen. Directories that no link leads through add nothing. The one that holds the root reports when it is renamed
+/// itself, but a rename of one above it is found only by the next look.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     directories: BTreeSet<PathBuf>,
@@ -116,6 +117,11 @@ impl Trail {
         let is_content =
             is_read(path) && path.parent().is_some_and(|parent| self.contents.contains(parent));
         is_content || self.names.contains(path) || self.contents.contains(path)
+    }
+
+    /// Returns whether `path` is a directory that leads to the files. If it goes, or has another name, so do they.
+    pub(super) fn leads_through(&self, path: &Path) -> bool {
+        self.directories.contains(path)
     }
 
     /// Records every name on the way, and returns the path at the end, or `None` if something on the way is missing.
