@@ -221,6 +221,36 @@ fn a_file_that_is_being_written_is_not_read_when_the_network_changes() {
     });
 }
 
+/// A network that flaps must not fill the log with what nobody has changed.
+#[test]
+fn a_reload_for_the_network_repeats_no_warning_and_an_edit_does() {
+    Namespace::run(OFFICE, |namespace| async move {
+        let hop = "kind: http-connect, address: \"a.test:1\"";
+        let yaml = format!(
+            "hops:\n  vpn: {{ {hop}, enabled: {{ when: {{ interface: \"tun*\" }} }} }}\n  unused: {{ {hop} }}\n\
+             chains: {{ default: [vpn], none: [] }}\n"
+        );
+        let proxy = Proxy::start(&yaml).await;
+        let told = |words: &str| {
+            proxy.events().iter().filter(|event| event.text().contains(words)).count()
+        };
+        let counts = || [told("hops.unused"), told("this chain has no hop")];
+        assert_eq!(counts(), [1, 1], "{:?}", proxy.events());
+        namespace.add_link("tun7");
+        for state in ["up", "down", "up"] {
+            let seen = proxy.events().len();
+            namespace.ip(&format!("link set tun7 {state}"));
+            let reloaded = proxy.event_after(seen, "config reloaded").await;
+            assert_ne!(reloaded.field("known_warnings"), "0", "{}", reloaded.text());
+            assert_eq!(counts(), [1, 1], "{:?}", proxy.events());
+        }
+        let seen = proxy.events().len();
+        proxy.config().write("20-more.yaml", "timeouts: { idle: 1h }\n");
+        proxy.event_after(seen, "config reloaded").await;
+        assert_eq!(counts(), [2, 2], "{:?}", proxy.events());
+    });
+}
+
 #[test]
 fn hops_that_depend_on_one_fact_change_in_one_generation_and_other_events_in_none() {
     Namespace::run(OFFICE, |namespace| async move {

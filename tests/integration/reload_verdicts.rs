@@ -195,47 +195,6 @@ async fn a_reload_notes_that_variables_were_read_at_the_start() {
     assert!(told.contains(&format!("             note: {note}")), "{told}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_warning_is_logged_once_and_each_reload_counts_and_shows_it() {
-    let unused = |names: &[&str]| {
-        let hops: Vec<_> = names
-            .iter()
-            .map(|name| format!("  {name}: {{ kind: socks5, address: \"a.test:1\" }}\n"))
-            .collect();
-        format!("hops:\n{}chains: {{ default: [] }}\n", hops.concat())
-    };
-    let proxy = Proxy::start(&unused(&["one"])).await;
-    let warned = |name: &str| {
-        let is_warning =
-            |text: String| text.contains("WARN") && text.contains(&format!("hops.{name}"));
-        proxy.events().iter().filter(|event| is_warning(event.text())).count()
-    };
-    assert_eq!(warned("one"), 1, "{:?}", proxy.events());
-    let check = async |file: &str, text: &str, known: &str| {
-        let seen = proxy.events().len();
-        proxy.config().write(file, text);
-        let reloaded = proxy.event_after(seen, "config reloaded").await;
-        assert_eq!(reloaded.field("known_warnings"), known, "{}", reloaded.text());
-    };
-    check("20-more.yaml", "timeouts: { idle: 1h }\n", "1").await;
-    check("10-test.yaml", &unused(&["one", "two"]), "1").await;
-    assert_eq!((warned("one"), warned("two")), (1, 1));
-    check("10-test.yaml", &unused(&["one"]), "1").await;
-    check("10-test.yaml", &unused(&["one", "two"]), "1").await;
-    assert_eq!((warned("one"), warned("two")), (1, 2), "it was gone in between");
-    check("20-more.yaml", "timeouts: { idle: 1h }\nserver: { workers: 7 }\n", "2").await;
-    check("20-more.yaml", "timeouts: { idle: 2h }\nserver: { workers: 7 }\n", "3").await;
-    let workers = "`server.workers` takes effect at the next start";
-    let told = proxy.events().iter().filter(|event| event.message() == workers).count();
-    assert_eq!(told, 1);
-    let direct = "this chain has no hop, so it goes direct";
-    let told = proxy.events().iter().filter(|event| event.message() == direct).count();
-    assert_eq!(told, 1);
-    let (code, out, error) = outcome(&proxy.command(&["reload"]));
-    assert_eq!(code, Some(0), "{error}");
-    assert!(out.contains("hops.one: ") && out.contains("hops.two: "), "{out}");
-}
-
 /// The proxy waits for a file that a program has open for writing, as it does for a file system that does not answer.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::{
     Reloads,
-    words::{announce, brief_warnings, notes_on_replaced},
+    words::{Announced, announce, brief_warnings, notes_on_replaced},
 };
 use crate::{
     client::reply::with_causes,
@@ -57,7 +57,12 @@ impl Reloads {
         cause: Option<String>,
     ) -> ReloadVerdict {
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
-        let last_announced = std::mem::take(&mut self.announced);
+        // Whoever edits or orders a reload is told everything. A condition of the network may switch every few seconds, and
+        // must not fill the log with what nobody has changed.
+        let last_announced = match cause {
+            Some(_) => std::mem::take(&mut self.announced),
+            None => Announced::default(),
+        };
         let mut announced = announce(&config, &last_announced);
         self.written.clone_from(&config.written);
         let (log, workers) = (config.log, config.server.workers.get().get());

@@ -13,8 +13,7 @@ use crate::{
     control::verdict::ToldProblem,
 };
 
-/// The lines that the log has about the configuration in force, so that the next reload adds only new ones. A condition of the
-/// network may reload every few seconds, and must not fill the log with what nobody has changed.
+/// The lines that the log has about the configuration in force, so that a reload for the network adds only new ones.
 #[derive(Debug, Default)]
 pub(crate) struct Announced {
     /// Hashes, since a line is only compared.

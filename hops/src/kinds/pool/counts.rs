@@ -12,6 +12,8 @@ use crate::{AnswerRecord, MemberLedger, MemberStatus, member_ledger::Tally};
 pub(in crate::kinds) struct MemberCounts {
     /// The counts that outlive the member. It is set before the member is used.
     tally: OnceLock<Arc<Tally>>,
+    /// The counts of the same member in the list before.
+    earlier: Option<Arc<Tally>>,
     answers: Arc<MemberAnswers>,
 }
 
