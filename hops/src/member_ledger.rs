@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -37,12 +37,32 @@ impl MemberLedger {
 
     /// Returns the counts under `label`, which begin at zero when it is new.
     pub(crate) fn tally(&self, label: &Arc<str>) -> Arc<Tally> {
+        Arc::clone(self.with_room_for(label).entry(Arc::clone(label)).or_default())
+    }
+
+    /// Returns the counts under `label`, unless a member has them that is in `taken`. Then they begin at zero.
+    pub(crate) fn free_tally(&self, label: &Arc<str>, taken: &[Arc<Tally>]) -> Arc<Tally> {
+        let tally = self.tally(label);
+        if !taken.iter().any(|one| Arc::ptr_eq(one, &tally)) {
+            return tally;
+        }
+        let fresh = Arc::default();
+        self.keep(label, &fresh);
+        fresh
+    }
+
+    /// Keeps `tally` under `label` from now on.
+    pub(crate) fn keep(&self, label: &Arc<str>, tally: &Arc<Tally>) {
+        self.with_room_for(label).insert(Arc::clone(label), Arc::clone(tally));
+    }
+
+    fn with_room_for(&self, label: &Arc<str>) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Tally>>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= LABELS_MAX && !known.contains_key(label) {
             // Labels that no member has any more are removed, or a list that keeps changing could fill the memory.
             known.retain(|_, tally| Arc::strong_count(tally) > 1);
         }
-        Arc::clone(known.entry(Arc::clone(label)).or_default())
+        known
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{AnswerRecord, MemberStatus, member_ledger::Tally};
 pub(in crate::kinds) struct MemberCounts {
     /// The counts that outlive the member. It is set before the member is used.
     tally: OnceLock<Arc<Tally>>,
+    /// The counts in the list before, if the member was in it.
+    before: Option<Arc<Tally>>,
     answers: Arc<MemberAnswers>,
 }
 
@@ -37,12 +39,18 @@ struct Refusals {
 impl MemberCounts {
     /// Returns the counts of the same member in another list, where it may have another label.
     pub(in crate::kinds) fn of_stayed(&self) -> Self {
-        Self { tally: OnceLock::new(), answers: Arc::clone(&self.answers) }
+        let (before, answers) = (self.tally.get().cloned(), Arc::clone(&self.answers));
+        Self { tally: OnceLock::new(), before, answers }
     }
 
     /// Counts in `tally` from now on, unless this counts in one already.
     pub(in crate::kinds) fn count_in(&self, tally: impl FnOnce() -> Arc<Tally>) {
         self.tally.get_or_init(tally);
+    }
+
+    /// Returns the counts in the list before, if the member was in it.
+    pub(in crate::kinds) fn before(&self) -> Option<&Arc<Tally>> {
+        self.before.as_ref()
     }
 
     /// Returns whether this counts in a tally already.
