@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -35,16 +35,34 @@ impl MemberLedger {
     /// The label of the members of a long list that have none of their own.
     pub const REST: &str = "other";
 
-    /// Returns the counts under `label`. When it is new, they go on from `earlier`, those of the member under another label,
-    /// or begin at zero.
-    pub(crate) fn tally(&self, label: &Arc<str>, earlier: Option<&Arc<Tally>>) -> Arc<Tally> {
+    /// Returns the counts under `label`, which begin at zero when it is new.
+    pub(crate) fn tally(&self, label: &Arc<str>) -> Arc<Tally> {
+        Arc::clone(self.with_room_for(label).entry(Arc::clone(label)).or_default())
+    }
+
+    /// Returns the counts under `label`, unless a member has them that is in `taken`. Then they begin at zero.
+    pub(crate) fn free_tally(&self, label: &Arc<str>, taken: &[Arc<Tally>]) -> Arc<Tally> {
+        let tally = self.tally(label);
+        if !taken.iter().any(|one| Arc::ptr_eq(one, &tally)) {
+            return tally;
+        }
+        let fresh = Arc::default();
+        self.keep(label, &fresh);
+        fresh
+    }
+
+    /// Keeps `tally` under `label` from now on.
+    pub(crate) fn keep(&self, label: &Arc<str>, tally: &Arc<Tally>) {
+        self.with_room_for(label).insert(Arc::clone(label), Arc::clone(tally));
+    }
+
+    fn with_room_for(&self, label: &Arc<str>) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Tally>>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= LABELS_MAX && !known.contains_key(label) {
             // Labels that no member has any more are removed, or a list that keeps changing could fill the memory.
             known.retain(|_, tally| Arc::strong_count(tally) > 1);
         }
-        let begin = || earlier.cloned().unwrap_or_default();
-        Arc::clone(known.entry(Arc::clone(label)).or_insert_with(begin))
+        known
     }
 }
 
@@ -99,15 +117,15 @@ mod tests {
     #[test]
     fn a_count_goes_on_under_its_label_and_labels_are_bounded() {
         let ledger = MemberLedger::default();
-        let in_use = ledger.tally(&"a.test:1".into(), None);
+        let in_use = ledger.tally(&"a.test:1".into());
         in_use.reached.fetch_add(3, Relaxed);
-        ledger.tally(&"b.test:1".into(), None).failed.fetch_add(2, Relaxed);
-        assert_eq!(ledger.tally(&"b.test:1".into(), None).failed.load(Relaxed), 2);
+        ledger.tally(&"b.test:1".into()).failed.fetch_add(2, Relaxed);
+        assert_eq!(ledger.tally(&"b.test:1".into()).failed.load(Relaxed), 2);
         for number in 0..LABELS_MAX + 10 {
-            ledger.tally(&number.to_string().into(), None);
+            ledger.tally(&number.to_string().into());
         }
         assert!(ledger.0.lock().unwrap().len() <= LABELS_MAX);
-        assert_eq!(ledger.tally(&"a.test:1".into(), None).reached.load(Relaxed), 3);
+        assert_eq!(ledger.tally(&"a.test:1".into()).reached.load(Relaxed), 3);
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl Hop for Pac {
 
     fn count_in(&self, ledger: &Arc<MemberLedger>) {
         for (member, label) in self.members_on().zip(self.labels()) {
-            member.counts.count_in(ledger, &label);
+            member.counts.count_in(|| ledger.tally(&label));
         }
     }
 

@@ -5,15 +5,15 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use crate::{AnswerRecord, MemberLedger, MemberStatus, member_ledger::Tally};
+use crate::{AnswerRecord, MemberStatus, member_ledger::Tally};
 
 /// The connections of a member.
 #[derive(Debug, Default)]
 pub(in crate::kinds) struct MemberCounts {
     /// The counts that outlive the member. It is set before the member is used.
     tally: OnceLock<Arc<Tally>>,
-    /// The counts of the same member in the list before.
-    earlier: Option<Arc<Tally>>,
+    /// The counts in the list before, if the member was in it.
+    before: Option<Arc<Tally>>,
     answers: Arc<MemberAnswers>,
 }
 
@@ -39,13 +39,18 @@ struct Refusals {
 impl MemberCounts {
     /// Returns the counts of the same member in another list, where it may have another label.
     pub(in crate::kinds) fn of_stayed(&self) -> Self {
-        let (tally, earlier) = (OnceLock::new(), self.tally.get().cloned());
-        Self { tally, earlier, answers: Arc::clone(&self.answers) }
+        let (before, answers) = (self.tally.get().cloned(), Arc::clone(&self.answers));
+        Self { tally: OnceLock::new(), before, answers }
     }
 
-    /// Counts in `ledger` under `label` from now on, unless this counts in one already.
-    pub(in crate::kinds) fn count_in(&self, ledger: &MemberLedger, label: &Arc<str>) {
-        self.tally.get_or_init(|| ledger.tally(label, self.earlier.as_ref()));
+    /// Counts in `tally` from now on, unless this counts in one already.
+    pub(in crate::kinds) fn count_in(&self, tally: impl FnOnce() -> Arc<Tally>) {
+        self.tally.get_or_init(tally);
+    }
+
+    /// Returns the counts in the list before, if the member was in it.
+    pub(in crate::kinds) fn before(&self) -> Option<&Arc<Tally>> {
+        self.before.as_ref()
     }
 
     /// Returns whether this counts in a tally already.

@@ -348,6 +348,30 @@ mod tests {
     }
 
     #[test]
+    fn proxies_with_one_address_keep_their_counts_in_other_lines() {
+        let builder = builder();
+        builder.ledger.set(Arc::default()).unwrap();
+        let failed = |roster: &Roster| -> Vec<u64> {
+            roster.status().iter().map(|member| member.failed).collect()
+        };
+        let first = builder.build(b"a:1:one:p\n", None).unwrap().value;
+        first.members[0].counts.failed();
+        let second = builder.build(b"a:1:two:p\na:1:one:p\n", Some(&first)).unwrap().value;
+        assert_eq!(failed(&second), [0, 1]);
+        (0..2).for_each(|_| second.members[0].counts.failed());
+        let third = builder.build(b"a:1:two:p\n", Some(&second)).unwrap().value;
+        assert_eq!(failed(&third), [2]);
+        let fourth = builder.build(b"a:1:one:p\na:1:two:p\n", Some(&third)).unwrap().value;
+        assert_eq!(failed(&fourth), [1, 2]);
+        fourth.members[0].counts.failed();
+        assert_eq!(failed(&fourth), [2, 2]);
+        let same = builder.build(b"a:1:one:x\na:1:one:y\na:1:one:y\n", None).unwrap().value;
+        same.members[1].counts.failed();
+        let counts = failed(&same);
+        assert_eq!(counts[1] - counts[2], 1, "each has counts of its own: {counts:?}");
+    }
+
+    #[test]
     fn each_member_takes_its_turn_while_the_list_changes() {
         let builder = builder();
         let mut last = builder.build(b"a:1\nb:1\nc:1\n", None).unwrap().value;

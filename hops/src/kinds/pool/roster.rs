@@ -117,9 +117,39 @@ impl Roster {
         if self.members.first().is_some_and(|member| member.counts.has_tally()) {
             return;
         }
-        for (member, label) in self.members.iter().zip(self.labels()) {
-            member.counts.count_in(ledger, &label);
+        let rest = ledger.tally(&MemberLedger::REST.into());
+        let (labelled, others) =
+            self.members.split_at(self.members.len().min(MemberLedger::LABELLED_MAX));
+        others.iter().for_each(|member| member.counts.count_in(|| Arc::clone(&rest)));
+        // A member that stays keeps its own counts, also if its label is another one now.
+        let mut taken = Vec::new();
+        let keyed: Vec<_> = labelled.iter().zip(self.keys()).collect();
+        for (member, key) in &keyed {
+            if let Some(tally) = member.counts.before().filter(|tally| !Arc::ptr_eq(tally, &rest)) {
+                ledger.keep(key, tally);
+                taken.push(Arc::clone(tally));
+                member.counts.count_in(|| Arc::clone(tally));
+            }
         }
+        for (member, key) in &keyed {
+            member.counts.count_in(|| ledger.free_tally(key, &taken));
+        }
+    }
+
+    /// Returns the names of the counts of the members that have labels. Members with one address are distinguished by their
+    /// logins here, since their lines change.
+    fn keys(&self) -> Vec<Arc<str>> {
+        let mut times = HashMap::<(String, u64), usize>::new();
+        let key = |(member, label): (&PoolMember, Arc<str>)| match member.labelled().usual {
+            Some(usual) if *usual != *label => {
+                let time = times.entry((usual.clone(), member.identity)).or_default();
+                *time += 1;
+                format!("{usual} {} {time}", member.identity).into()
+            }
+            _ => label,
+        };
+        let labelled = self.members.iter().take(MemberLedger::LABELLED_MAX);
+        labelled.zip(self.labels()).map(key).collect()
     }
 
     fn labels(&self) -> impl Iterator<Item = Arc<str>> {
