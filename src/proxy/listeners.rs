@@ -428,7 +428,8 @@ mod tests {
         assert!(begun[0].address == address && !begun[0].closed.is_cancelled());
     }
 
-    /// Changes listeners whose addresses overlap, and returns the address of the first one and what begins.
+    /// Changes listeners whose addresses overlap, and checks that no other program can join.
+    #[cfg(target_os = "linux")]
     fn overlapping(old: &str, new: &[&str], bind_beside: BinderBeside) -> Result<(), ListenError> {
         let mut open = Listeners { bind_beside, ..Listeners::default() };
         let begun = replace(&mut open, &[old]);

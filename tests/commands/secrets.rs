@@ -1,9 +1,6 @@
 //! No command shows a secret, and `check` warns of files that others can read.
 
-use std::{
-    env, fs,
-    io::{self, Write as _},
-};
+use std::fs;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -138,6 +135,11 @@ fn an_unreadable_password_file_names_the_user_that_needs_the_right() {
 /// Reports on the terminal that a test is skipped, past the capture of its output. Fails if no test may be skipped.
 #[cfg(unix)]
 fn skip(what: &str) {
+    use std::{
+        env,
+        io::{self, Write as _},
+    };
+
     let is_required = env::var_os("MOOLTIROUTE_PEERS").is_some_and(|peers| peers == "required");
     assert!(!is_required, "{what} is not installed, and MOOLTIROUTE_PEERS=required");
     let _ = io::stderr().write_all(format!("skipped: {what} is not installed\n").as_bytes());
