@@ -13,7 +13,7 @@ use std::{
 
 use mooltiroute_hops::Registry;
 use serde_json::json;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tracing::warn;
 
 use self::predecessor::Predecessor;
@@ -43,8 +43,8 @@ use crate::{
 pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCode {
     // Before any other thread exists, since each thread may get a heap of its own.
     memory::share_heap();
-    let launch = match Launch::prepare(flags, registry, environment) {
-        Ok(launch) => launch,
+    let (launch, runtime) = match Launch::prepare(flags, registry, environment) {
+        Ok(prepared) => prepared,
         Err(NotPrepared { why, status }) => {
             // The file may say another format, but it was not read.
             end_with(&why, flags.log_format.unwrap_or(LogFormat::Text));
@@ -52,7 +52,7 @@ pub fn run(flags: &Run, registry: Registry, environment: &Environment) -> ExitCo
         }
     };
     let format = launch.loaded.config().log.format;
-    match launch.run() {
+    match launch.run(runtime) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => end_with(&why, format),
     }
@@ -78,17 +78,22 @@ struct NotPrepared {
 }
 
 impl<'a> Launch<'a> {
-    /// Reads the flags and the files.
+    /// Reads the flags and the files, and builds the runtime.
     fn prepare(
         flags: &'a Run,
         registry: Registry,
         environment: &'a Environment,
-    ) -> Result<Self, NotPrepared> {
+    ) -> Result<(Self, Runtime), NotPrepared> {
         let passed = supervisor::passed().map_err(|error| {
             format!("a socket that the supervisor passed can't be used: {error}")
         })?;
-        // The watcher's library panics if it gets no thread, so one is asked for before. It ends while the flags are read.
+        // The watcher's library panics if it gets no thread, so one is asked for before. It ends while the runtime
+        // is built and the flags are read.
         let probe = ThreadProbe::start().map_err(|error| threads::too_few(&error))?;
+        // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
+        // more; see ARCHITECTURE.md.
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("the runtime can't be started: {error}"))?;
         let loader = super::find_loader(&flags.config, flags.overrides(), registry, environment);
         let loader = loader
             .map_err(|error| NotPrepared { why: error.to_string(), status: error.status() })?;
@@ -96,18 +101,16 @@ impl<'a> Launch<'a> {
         let is_without_files = matches!(loader.source(), Source::Embedded);
         probe.end();
         let loaded = Loaded::new(loader).map_err(|problems| problems.to_string())?;
-        Ok(Self { flags, environment, loaded, passed, shows_credentials, is_without_files })
+        let launch =
+            Self { flags, environment, loaded, passed, shows_credentials, is_without_files };
+        Ok((launch, runtime))
     }
 
-    /// Starts the proxy, and serves until a signal ends it.
+    /// Starts the proxy on `runtime`, and serves until a signal ends it.
     ///
     /// # Errors
     /// A description of why it can't start.
-    fn run(self) -> Result<(), String> {
-        // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
-        // more; see ARCHITECTURE.md.
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("the runtime can't be started: {error}"))?;
+    fn run(self, runtime: Runtime) -> Result<(), String> {
         // Before the first line of the log, which may be a file.
         let outlived = {
             let _inside = runtime.enter();
