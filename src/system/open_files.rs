@@ -12,6 +12,14 @@ pub(crate) fn raise() {
     unix::raise();
 }
 
+/// Returns whether so few descriptors are left that another task may have taken the last one a moment ago. Reads a directory.
+pub(crate) fn are_scarce() -> bool {
+    #[cfg(unix)]
+    return unix::limit().is_some_and(|limit| limit.saturating_sub(unix::in_use()) < FEW);
+    #[cfg(not(unix))]
+    false
+}
+
 /// Logs it if `connections` clients don't fit below the limit.
 pub(crate) fn tell_of_limit(connections: usize) {
     #[cfg(unix)]
@@ -158,6 +166,10 @@ const PER_CLIENT: u64 = 2;
 /// For the control socket, the watch of the network, the files of a reload, and the second attempt of a race between
 /// addresses.
 const SPARE: u64 = 8;
+
+/// As many as come and go within a moment.
+#[cfg(unix)]
+const FEW: u64 = 32;
 
 #[cfg(unix)]
 mod unix {

@@ -11,7 +11,10 @@ use mooltiroute_hops::{Authority, Host, thread_pool};
 use thiserror::Error;
 use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet, time};
 
-use crate::{io::keepalive, system::own_lack::OwnLack};
+use crate::{
+    io::keepalive,
+    system::{open_files, own_lack::OwnLack},
+};
 
 /// Why no socket could be connected.
 #[derive(Debug, Error)]
@@ -79,7 +82,12 @@ impl Dialer {
         let look_up = move || {
             // Kept by the thread: the look-up goes on if the client leaves.
             let _place = place;
-            (&*name, port).to_socket_addrs()
+            let found = (&*name, port).to_socket_addrs();
+            // The resolver opens files, and says nothing of the name if it could not. By now a descriptor may be free again.
+            if found.is_err() && open_files::are_scarce() {
+                return (&*name, port).to_socket_addrs();
+            }
+            found
         };
         let found =
             thread_pool::run(look_up).await.map_err(io::Error::other).and_then(|found| found);
