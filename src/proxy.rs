@@ -137,7 +137,7 @@ impl Loaded {
         adopted.extend(taken.map_err(ListenError::Taken)?);
         let prepared = listeners.prepare(&config.server.listen)?;
         let addresses = listeners.addresses_after(&prepared);
-        // Once the log says that the configuration is loaded, nothing fails for want of these threads. Clients can
+        // Once the log says that the configuration is loaded, nothing fails for lack of these threads. Clients can
         // connect already, and wait in the queues of the listeners.
         thread_pool::start().map_err(ListenError::Threads)?;
         let usage_thread = ReadyThread::start("usage").map_err(ListenError::Threads)?;

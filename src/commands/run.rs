@@ -166,7 +166,7 @@ impl<'a> Launch<'a> {
             .with_control(self.environment)
             .start()
             .map_err(|error| not_started(&error, self.flags.take_over, self.environment))?;
-        // Only now, so that a start which fails for want of threads is one sentence.
+        // Only now, so that a start that fails for lack of threads prints one sentence.
         open_files::tell_of_limit(connections);
         let proxy = proxy.with_log(log).with_reload_requests(requests);
         supervisor::ready();

@@ -14,7 +14,10 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use mooltiroute_hops::thread_pool;
 use tokio::sync::{Notify, mpsc};
 
-pub(crate) use self::words::{Announced, announce};
+pub(crate) use self::{
+    hold::HOLD,
+    words::{Announced, announce},
+};
 use self::{
     rebind::{Rebind, next_rebind},
     rejection::{LastRejected, next_due},

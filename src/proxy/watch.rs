@@ -75,7 +75,7 @@ pub(crate) struct Watch {
     /// YAML files that have lost their content, and were not removed either.
     emptied: Vec<PathBuf>,
     /// The YAML files when they were last taken.
-    known: Arc<Mutex<Arc<KnownFiles>>>,
+    known: Arc<ArcSwap<KnownFiles>>,
     /// The look of everything at the last survey.
     look: Arc<Mutex<Look>>,
     /// The work of the thread that looks for changes which no event reports, until that thread is started.
@@ -135,7 +135,7 @@ impl Watch {
             unclosed: HashMap::new(),
             filled: BTreeSet::new(),
             emptied: Vec::new(),
-            known: Arc::new(Mutex::new(Arc::new(known))),
+            known: Arc::new(ArcSwap::from_pointee(known)),
             look,
             looker: Some(looker),
             followings: tell,

@@ -224,7 +224,7 @@ impl Shared {
     /// Returns how many clients the descriptors of this process allow now.
     pub(crate) fn clients_that_fit(&self) -> usize {
         // Spares need descriptors too, and all that are allowed may be made at any time.
-        self.reserved.clients_that_fit(self.reserved.spares_that_fit(self.spares_wanted()))
+        self.reserved.clients_that_fit(self.spares_wanted())
     }
 
     /// Returns how many spares a chain that wants `most` may keep now.

@@ -15,9 +15,17 @@ pub(crate) fn raise() {
 /// Returns whether so few descriptors are left that another task may have taken the last one a moment ago. Reads a directory.
 pub(crate) fn are_scarce() -> bool {
     #[cfg(unix)]
-    return unix::limit().is_some_and(|limit| limit.saturating_sub(unix::in_use()) < FEW);
+    return limit().is_some_and(|limit| limit.saturating_sub(unix::in_use()) < FEW);
     #[cfg(not(unix))]
     false
+}
+
+/// Returns the limit in force, which another process may change; `None` if there is none.
+fn limit() -> Option<u64> {
+    #[cfg(unix)]
+    return unix::limit();
+    #[cfg(not(unix))]
+    None
 }
 
 /// Logs it if `connections` clients don't fit below the limit.
@@ -37,7 +45,7 @@ pub(crate) struct PipeDescriptors(&'static PipeCount);
 impl PipeDescriptors {
     /// Counts one more pipe. Returns `None` if all pipes together would take more than their share.
     pub(crate) fn take() -> Option<Self> {
-        PIPES.take(unix::limit())
+        PIPES.take(limit())
     }
 }
 
@@ -112,24 +120,18 @@ impl Reserved {
         self.doors.fetch_sub(1, Relaxed);
     }
 
-    /// Returns how many clients fit below the limit as it is now, beside `spares` spare upstream connections. One
-    /// always does.
-    pub(crate) fn clients_that_fit(&self, spares: usize) -> usize {
-        #[cfg(unix)]
-        let limit = unix::limit();
-        #[cfg(not(unix))]
-        let limit: Option<u64> = None;
-        limit.map_or(usize::MAX, |limit| self.clients_below(limit, &PIPES, spares))
+    /// Returns how many clients fit below the limit as it is now, beside the spare upstream connections that fit of `wanted`
+    /// ones. One client always does.
+    pub(crate) fn clients_that_fit(&self, wanted: usize) -> usize {
+        limit().map_or(usize::MAX, |limit| {
+            self.clients_below(limit, &PIPES, self.spares_below(limit, &PIPES, wanted))
+        })
     }
 
     /// Returns how many of `wanted` spare upstream connections fit below the limit as it is now. Without spares the proxy works
     /// too, so all of them together get a share of the descriptors that clients need.
     pub(crate) fn spares_that_fit(&self, wanted: usize) -> usize {
-        #[cfg(unix)]
-        let limit = unix::limit();
-        #[cfg(not(unix))]
-        let limit: Option<u64> = None;
-        limit.map_or(wanted, |limit| self.spares_below(limit, &PIPES, wanted))
+        limit().map_or(wanted, |limit| self.spares_below(limit, &PIPES, wanted))
     }
 
     fn spares_below(&self, limit: u64, pipes: &PipeCount, wanted: usize) -> usize {

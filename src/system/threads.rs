@@ -38,7 +38,7 @@ impl ThreadProbe {
     }
 }
 
-/// A thread that waits for its work. Whoever has one can begin work that must not fail for want of a thread.
+/// A thread that was started in advance. Work that is given to it can't fail for lack of a thread.
 ///
 /// The thread ends with its work, and if this is dropped without any.
 pub(crate) struct ReadyThread(Sender<Box<dyn FnOnce() + Send>>);

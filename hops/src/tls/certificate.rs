@@ -111,7 +111,7 @@ fn shown_name(name: &[u8]) -> Option<String> {
         found.filter(|text| !text.trim().is_empty())
     };
     let text = find(COMMON_NAME).or_else(|| find(ORGANIZATION))?;
-    // Whoever makes a certificate can choose any name.
+    // The issuer of a certificate can put any text into its names.
     let clean = |letter: char| match letter {
         '`' => '\'',
         ' '..='~' => letter,

@@ -20,11 +20,8 @@ use tracing::{info, warn};
 use super::take_over_turn::TakeOverTurn;
 use crate::{
     config::{Config, Environment, Source, source::EMPTY_HELP},
-    control::{
-        api::LostSettings,
-        client::{Control, NoAnswer, NoProxy, WantedProxy},
-    },
-    proxy::Loaded,
+    control::client::{Control, NoAnswer, NoProxy, WantedProxy},
+    proxy::{Loaded, reload::HOLD},
 };
 
 /// A running proxy that is to be replaced.
@@ -71,7 +68,7 @@ impl Predecessor {
         Ok(Some(Self { control: running, _turn: turn }))
     }
 
-    /// Waits until no file of `loaded` lacks settings that the running proxy serves, up to five seconds, and loads the files
+    /// Waits until no file of `loaded` lacks settings that the running proxy serves, for at most [`HOLD`], and loads the files
     /// again after that. A file that is still gone by then was removed on purpose.
     ///
     /// # Errors
@@ -80,7 +77,7 @@ impl Predecessor {
         if !self.has_config(loaded.source()) {
             return Ok(loaded);
         }
-        let deadline = Instant::now() + FILES_WAIT_MAX;
+        let deadline = Instant::now() + HOLD;
         let (mut is_told, mut is_checked) = (false, false);
         loop {
             let lost = self.control.lost_settings().map_err(|error| self.irreplaceable(&error))?;
@@ -90,10 +87,10 @@ impl Predecessor {
             }
             is_checked = lost.is_empty();
             if !is_checked {
-                let files = shown(&lost, loaded.source());
+                let files = shown(lost.all(), loaded.source());
                 if Instant::now() >= deadline {
                     if !lost.emptied.is_empty() {
-                        return Err(emptied(&files));
+                        return Err(emptied(&shown(lost.emptied.iter(), loaded.source())));
                     }
                     warn!(
                         files,
@@ -149,9 +146,9 @@ impl Predecessor {
     }
 }
 
-/// Lists the files of `lost` as the operator writes them.
-fn shown(lost: &LostSettings, source: &Source) -> String {
-    let files = lost.all().map(|file| source.as_written(Path::new(file)).display().to_string());
+/// Lists `files` as the operator writes them.
+fn shown<'a>(files: impl Iterator<Item = &'a String>, source: &Source) -> String {
+    let files = files.map(|file| source.as_written(Path::new(file)).display().to_string());
     files.collect::<Vec<_>>().join(", ")
 }
 
@@ -161,6 +158,5 @@ fn emptied(files: &str) -> String {
     )
 }
 
-/// How long files are waited for, as a running proxy waits for them.
-const FILES_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often the running proxy is asked about the files.
 const FILES_PAUSE: Duration = Duration::from_millis(100);

@@ -145,7 +145,7 @@ impl Relay {
             && is_taken(&self.upstream)
     }
 
-    /// Whether the ends of a rotated tunnel are being sent.
+    /// Returns whether the ends of a rotated tunnel are being sent.
     pub(super) fn is_finishing(&self) -> bool {
         self.clock.as_ref().is_some_and(|clock| clock.finish.is_some())
     }

@@ -57,8 +57,8 @@ impl Reloads {
         cause: Option<String>,
     ) -> ReloadVerdict {
         let changed: Vec<_> = changed.iter().map(|path| with_new_value(path, &config)).collect();
-        // Whoever edits or orders a reload is told everything. A condition of the network may switch every few seconds, and
-        // must not fill the log with what nobody has changed.
+        // After an edit or an order, every warning is logged. A condition of the network may switch every few seconds, and must
+        // not fill the log with what nobody has changed.
         let last_announced = match cause {
             Some(_) => std::mem::take(&mut self.announced),
             None => Announced::default(),

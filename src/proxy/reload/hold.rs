@@ -124,6 +124,6 @@ const WAITING_FOR_FILES: &str = "these files are missing, and targets would go d
 `mooltiroute reload`";
 
 /// How long the rest is waited for.
-const HOLD: Duration = Duration::from_secs(5);
+pub(crate) const HOLD: Duration = Duration::from_secs(5);
 /// How long it is waited for if an operator waits for the answer.
 const HOLD_OF_AN_ORDER: Duration = Duration::from_secs(2);

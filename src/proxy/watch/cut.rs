@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use mooltiroute_hops::thread_pool;
 use tokio::time::{Instant, timeout_at};
 
@@ -42,7 +43,7 @@ pub(super) struct KnownFiles {
 /// The files as they were when they were last taken. It follows the watch, and can be asked on any thread.
 #[derive(Clone, Debug)]
 pub(crate) struct FilesTaken {
-    known: Arc<Mutex<Arc<KnownFiles>>>,
+    known: Arc<ArcSwap<KnownFiles>>,
     files: Arc<Mutex<Files>>,
 }
 
@@ -106,9 +107,8 @@ impl KnownFiles {
 impl FilesTaken {
     /// Returns the files that lack something of what they had when they were last taken. Reads them.
     pub(crate) fn lacking(&self) -> LackingFiles {
-        let known = Arc::clone(&lock(&self.known));
         let root = lock(&self.files).root.clone();
-        known.lacking(&root)
+        self.known.load().lacking(&root)
     }
 }
 
@@ -176,7 +176,7 @@ impl Watch {
         if let Ok(known) = thread_pool::run(move || KnownFiles::of(&files)).await
             && self.is_undisturbed().await
         {
-            *lock(&self.known) = Arc::new(known);
+            self.known.store(Arc::new(known));
         }
     }
 

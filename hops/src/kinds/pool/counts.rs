@@ -37,7 +37,7 @@ struct Refusals {
 }
 
 impl MemberCounts {
-    /// Returns the counts of the same member in another list, where it may have another label.
+    /// Returns the counts for this member in the next list, in which its label may differ.
     pub(in crate::kinds) fn of_stayed(&self) -> Self {
         let (before, answers) = (self.tally.get().cloned(), Arc::clone(&self.answers));
         Self { tally: OnceLock::new(), before, answers }
