@@ -46,6 +46,7 @@ pub mod kinds;
 mod link;
 mod logon;
 mod member_ledger;
+mod no_descriptor;
 mod one_or_list;
 mod pass_headers;
 mod preferences;
@@ -86,6 +87,7 @@ pub use crate::{
     link::{Link, LinkSettings, PlainRequest, RequestLine, Reuse},
     logon::Logon,
     member_ledger::MemberLedger,
+    no_descriptor::NO_DESCRIPTOR,
     one_or_list::{Listed, OneOrList},
     pass_headers::{ClientFields, PassHeaders},
     preferences::{InvalidPreferences, Preferences, Request, Sessions},

@@ -5,6 +5,8 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
+use mooltiroute_hops::NO_DESCRIPTOR;
+
 /// Something that this machine lacks for one more connection. It says nothing about the peer of that connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnLack {
@@ -20,7 +22,7 @@ impl OwnLack {
     /// Returns the lack that `error` of a socket shows.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         let code = error.raw_os_error()?;
-        if DESCRIPTORS.contains(&code) {
+        if NO_DESCRIPTOR.contains(&code) {
             Some(Self::Descriptors)
         } else if MEMORY.contains(&code) {
             Some(Self::Memory)
@@ -56,14 +58,8 @@ const ANY_V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPEC
 const ANY_V6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
 #[cfg(unix)]
-const DESCRIPTORS: [i32; 2] =
-    [rustix::io::Errno::MFILE.raw_os_error(), rustix::io::Errno::NFILE.raw_os_error()];
-#[cfg(unix)]
 const MEMORY: [i32; 2] =
     [rustix::io::Errno::NOBUFS.raw_os_error(), rustix::io::Errno::NOMEM.raw_os_error()];
-/// `WSAEMFILE`.
-#[cfg(not(unix))]
-const DESCRIPTORS: [i32; 1] = [10_024];
 /// `WSAENOBUFS`, which Windows also says if no local port is left.
 #[cfg(not(unix))]
 const MEMORY: [i32; 1] = [10_055];

@@ -17,7 +17,7 @@ pub(super) use self::rounds::SignOnRound;
 use self::rounds::{first_token, next_token};
 use super::diagnosis::Diagnosis;
 use crate::{
-    Host, Secret, Unready,
+    Host, NO_DESCRIPTOR, Secret, Unready,
     auth::channel_bindings::ChannelBindings,
     kinds::blocking::{BlockingCalls, CallError},
 };
@@ -259,13 +259,6 @@ fn lack_of_descriptors() -> Option<io::Error> {
     let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
     NO_DESCRIPTOR.contains(&error.raw_os_error()?).then_some(error)
 }
-
-/// `ENFILE` and `EMFILE`.
-#[cfg(unix)]
-const NO_DESCRIPTOR: [i32; 2] = [23, 24];
-/// `WSAEMFILE`.
-#[cfg(not(unix))]
-const NO_DESCRIPTOR: [i32; 1] = [10_024];
 
 /// Returns the canonical name of a host by the system's resolver, if it is another one. Blocks.
 fn canonical_name(host: &str) -> Option<String> {

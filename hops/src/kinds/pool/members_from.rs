@@ -103,11 +103,7 @@ impl MembersFrom {
             has_logins.set(has_logins.get() || proxy.login.is_some());
             let hop = proxy.build(self.scheme, context)?;
             let fingerprint = proxy.fingerprint(self.scheme, context.hasher());
-            Ok(PoolMember {
-                fingerprint,
-                is_listed: true,
-                ..PoolMember::new(hop, name, proxy.identity())
-            })
+            Ok(PoolMember::new(hop, name, proxy.identity()).listed(fingerprint))
         };
         let listing = Listing::read(text.expose(), self.scheme, member).map_err(|unusable| {
             let help = unusable.help();

@@ -100,6 +100,11 @@ impl PoolMember {
         Self { hop_name, ..self }
     }
 
+    /// Notes that it comes from a line of a list with this hash.
+    pub(super) fn listed(self, fingerprint: u64) -> Self {
+        Self { fingerprint, is_listed: true, ..self }
+    }
+
     /// Returns what its label is made of. A member that is written in `members` has its place as its label.
     pub(super) fn labelled(&self) -> Labelled {
         let address = || self.hop.describe().address.map(ToString::to_string);

@@ -264,11 +264,7 @@ impl ListBuilder {
                 return Ok(PoolMember { name, counts, ..stayed.clone() });
             }
             let hop = proxy.build(self.scheme, &context)?;
-            Ok(PoolMember {
-                fingerprint,
-                is_listed: true,
-                ..PoolMember::new(hop, name, proxy.identity())
-            })
+            Ok(PoolMember::new(hop, name, proxy.identity()).listed(fingerprint))
         });
         let listing = listing.map_err(|unusable| unusable.to_string())?;
         let doubt = Doubt::all_in_words(&listing.doubts());
