@@ -165,7 +165,7 @@ impl Watch {
     }
 
     fn is_told_of_closes(&self) -> bool {
-        cfg!(target_os = "linux") && self.watcher.is_ok()
+        cfg!(target_os = "linux") && self.blindness().is_none()
     }
 
     fn unfinished(&self, survey: &Survey) -> Option<Unfinished> {
