@@ -1,7 +1,8 @@
 //! Tells when the files of a configuration have changed and are complete.
 //!
-//! Directories are watched, never single files: an editor's rename, a link swapped below the path and a directory
-//! made again all show in the directory that holds the name.
+//! Directories are watched: an editor's rename, a link swapped below the path and a directory made again all show in the
+//! directory that holds the name. A single file is watched beside its directory if it has a second name elsewhere, by which
+//! it can be written.
 
 mod burst;
 mod completeness;

@@ -1,4 +1,4 @@
-//! The directories whose changes the system reports.
+//! The directories, and the few single files, whose changes the system reports.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

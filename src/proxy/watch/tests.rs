@@ -58,6 +58,33 @@ async fn a_link_that_is_swapped_below_the_path_is_a_change() {
     check(&mut watch, || fs::write(home.path().join("v2/10.yaml"), "v3").unwrap()).await;
 }
 
+/// The directory of the second name is not watched, so only the file itself can tell.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_write_by_a_second_name_is_a_change() {
+    let home = tempdir().unwrap();
+    let root = home.path().join("config.d");
+    let (file, second) = (root.join("10.yaml"), home.path().join("second.yaml"));
+    let password = home.path().join("secrets/password");
+    fs::create_dir(&root).unwrap();
+    fs::create_dir(password.parent().unwrap()).unwrap();
+    fs::write(&password, "a").unwrap();
+    fs::hard_link(&password, home.path().join("current")).unwrap();
+    fs::write(&file, "a").unwrap();
+    let mut watch = Watch::new(&root).unwrap();
+    watch.set_named(&[password]);
+    check(&mut watch, || fs::write(home.path().join("current"), "ab").unwrap()).await;
+    // A link changes nothing in the directory of the file, so the next look finds it.
+    fs::hard_link(&file, &second).unwrap();
+    check(&mut watch, || fs::write(&file, "a: 1").unwrap()).await;
+    check(&mut watch, || fs::write(&second, "ab").unwrap()).await;
+    check(&mut watch, || fs::remove_file(&file).unwrap()).await;
+    // It is no file of the configuration any more.
+    fs::write(&second, "abc").unwrap();
+    check(&mut watch, || fs::hard_link(&second, &file).unwrap()).await;
+    check(&mut watch, || fs::write(&second, "abcd").unwrap()).await;
+}
+
 /// A watch that no event reaches.
 fn blind(root: &Path) -> Watch {
     let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
