@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     time,
@@ -188,9 +189,10 @@ async fn accept(
     (worker, voice): (usize, Voice),
     pause: Pause,
 ) {
-    let Begun { listener, address, terms, closed } = begun;
+    let Begun { listener, address, terms, closed, is_shared } = begun;
     let timer = EarlyTimer::default();
-    let mut door = Door { server, worker, listener, address, terms, pause, timer, fit: None };
+    let mut door =
+        Door { server, worker, listener, is_shared, address, terms, pause, timer, fit: None };
     let shutdown = door.server.shared.shutdown().clone();
     {
         // Made once, since each of these takes a lock when it is made and when it is dropped.
@@ -237,6 +239,8 @@ struct Door {
     /// The number of the worker that accepts.
     worker: usize,
     listener: Arc<TcpListener>,
+    /// Whether another process has this socket too.
+    is_shared: bool,
     address: SocketAddr,
     terms: Arc<ListenerTerms>,
     pause: Pause,
@@ -262,12 +266,21 @@ impl Door {
     /// Accepts a client, or returns `None` if there is no room for one.
     ///
     /// It looks for room each time it is woken, since other listeners and workers may have taken it during the wait.
+    ///
+    /// Processes that share a socket also share the flag by which `accept` does not block. systemd clears it each time it
+    /// starts one of them, unless the unit has `NonBlocking=yes`, so it is set each time. Otherwise one `accept`
+    /// without a client would stop all of the worker's tunnels.
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
         if !self.has_room() {
             return Poll::Ready(None);
+        }
+        if self.is_shared
+            && let Err(error) = SockRef::from(&*self.listener).set_nonblocking(true)
+        {
+            return Poll::Ready(Some(Err(error)));
         }
         Poll::Ready(Some(ready!(self.listener.poll_accept(cx))))
     }
