@@ -70,6 +70,8 @@ impl Watch {
             // One save is several events, so nothing is looked at before they have stopped.
             self.quiet().await;
             let Some(survey) = self.survey().await else { return Ok(()) };
+            // No close of these will be told any more. Some changes have none, such as that of truncate(2) or of a time.
+            self.unclosed.retain(|path, _| !survey.writers.closed.contains(path));
             let unfinished = self.unfinished(&survey);
             let filled = survey.filled.clone();
             let emptied: BTreeSet<_> = survey.empty.intersection(&self.filled).cloned().collect();
@@ -170,7 +172,7 @@ impl Watch {
 
     fn unfinished(&self, survey: &Survey) -> Option<Unfinished> {
         // The surest sign comes first. Only this one is waited for without limit.
-        if let Some(writer) = &survey.writer {
+        if let Some(writer) = &survey.writers.first {
             return Some(Unfinished::Writer(writer.clone()));
         }
         // A file with content that was never written to while it was open was only linked here, and opened to be read.

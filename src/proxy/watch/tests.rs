@@ -58,6 +58,22 @@ async fn a_link_that_is_swapped_below_the_path_is_a_change() {
     check(&mut watch, || fs::write(home.path().join("v2/10.yaml"), "v3").unwrap()).await;
 }
 
+/// Linux reports a time that is set alone as a write, as tar sets that of the directory and of its files. No close follows.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_close_that_nothing_will_tell_is_not_waited_for() {
+    let home = tempdir().unwrap();
+    let root = home.path().join("config.d");
+    let file = root.join("10.yaml");
+    fs::create_dir(&root).unwrap();
+    fs::write(&file, "a: 1").unwrap();
+    let mut watch = Watch::new(&root).unwrap();
+    for path in [&root, &file] {
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        check(&mut watch, || fs::File::open(path).unwrap().set_modified(time).unwrap()).await;
+    }
+}
+
 /// The directory of the second name is not watched, so only the file itself can tell.
 #[cfg(target_os = "linux")]
 #[tokio::test]
