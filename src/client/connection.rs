@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     client::reply::Reply,
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
-    io::{lazy_timer::Alarm, read_ahead},
+    io::{lazy_timer::LazyDeadline, read_ahead},
     state::entrance::Entrance,
     system::shutdown::Shutdown,
 };
@@ -65,10 +65,10 @@ impl Client {
         limits: HeadLimits,
         idle: Duration,
         header: Duration,
-        alarm: &mut Alarm<'_>,
+        deadline: &mut LazyDeadline<'_>,
         shutdown: &Shutdown,
     ) -> Arrival {
-        if let Err(arrival) = self.first_bytes(idle, alarm, shutdown).await {
+        if let Err(arrival) = self.first_bytes(idle, deadline, shutdown).await {
             return arrival;
         }
         // Set at the first look that finds the head incomplete. Most heads come in one read, and
@@ -86,7 +86,7 @@ impl Client {
             let read = tokio::select! {
                 biased;
                 read = read_ahead::read(&mut self.stream, &mut self.seen, READ_BYTES) => read,
-                () = alarm.until(due) => return Arrival::Slow,
+                () = deadline.until(due) => return Arrival::Slow,
             };
             if !matches!(read, Ok(1..)) {
                 return Arrival::End;
@@ -102,7 +102,7 @@ impl Client {
     pub async fn first_bytes(
         &mut self,
         idle: Duration,
-        alarm: &mut Alarm<'_>,
+        deadline: &mut LazyDeadline<'_>,
         shutdown: &Shutdown,
     ) -> Result<(), Arrival> {
         // Bytes that were read behind the last message are the beginning of this one.
@@ -115,7 +115,7 @@ impl Client {
         let read = tokio::select! {
             biased;
             read = self.read_first(shutdown) => read,
-            () = alarm.until(due) => return Err(Arrival::Idle),
+            () = deadline.until(due) => return Err(Arrival::Idle),
         };
         if matches!(read, Ok(1..)) { Ok(()) } else { Err(Arrival::End) }
     }
