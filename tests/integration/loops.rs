@@ -115,6 +115,27 @@ async fn a_loop_through_a_pool_or_with_spares_ends_as_early_and_stays_ended() {
 }
 
 #[tokio::test]
+async fn a_loop_ends_when_its_clients_leave() {
+    let mut loops = JoinSet::new();
+    // One client has a loop recognised. Three are more than one, and the last round ends after `timeouts.handshake`.
+    for (request, clients, patience) in
+        [(CONNECT, 1, 30), (CONNECT, 1, 500), (GET, 1, 30), (CONNECT, 3, 500)]
+    {
+        loops.spawn(async move {
+            let (a, b) = (address(), address());
+            let (first, second) = (proxy(a, b, "none").await, proxy(b, a, "none").await);
+            let mut left = JoinSet::new();
+            for _ in 0..clients {
+                left.spawn(time::timeout(Duration::from_millis(patience), exchange(a, request)));
+            }
+            assert!(left.join_all().await.iter().all(Result::is_err), "no client is answered");
+            all_end(&[&first, &second]).await;
+        });
+    }
+    loops.join_all().await;
+}
+
+#[tokio::test]
 async fn a_plain_loop_of_proxies_with_via_ends_in_the_second_round() {
     for (ours, theirs) in [("first", "second"), ("first", "none"), ("none", "second")] {
         let (a, b) = (address(), address());
