@@ -219,6 +219,7 @@ test -e $files/20-hops.yaml
 test ! -e /run/mooltiroute
 if find /etc/systemd -name 'mooltiroute@*' | grep .; then exit 1; fi
 dpkg --install /root/next.deb
+systemctl enable mooltiroute.socket mooltiroute@1.service
 systemctl start mooltiroute
 dpkg --purge mooltiroute
 if pgrep -x mooltiroute >/dev/null; then exit 1; fi
