@@ -16,8 +16,8 @@ use clap::{
 pub use self::proxy_flags::Top;
 pub use self::{
     config_flags::{
-        Check, ConfigOrHops, ConfigPath, Explain, Format, Init, Picture, Probe, RequestFlags, Run,
-        Switches,
+        Check, ConfigOrHops, ConfigPath, Explain, Format, GraphFormat, Init, Probe, RequestFlags,
+        Run, Switches,
     },
     proxy_flags::{
         Env, Exec, Hop, HopState, Kill, ProxyChoice, Ps, Reload, Service, ServiceAction, Shell,

@@ -53,7 +53,7 @@ pub struct Check {
     /// Draw the routes, the chains and their hops, instead of describing them
     // `require_equals`, or `explain --graph URL` would take the URL for the name of a picture.
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
-    pub graph: Option<Picture>,
+    pub graph: Option<GraphFormat>,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
@@ -61,7 +61,7 @@ pub struct Check {
 
 /// How routes, chains and hops are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Picture {
+pub enum GraphFormat {
     /// Text for a terminal.
     #[default]
     Terminal,
@@ -87,7 +87,7 @@ pub struct Explain {
     pub request: RequestFlags,
     /// Draw the route, the chain and its hops, instead of describing them
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
-    pub graph: Option<Picture>,
+    pub graph: Option<GraphFormat>,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,

@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     client::reply::Reply,
     http::{BadRequest, HeadLimits, HeadReader, RequestHead},
-    io::{lazy_timer::Alarm, read_ahead},
+    io::{lazy_timer::LazyDeadline, read_ahead},
     state::entrance::Entrance,
     system::shutdown::Shutdown,
 };
@@ -72,10 +72,10 @@ impl Client {
         limits: HeadLimits,
         idle: Duration,
         header: Duration,
-        alarm: &mut Alarm<'_>,
+        deadline: &mut LazyDeadline<'_>,
         shutdown: &Shutdown,
     ) -> Arrival {
-        if let Err(arrival) = self.first_bytes(idle, alarm, shutdown).await {
+        if let Err(arrival) = self.first_bytes(idle, deadline, shutdown).await {
             return arrival;
         }
         // Set at the first look that finds the head incomplete. Most heads come in one read, and
@@ -93,7 +93,7 @@ impl Client {
             let read = tokio::select! {
                 biased;
                 read = read_ahead::read(&mut self.stream, &mut self.seen, READ_BYTES) => read,
-                () = alarm.until(due) => return Arrival::Slow,
+                () = deadline.until(due) => return Arrival::Slow,
             };
             if !matches!(read, Ok(1..)) {
                 return Arrival::End;
@@ -109,7 +109,7 @@ impl Client {
     async fn first_bytes(
         &mut self,
         idle: Duration,
-        alarm: &mut Alarm<'_>,
+        deadline: &mut LazyDeadline<'_>,
         shutdown: &Shutdown,
     ) -> Result<(), Arrival> {
         // Bytes that were read behind the last message are the beginning of this one.
@@ -119,7 +119,7 @@ impl Client {
         // Releases the memory that the body before this head needed.
         self.seen = BytesMut::new();
         let due = Instant::now() + idle;
-        self.read_first(due, None, alarm, shutdown).await
+        self.read_first(due, None, deadline, shutdown).await
     }
 
     /// Waits for the first bytes of a connection that has just begun, at most `wait`. A proxy that drains waits too, for
@@ -131,11 +131,11 @@ impl Client {
     pub async fn greeting(
         &mut self,
         wait: Duration,
-        alarm: &mut Alarm<'_>,
+        deadline: &mut LazyDeadline<'_>,
         shutdown: &Shutdown,
     ) -> Result<(), Arrival> {
         let now = Instant::now();
-        self.read_first(now + wait, Some(now + wait.min(GREETING_TIME)), alarm, shutdown).await
+        self.read_first(now + wait, Some(now + wait.min(GREETING_TIME)), deadline, shutdown).await
     }
 
     /// Reads the first bytes of a message until `due`. If the proxy drains, it reads until `patience`, or not at all without
@@ -144,7 +144,7 @@ impl Client {
         &mut self,
         due: Instant,
         patience: Option<Instant>,
-        alarm: &mut Alarm<'_>,
+        deadline: &mut LazyDeadline<'_>,
         shutdown: &Shutdown,
     ) -> Result<(), Arrival> {
         poll_fn(|cx| {
@@ -155,10 +155,10 @@ impl Client {
             }
             // Asked only if nothing is there: a request that has arrived is still read.
             if !shutdown.is_draining() {
-                return alarm.poll_until(cx, due).map(|()| Err(Arrival::Idle));
+                return deadline.poll_until(cx, due).map(|()| Err(Arrival::Idle));
             }
             if let Some(patience) = patience {
-                ready!(alarm.poll_until(cx, patience));
+                ready!(deadline.poll_until(cx, patience));
             }
             Poll::Ready(Err(Arrival::End))
         })

@@ -56,7 +56,7 @@ fn record(flags: &cli::Usage, environment: &Environment) -> Result<UsageRecord, 
             complain(&format_args!("{running}\nThe counts below were saved earlier"));
             Ok(record)
         }
-        (Err(_), Some(running)) => Err(running.to_string()),
+        (Err(_), Some(running)) => Err(running),
         (saved, None) => saved,
     }
 }

@@ -111,12 +111,12 @@ impl Reserved {
     }
 
     /// Counts another socket to accept on.
-    pub(crate) fn add_door(&self) {
+    pub(crate) fn add_acceptor(&self) {
         self.doors.fetch_add(1, Relaxed);
     }
 
     /// Takes one socket to accept on off the count.
-    pub(crate) fn remove_door(&self) {
+    pub(crate) fn remove_acceptor(&self) {
         self.doors.fetch_sub(1, Relaxed);
     }
 
@@ -275,15 +275,15 @@ mod tests {
         let before = reserved.now();
         // One worker with the two listeners that were measured needs no more.
         reserved.note(2, 1);
-        reserved.add_door();
-        reserved.add_door();
+        reserved.add_acceptor();
+        reserved.add_acceptor();
         assert_eq!(reserved.now(), before);
         // Three more workers have a duplicate of each, and may each accept one client too many.
         reserved.note(2, 4);
-        (0..6).for_each(|_| reserved.add_door());
+        (0..6).for_each(|_| reserved.add_acceptor());
         assert_eq!(reserved.now(), before + 6 + 3 * PER_CLIENT);
         // A reload closes one listener.
-        (0..4).for_each(|_| reserved.remove_door());
+        (0..4).for_each(|_| reserved.remove_acceptor());
         assert_eq!(reserved.now(), before + 2 + 3 * PER_CLIENT);
     }
 

@@ -9,7 +9,7 @@ use super::{
     burst::Burst,
     survey::{Sizes, Survey, lock},
     tick::Tick,
-    trail::Look,
+    trail::Snapshot,
     unfinished::Unfinished,
 };
 
@@ -127,7 +127,7 @@ impl Watch {
     ///
     /// The two agree, or the burst is over and all sizes have stayed: a file that is saved again and again never looks the same
     /// twice, and must not delay the edit of another one for ever. A file that grows, or was emptied, is being written.
-    fn has_settled(&self, last: Option<(Look, Sizes)>, look: Look, sizes: &Sizes) -> bool {
+    fn has_settled(&self, last: Option<(Snapshot, Sizes)>, look: Snapshot, sizes: &Sizes) -> bool {
         last.is_some_and(|(last_look, last_sizes)| {
             look == last_look || (self.burst.is_over() && *sizes == last_sizes)
         })

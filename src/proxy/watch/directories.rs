@@ -11,7 +11,7 @@ use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::warn;
 
 use super::{
-    looker::reports_all_changes,
+    poller::reports_all_changes,
     trail::{Identity, Trail},
 };
 

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     completeness::WRITER_WAIT_MAX,
-    trail::{Identity, Look, Trail},
+    trail::{Identity, Snapshot, Trail},
     writers::{self, FoundWriters, Writer},
 };
 use crate::config::source::{is_blank, without_links};
@@ -44,7 +44,7 @@ pub(super) struct Sizes(BTreeMap<PathBuf, u64>);
 pub(super) struct Survey {
     pub(super) trail: Trail,
     pub(super) directories: BTreeMap<PathBuf, Identity>,
-    pub(super) look: Look,
+    pub(super) look: Snapshot,
     pub(super) sizes: Sizes,
     /// Whether a file changed so shortly before that one more change could leave the look as it is.
     pub(super) is_fresh: bool,

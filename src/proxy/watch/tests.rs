@@ -19,7 +19,7 @@ async fn every_way_of_saving_is_one_change() {
     let root = home.path().join("config.d");
     fs::create_dir(&root).unwrap();
     let file = root.join("10.yaml");
-    let mut watch = Watch::new(&root).unwrap().begin_looking().unwrap();
+    let mut watch = Watch::new(&root).unwrap().begin_polling().unwrap();
     check(&mut watch, || fs::write(&file, "a").unwrap()).await;
     check(&mut watch, || {
         fs::write(root.join("10.tmp"), "b").unwrap();
@@ -49,7 +49,7 @@ async fn a_link_that_is_swapped_below_the_path_is_a_change() {
     fs::create_dir(&root).unwrap();
     symlink("../v1", root.join("..data")).unwrap();
     symlink("..data/10.yaml", root.join("10.yaml")).unwrap();
-    let mut watch = Watch::new(&root).unwrap().begin_looking().unwrap();
+    let mut watch = Watch::new(&root).unwrap().begin_polling().unwrap();
     check(&mut watch, || {
         symlink("../v2", root.join("..new")).unwrap();
         fs::rename(root.join("..new"), root.join("..data")).unwrap();
@@ -105,7 +105,7 @@ async fn a_write_by_a_second_name_is_a_change() {
 fn blind(root: &Path) -> Watch {
     let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
     let deaf = Err(notify::Error::generic("deaf"));
-    Watch::with(root, deaf, trail, unbounded_channel(), LOOKS).unwrap().begin_looking().unwrap()
+    Watch::with(root, deaf, trail, unbounded_channel(), LOOKS).unwrap().begin_polling().unwrap()
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_directory_above_the_root_may_be_replaced() {
         fs::create_dir_all(version.join("config.d")).unwrap();
         fs::write(version.join("config.d/10.yaml"), "a").unwrap();
     }
-    let mut watch = impatient(&current.join("config.d")).begin_looking().unwrap();
+    let mut watch = impatient(&current.join("config.d")).begin_polling().unwrap();
     sleep(20 * LOOKS).await;
     check(&mut watch, || {
         fs::rename(&current, home.path().join("last")).unwrap();
@@ -171,7 +171,7 @@ async fn a_root_that_cannot_be_reached_is_looked_at_until_it_can() {
         };
         let mut watch = impatient(&root);
         watch.set_named(&[lost.clone(), password.clone()]);
-        let mut watch = watch.begin_looking().unwrap();
+        let mut watch = watch.begin_polling().unwrap();
         assert!(watch.is_blind.load(Relaxed));
         // Beyond the look that comes once after each change.
         sleep(20 * LOOKS).await;
@@ -181,7 +181,7 @@ async fn a_root_that_cannot_be_reached_is_looked_at_until_it_can() {
             fs::write(&lost, "a").unwrap();
         })
         .await;
-        assert_eq!(watch.is_blind.load(Relaxed), !looker::reports_all_changes(home.path()));
+        assert_eq!(watch.is_blind.load(Relaxed), !poller::reports_all_changes(home.path()));
         check(&mut watch, || fs::write(&lost, "ab").unwrap()).await;
         drop(watch);
         fs::remove_dir_all(&above).unwrap();
@@ -259,7 +259,7 @@ async fn a_change_outlives_a_wait_that_is_given_up() {
     let home = tempdir().unwrap();
     let file = home.path().join("config.yaml");
     fs::write(&file, "a").unwrap();
-    let mut watch = Watch::new(&file).unwrap().begin_looking().unwrap();
+    let mut watch = Watch::new(&file).unwrap().begin_polling().unwrap();
     fs::write(&file, "b").unwrap();
     // Each wait is shorter than `QUIET_BEFORE_LOOK`, so it ends only if this thread is held up. Together they take in every event
     // of the edit.
@@ -277,7 +277,7 @@ async fn reading_is_no_change() {
     let home = tempdir().unwrap();
     let file = home.path().join("config.yaml");
     fs::write(&file, "a").unwrap();
-    let mut watch = Watch::new(&file).unwrap().begin_looking().unwrap();
+    let mut watch = Watch::new(&file).unwrap().begin_polling().unwrap();
     fs::read(&file).unwrap();
     // The first event after the reading is the one of this change, so its own kind shows that none came before.
     fs::write(home.path().join("other"), "x").unwrap();

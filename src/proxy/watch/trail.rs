@@ -37,7 +37,7 @@ pub(super) struct Identity(Option<((u64, u64), Option<SystemTime>)>);
 
 /// The look of everything on a trail at one moment. Another look is equal if nothing has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Look(u64);
+pub(super) struct Snapshot(u64);
 
 impl Trail {
     /// Returns the trail to `root` and to each of `named`, which must be absolute paths. It goes through links, and if
@@ -80,7 +80,7 @@ impl Trail {
     }
 
     /// Returns the look of all names on the trail, and of all files that are read of the directories.
-    pub(super) fn look(&self) -> Look {
+    pub(super) fn look(&self) -> Snapshot {
         // A hash and not the list itself: a look is only compared with another one, and is kept for long.
         let mut hasher = DefaultHasher::new();
         for name in &self.names {
@@ -93,7 +93,7 @@ impl Trail {
                 entries.map(|entry| entry.path()).filter(|path| is_read(path)).collect();
             entries.iter().for_each(|entry| hash(entry, &mut hasher));
         }
-        Look(hasher.finish())
+        Snapshot(hasher.finish())
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {

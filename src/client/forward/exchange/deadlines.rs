@@ -8,9 +8,9 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Exchange, Hearing, Upload};
+use super::{Answer, AnswerProgress, Exchange, Upload};
 use crate::{
-    client::forward::{ending::Ending, outbox::Outbox},
+    client::forward::{ending::Ending, send_buffer::SendBuffer},
     duration,
     proxy_error::ProxyError,
 };
@@ -44,8 +44,8 @@ where
             due => due,
         };
         let stall = self.outbound.stall_timeout();
-        let stalled = |outbox: &Outbox| Some(outbox.blocked_since()? + stall?);
-        // One alarm serves all waits: it is set to the earliest deadline, and the `Wait` beside
+        let stalled = |send_buffer: &SendBuffer| Some(send_buffer.blocked_since()? + stall?);
+        // One deadline serves all waits: it is set to the earliest deadline, and the `Wait` beside
         // that names the one that timed out.
         let due = [
             (self.head_due(), Wait::Head),
@@ -56,7 +56,7 @@ where
         ];
         let due = due.into_iter().filter_map(|(due, wait)| Some((due?, wait)));
         let Some((due, wait)) = due.min_by_key(|(due, _)| *due) else { return Poll::Pending };
-        self.alarm.poll_until(cx, due).map(|()| wait)
+        self.deadline.poll_until(cx, due).map(|()| wait)
     }
 
     /// When the head of the answer is late. Never while an interim answer is on its way to the client, for another
@@ -115,8 +115,8 @@ where
     /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
     pub(super) fn give_up(&mut self, wait: Wait) -> Option<Ending> {
         let stall = self.outbound.stall_timeout().unwrap_or_default();
-        if matches!(wait, Wait::Head | Wait::Upstream) && self.hearing == Hearing::Nothing {
-            self.hearing = Hearing::Silent;
+        if matches!(wait, Wait::Head | Wait::Upstream) && self.progress == AnswerProgress::Nothing {
+            self.progress = AnswerProgress::Silent;
         }
         match (wait, &self.answer) {
             (Wait::Head, _) => {
