@@ -38,6 +38,8 @@ pub(super) struct Spending {
     rerouted: u64,
     /// Other periods, the latest last. A clock that was wrong for a moment returns to one of them.
     left: Vec<LeftPeriod>,
+    /// The uses of left periods of this group are parts of the present use.
+    group: u32,
 }
 
 /// Another period, of this process or of an earlier one, and the use in it.
@@ -47,8 +49,8 @@ struct LeftPeriod {
     used: u64,
     logged: Logged,
     is_enforced: bool,
-    /// Whether the present use includes this one, if the clock is behind.
-    is_included: bool,
+    /// Periods of one group have one use, since the clock went back from one to the other.
+    group: u32,
 }
 
 /// An event in a period that is logged.
@@ -82,6 +84,7 @@ impl Spending {
             refused: 0,
             rerouted: 0,
             left: Vec::new(),
+            group: 0,
         }
     }
 
@@ -93,7 +96,8 @@ impl Spending {
     pub(super) fn under(mut self, budget: Budget, now: SystemTime) -> Self {
         self.roll(now);
         let (refused, rerouted, left) = (self.refused, self.rerouted, mem::take(&mut self.left));
-        let mut next = Self { refused, rerouted, left, ..Self::new(budget, now) };
+        let mut next =
+            Self { refused, rerouted, left, group: self.group, ..Self::new(budget, now) };
         next.adopt(self.period, self.used, self.logged);
         next.is_enforced = self.is_enforced && next.logged == Logged::Limit;
         next
@@ -121,7 +125,8 @@ impl Spending {
         let is_enforced = logged == Logged::Limit;
         if used.period.is_ahead(now) {
             let BudgetUse { period, used, .. } = used;
-            self.left.push(LeftPeriod { period, used, logged, is_enforced, is_included: false });
+            self.left.push(LeftPeriod { period, used, logged, is_enforced, group: self.group });
+            self.group += 1;
             return;
         }
         self.adopt(used.period, used.used, logged);
@@ -216,25 +221,28 @@ impl Spending {
             return;
         }
         let next = self.budget.per.around(now, &self.budget.zone);
-        let Self { period, used, logged, is_enforced, .. } = *self;
-        let current = LeftPeriod { period, used, logged, is_enforced, is_included: is_ahead };
+        let Self { period, used, logged, is_enforced, group, .. } = *self;
+        let current = LeftPeriod { period, used, logged, is_enforced, group };
         self.period = next;
         if let Some(known) = self.left.iter().position(|left| left.period == next) {
             let known = self.left.remove(known);
             // The present use may include it already.
-            if !known.is_included {
+            if known.group != group {
                 self.used = used.saturating_add(known.used);
                 self.logged = logged.max(known.logged);
                 self.is_enforced = is_enforced || known.is_enforced;
+                let parts = self.left.iter_mut().filter(|left| left.group == known.group);
+                parts.for_each(|left| left.group = group);
             }
             return;
         }
         // A step back keeps the use, and a new period does not.
         if !is_ahead {
             (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false);
-            for left in self.left.iter_mut().filter(|left| left.is_included) {
+            for left in self.left.iter_mut().filter(|left| left.group == group) {
                 *left = LeftPeriod { period: left.period, ..current };
             }
+            self.group += 1;
         }
         // One period follows the other, so the clock is right, and what it said of the future was wrong.
         if next.start == period.end {
