@@ -122,6 +122,6 @@ impl fmt::Display for YamlFault {
     }
 }
 
-/// What to do if a configuration is larger than it may be.
+/// Advice on a configuration that is larger than it may be.
 pub(crate) const SIZE_HELP: &str = "put the targets of one chain into one route, and the proxies of a pool into a list (`members_from`). An alias \
                                     counts as all that it stands for";

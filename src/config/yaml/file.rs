@@ -374,3 +374,22 @@ const COLUMN_MAX: usize = 500;
 
 /// More than any key and its value need.
 const SPAN_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_ends_where_yaml_1_2_says() {
+        for end in ['\u{85}', '\u{2028}', '\u{2029}'] {
+            let text = format!("# one{end}a: 1\nb: 'ß' # two{end}c: 1\nd: 2\n");
+            let (_, value) = File::read(Text { name: "a.yaml".into(), text }, 100).unwrap();
+            let keys = value.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap());
+            assert_eq!(keys.collect::<Vec<_>>(), ["b", "d"], "{}", end.escape_unicode());
+            for value in [format!("x{end}y"), format!("'x{end}y'"), format!("{{ x{end}y: 1 }}")] {
+                let text = format!("a: 1\nb: {value}\n");
+                assert!(File::read(Text { name: "a.yaml".into(), text }, 100).is_err(), "{value}");
+            }
+        }
+    }
+}
