@@ -2,7 +2,7 @@
 
 mod advice;
 mod config_flags;
-mod config_names;
+mod configured_names;
 mod proxy_flags;
 
 use std::{ffi::OsString, path::PathBuf};

@@ -10,9 +10,12 @@ use std::{
 use mooltiroute_hops::{Encryption, KeyPath, is_utf16};
 
 use super::Text;
-use crate::config::report::{
-    file_access::unreadable_configuration,
-    problem::{Place, Problem, Problems},
+use crate::config::{
+    report::{
+        file_access::unreadable_configuration,
+        problem::{Place, Problem, Problems},
+    },
+    yaml::fault::SIZE_HELP,
 };
 
 /// Reads every file at `path`, in the order in which they are merged.
@@ -91,8 +94,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
         0 => Err(about(path, "source", nothing_to_read(path))),
         1..=FILES_MAX => Ok(paths),
         _ => {
-            let message = format!("there are over {FILES_MAX} files in this directory");
-            Err(too_large(path, &message, "put several of them together into one file"))
+            let message = format!("there are over {FILES_MAX} files of YAML in this directory");
+            Err(helped(about(path, "size", message), FILES_HELP))
         }
     }
 }
@@ -125,9 +128,8 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
     // Opening a pipe without a writer would never return.
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
-            let Problems(found) = about(path, "source", "this is a directory, and not a file");
-            let found = found.into_iter().map(|problem| problem.with_help(DIRECTORY_HELP));
-            return Err(Problems(found.collect()));
+            let found = about(path, "source", "this is a directory, and not a file");
+            return Err(helped(found, DIRECTORY_HELP));
         }
         Ok(metadata) if !metadata.is_file() => {
             return Err(about(path, "source", "this is a pipe or a device, and not a file"));
@@ -142,7 +144,7 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
     file.read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() > room {
         let message = format!("the configuration is over {} MiB with this file", BYTES_MAX >> 20);
-        return Err(too_large(path, &message, SIZE_HELP));
+        return Err(helped(about(path, "size", message), SIZE_HELP));
     }
     // The mark would be reported as a byte that is not UTF-8, which helps less.
     if is_utf16(&bytes) {
@@ -183,18 +185,15 @@ fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problem
     Problem::new(&KeyPath::default(), code, message).into()
 }
 
-fn too_large(path: &Path, message: &str, help: &str) -> Problems {
-    let message = format!("{}: {message}", path.display());
-    Problem::new(&KeyPath::default(), "size", message).with_help(help).into()
+fn helped(Problems(found): Problems, help: &'static str) -> Problems {
+    Problems(found.into_iter().map(|problem| problem.with_help(help)).collect())
 }
 
+const FILES_HELP: &str = "put several of them into one file, and move files that are no configuration out of this directory";
 const DIRECTORY_HELP: &str = "remove it, or give it a name that does not end in `.yaml` or `.yml`. Docker makes such a directory if \
                               the file to mount does not exist on the host";
 
-/// How to say the same with less text.
-pub(crate) const SIZE_HELP: &str = "one route takes a list of hosts, and `members_from` reads a list of proxies from a file of its own";
-
-/// All files together.
+/// All files together. `docs/configuration.md` names the limits.
 const BYTES_MAX: usize = 2 << 20;
 
 const FILES_MAX: usize = 256;
