@@ -109,7 +109,8 @@ where
     }
 
     fn may_be_gone(&self) -> bool {
-        self.client_has_ended && self.to_client.blocked_since().is_none()
+        (self.client_has_ended || self.client_end_is_unread)
+            && self.to_client.blocked_since().is_none()
     }
 
     /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
@@ -157,6 +158,8 @@ where
             }
             (Wait::Look, _) => {
                 self.look_due = None;
+                // While the request is under way, the bytes that wait are its own, and have to arrive before their end counts.
+                self.client_end_is_unread = self.over.is_some() && self.client_end_waits();
                 self.client_is_reset().then_some(Ending::ClientBroke)
             }
         }
@@ -170,10 +173,27 @@ where
             .socket()
             .is_some_and(|socket| matches!(socket.take_error(), Ok(Some(_)) | Err(_)))
     }
+
+    /// Returns whether the client has ended its direction, whatever waits to be read before that end. False on a system that
+    /// tells this only to a reader.
+    fn client_end_waits(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+            self.client.socket().is_some_and(|socket| {
+                let mut ended = [PollFd::new(socket, PollFlags::RDHUP)];
+                let found = poll(&mut ended, Some(&Timespec::default()));
+                found.is_ok() && ended[0].revents().contains(PollFlags::RDHUP)
+            })
+        }
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
 }
 
 /// How long nothing may move for a client that may be gone: origins are to know within two seconds.
 pub(super) const QUIET: Duration = Duration::from_millis(1_500);
 /// How often a client that is not read is looked at. A reset is an event of its socket, but the exchange has lent that to the
-/// parts that write to it, and few clients send so much ahead.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// parts that write to it, and few clients send so much ahead. Together with [`QUIET`] it is less than two seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
