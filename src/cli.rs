@@ -2,7 +2,7 @@
 
 mod advice;
 mod config_flags;
-mod configured_names;
+mod config_names;
 mod proxy_flags;
 
 use std::{ffi::OsString, path::PathBuf};

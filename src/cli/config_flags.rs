@@ -8,7 +8,7 @@ use clap::{
 };
 use clap_complete::engine::ArgValueCompleter;
 
-use super::configured_names;
+use super::config_names;
 use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides, hop_url::HopUrl};
 
 /// Flags of `run`. They override the files, also after a reload.
@@ -156,10 +156,10 @@ pub struct Switches {
     #[arg(long)]
     pub no_corporate: bool,
     /// Leave this hop out of all chains; may be repeated
-    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(configured_names::hops))]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(config_names::hops))]
     pub disable: Vec<String>,
     /// Enable this hop even if the configuration disables it; may be repeated
-    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(configured_names::hops))]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(config_names::hops))]
     pub enable: Vec<String>,
 }
 

@@ -206,4 +206,4 @@ fn ask_all(access: &ProxyAccess) -> Result<Value, String> {
 
 /// Advice for the case that a proxy without a control socket has no room for one more connection.
 const FULL: &str = "\nIt is running. Wait until connections end, or raise `limits.connections`. With a control socket, commands need none \
-                    of these connections: its log says why there is none (`no control socket`).";
+                    of these connections: the log says why there is none (`no control socket`).";

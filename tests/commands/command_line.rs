@@ -42,7 +42,7 @@ fn a_shell_completes_the_hops_and_chains_of_the_configuration_that_is_named() {
     assert_eq!(offered(&["run", "-c", "missing", "--enable", ""]), [""; 0]);
     assert_eq!(offered(&["hop", "-c", "a.yaml", "s"]), ["spare"]);
     assert_eq!(offered(&["kill", "-c", "a.yaml", "--hop", "c"]), ["corporate"]);
-    assert_eq!(offered(&["kill", "-c", "a.yaml", "--chain", "d"]), ["default"]);
+    assert_eq!(offered(&["kill", "-c", "a.yaml", "--chain", ""]), ["default", "fast"]);
     let levels = offered(&["run", "--log-level", ""]);
     assert_eq!(levels, ["off", "error", "warn", "info", "debug", "trace"]);
     assert!(offered(&["expl"]).contains(&"explain".to_owned()));

@@ -71,7 +71,7 @@ pub(super) const TARGET_TLS: &str =
 
 const TARGET_UP: &str =
     "Check that the target is up, and that this machine may reach it without a proxy.";
-const TARGET_NAME: &str = "Check the name and the name servers of this machine; if only a proxy can look it up, route it through a chain that has one.";
+const TARGET_NAME: &str = "Check the name and the name servers of this machine; if only a proxy can look the name up, route it through a chain that has one.";
 
 /// Names the hops that are missing from the way of a request. Returns nothing if all are there.
 pub(super) fn missing_hops(error: &ChainError) -> ReplyText {

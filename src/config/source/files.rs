@@ -10,12 +10,9 @@ use std::{
 use mooltiroute_hops::{Encryption, KeyPath, is_utf16};
 
 use super::Text;
-use crate::config::{
-    report::{
-        file_access::unreadable_configuration,
-        problem::{Place, Problem, Problems},
-    },
-    yaml::fault::SIZE_HELP,
+use crate::config::report::{
+    file_access::unreadable_configuration,
+    problem::{Place, Problem, Problems},
 };
 
 /// Reads every file at `path`, in the order in which they are merged.
@@ -94,8 +91,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
         0 => Err(about(path, "source", nothing_to_read(path))),
         1..=FILES_MAX => Ok(paths),
         _ => {
-            let message = format!("there are over {FILES_MAX} files of YAML in this directory");
-            Err(helped(about(path, "size", message), FILES_HELP))
+            let message = format!("there are over {FILES_MAX} files in this directory");
+            Err(too_large(path, &message, "put several of them together into one file"))
         }
     }
 }
@@ -128,8 +125,9 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
     // Opening a pipe without a writer would never return.
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
-            let found = about(path, "source", "this is a directory, and not a file");
-            return Err(helped(found, DIRECTORY_HELP));
+            let Problems(found) = about(path, "source", "this is a directory, and not a file");
+            let found = found.into_iter().map(|problem| problem.with_help(DIRECTORY_HELP));
+            return Err(Problems(found.collect()));
         }
         Ok(metadata) if !metadata.is_file() => {
             return Err(about(path, "source", "this is a pipe or a device, and not a file"));
@@ -144,7 +142,7 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
     file.read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() > room {
         let message = format!("the configuration is over {} MiB with this file", BYTES_MAX >> 20);
-        return Err(helped(about(path, "size", message), SIZE_HELP));
+        return Err(too_large(path, &message, SIZE_HELP));
     }
     // The mark would be reported as a byte that is not UTF-8, which helps less.
     if is_utf16(&bytes) {
@@ -185,15 +183,18 @@ fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problem
     Problem::new(&KeyPath::default(), code, message).into()
 }
 
-fn helped(Problems(found): Problems, help: &'static str) -> Problems {
-    Problems(found.into_iter().map(|problem| problem.with_help(help)).collect())
+fn too_large(path: &Path, message: &str, help: &str) -> Problems {
+    let message = format!("{}: {message}", path.display());
+    Problem::new(&KeyPath::default(), "size", message).with_help(help).into()
 }
 
-const FILES_HELP: &str = "put several of them into one file, and move files that are no configuration out of this directory";
 const DIRECTORY_HELP: &str = "remove it, or give it a name that does not end in `.yaml` or `.yml`. Docker makes such a directory if \
                               the file to mount does not exist on the host";
 
-/// All files together. `docs/configuration.md` names the limits.
+/// How to say the same with less text.
+pub(crate) const SIZE_HELP: &str = "one route takes a list of hosts, and `members_from` reads a list of proxies from a file of its own";
+
+/// All files together.
 const BYTES_MAX: usize = 2 << 20;
 
 const FILES_MAX: usize = 256;

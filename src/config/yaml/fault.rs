@@ -4,7 +4,10 @@ use std::{borrow::Cow, fmt};
 
 use mooltiroute_hops::Encryption;
 
-use crate::config::yaml::{foreign::ForeignFormat, syntax::SyntaxFault, tree::NODES_MAX};
+use crate::config::{
+    source::SIZE_HELP,
+    yaml::{foreign::ForeignFormat, syntax::SyntaxFault, tree::NODES_MAX},
+};
 
 /// The reason why a text can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +73,12 @@ impl YamlFault {
             Self::Template(help) => Some(help.clone().into()),
             Self::Foreign(format) => Some(format.help().into()),
             Self::Encrypted { encryption, .. } => Some(encryption.help().into()),
-            Self::Size => Some(SIZE_HELP.into()),
             Self::Number => Some("write a smaller one, or put it in quotes if it is a text".into()),
             Self::Depth(_) => {
                 Some("no setting is nested that deep; look for a bracket too many".into())
             }
             Self::Documents => Some("remove the `---`, or write a file for each document".into()),
+            Self::Size => Some(SIZE_HELP.into()),
             Self::Key => Some("write a text that begins with `{` or `[` in quotes".into()),
             Self::DuplicateKey(_) => {
                 Some("remove one of the two, or put their values together".into())
@@ -114,14 +117,10 @@ impl fmt::Display for YamlFault {
             Self::Size => {
                 return write!(
                     f,
-                    "the configuration has over {NODES_MAX} keys and values up to here"
+                    "the configuration has more than {NODES_MAX} keys and values; the limit is reached here"
                 );
             }
             Self::Key => "a key must be a plain text",
         })
     }
 }
-
-/// Advice on a configuration that is larger than it may be.
-pub(crate) const SIZE_HELP: &str = "put the targets of one chain into one route, and the proxies of a pool into a list (`members_from`). An alias \
-                                    counts as all that it stands for";

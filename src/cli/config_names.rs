@@ -12,15 +12,15 @@ use crate::config::{Environment, Loader, Overrides, Source};
 
 /// Returns the hops that begin with `typed`, of the configuration that the command line names so far.
 pub(super) fn hops(typed: &OsStr) -> Vec<CompletionCandidate> {
-    candidates("hops", typed)
+    names_of("hops", typed)
 }
 
 /// Returns the chains that begin with `typed`, of the configuration that the command line names so far.
 pub(super) fn chains(typed: &OsStr) -> Vec<CompletionCandidate> {
-    candidates("chains", typed)
+    names_of("chains", typed)
 }
 
-fn candidates(section: &str, typed: &OsStr) -> Vec<CompletionCandidate> {
+fn names_of(section: &str, typed: &OsStr) -> Vec<CompletionCandidate> {
     let environment = Environment::of_process();
     let Ok(source) = Source::find(named_path(std::env::args_os()), &environment) else {
         return Vec::new();
