@@ -14,7 +14,7 @@ use std::{
 use divan::{Bencher, counter::BytesCount};
 use mooltiroute::{
     hops::Tunnel,
-    internal::relay::{Patience, Relay},
+    internal::relay::{Relay, RelayTimeouts},
 };
 use tokio::runtime;
 
@@ -61,9 +61,12 @@ fn relayed() -> (TcpStream, TcpStream) {
     thread::spawn(|| {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let patience =
-                Patience { idle: None, rotate_after: None, half_closed: Duration::from_secs(300) };
-            Relay::new(tunnel(client), tunnel(upstream), patience).run(|| false).await;
+            let timeouts = RelayTimeouts {
+                idle: None,
+                rotate_after: None,
+                half_closed: Duration::from_secs(300),
+            };
+            Relay::new(tunnel(client), tunnel(upstream), timeouts).run(|| false).await;
         });
     });
     (client_far, upstream_far)

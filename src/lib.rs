@@ -66,7 +66,7 @@ pub mod internal {
     }
     /// The relay of a tunnel.
     pub mod relay {
-        pub use crate::io::relay::{Patience, Relay};
+        pub use crate::io::relay::{Relay, RelayTimeouts};
     }
     /// The exchange with a SOCKS client.
     pub mod socks {

@@ -14,7 +14,7 @@ mod facts;
 mod interfaces;
 mod keeper;
 mod readiness;
-mod shown;
+mod shown_condition;
 mod truth;
 
 use std::sync::{
@@ -32,7 +32,7 @@ pub(crate) use mooltiroute_hops::Glob;
 pub(crate) use self::{
     condition::{NetworkCondition, Question, Requirement},
     keeper::NetworkKeeper,
-    shown::ShownCondition,
+    shown_condition::ShownCondition,
     truth::Truth,
 };
 use self::{

@@ -144,7 +144,7 @@ impl Loaded {
         let announced = reload::announce(&config, &reload::Announced::default());
         // A proxy that can't see edits still serves, and reloads by signal or on request.
         let watch = watch.and_then(|watch| {
-            let watch = watch.and_then(Watch::begin_looking);
+            let watch = watch.and_then(Watch::begin_polling);
             watch.inspect_err(|error| warn!(%error, "edits can't be seen; run `mooltiroute reload` after each")).ok()
         });
         if let Some(error) = watch.as_ref().and_then(Watch::blindness) {

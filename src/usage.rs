@@ -30,7 +30,7 @@ pub(crate) use self::{
     account::UsageAccount,
     announce::announce,
     budget::BudgetUse,
-    store::{BudgetRecord, Sum, UsageFile, UsageRecord},
+    store::{BudgetRecord, Sum, UsageFile, UsageRecord, may_pass},
     wire::{CountedWire, Owner, RecentOwner, owned_by},
 };
 use self::{book::Book, wire::Wires};

@@ -15,7 +15,7 @@ pub trait Decider: fmt::Debug + Send + Sync {
     fn agrees<'a>(&'a self, request: Request<'_>, member: Option<&str>) -> Eventual<'a, bool>;
 
     /// Predicts how the hop would choose for `request`, without asking anyone.
-    fn foresee(&self, request: Request<'_>) -> Foresight;
+    fn predict(&self, request: Request<'_>) -> Prediction;
 
     /// Returns the rules by which the hop interprets its source, one per line, for operators.
     fn terms(&self) -> Vec<String>;
@@ -24,7 +24,7 @@ pub trait Decider: fmt::Debug + Send + Sync {
 /// How a hop would choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Foresight {
+pub struct Prediction {
     /// The choice.
     pub decision: Decision,
     /// The text that the source gave, if it was asked.
@@ -47,7 +47,7 @@ pub enum Decision {
     Unknown,
 }
 
-impl Foresight {
+impl Prediction {
     /// Puts a choice and its reason together.
     pub fn new(decision: Decision, answer: Option<String>, reason: impl Into<String>) -> Self {
         Self { decision, answer, reason: reason.into() }

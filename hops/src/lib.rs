@@ -74,7 +74,7 @@ pub use crate::{
     authority::{Authority, Host, InvalidAuthority},
     context::{BuildContext, FileContents, Siblings, is_utf16},
     country::{Country, InvalidCountry},
-    decider::{Decider, Decision, Foresight},
+    decider::{Decider, Decision, Prediction},
     encryption::Encryption,
     error::{AskedToWait, HeldBack, HopError, MissingCredentials, NoChoice, Spoken},
     eventual::Eventual,

@@ -8,7 +8,7 @@ use clap::{
 };
 use clap_complete::engine::ArgValueCompleter;
 
-use super::hop_names;
+use super::config_names;
 use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides, hop_url::HopUrl};
 
 /// Flags of `run`. They override the files, also after a reload.
@@ -53,7 +53,7 @@ pub struct Check {
     /// Draw the routes, the chains and their hops, instead of describing them
     // `require_equals`, or `explain --graph URL` would take the URL for the name of a picture.
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
-    pub graph: Option<Picture>,
+    pub graph: Option<GraphFormat>,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
@@ -61,7 +61,7 @@ pub struct Check {
 
 /// How routes, chains and hops are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Picture {
+pub enum GraphFormat {
     /// Text for a terminal.
     #[default]
     Terminal,
@@ -87,7 +87,7 @@ pub struct Explain {
     pub request: RequestFlags,
     /// Draw the route, the chain and its hops, instead of describing them
     #[arg(long, value_name = "PICTURE", num_args = 0..=1, require_equals = true, default_missing_value = "terminal", conflicts_with = "format")]
-    pub graph: Option<Picture>,
+    pub graph: Option<GraphFormat>,
     /// The format of the output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
@@ -156,10 +156,10 @@ pub struct Switches {
     #[arg(long)]
     pub no_corporate: bool,
     /// Leave this hop out of all chains; may be repeated
-    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(hop_names::candidates))]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(config_names::hops))]
     pub disable: Vec<String>,
     /// Enable this hop even if the configuration disables it; may be repeated
-    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(hop_names::candidates))]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(config_names::hops))]
     pub enable: Vec<String>,
 }
 
@@ -178,8 +178,8 @@ pub struct ConfigOrHops {
 /// The place of the configuration.
 #[derive(Debug, Default, Args)]
 pub struct ConfigPath {
-    /// A directory of YAML files, or one file [default: the first that exists of ./config.d, ./config.yaml, the user's
-    /// and the system's mooltiroute/config.d]
+    /// A directory of YAML files, or one file [default: $MOOLTIROUTE_CONFIG, or the first that exists of ./config.d,
+    /// ./config.yaml, the user's and the system's mooltiroute/config.d]
     #[arg(short = 'c', long = "config", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: Option<PathBuf>,
 }

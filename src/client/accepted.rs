@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::{
     client::{connection::Client, detect::Detected, reply::Reply, socks},
     http::{PROXY_PROTOCOL, proxy_protocol},
-    io::lazy_timer::Alarm,
+    io::lazy_timer::LazyDeadline,
     state::entrance::Entrance,
     system::shutdown::Shutdown,
     tls::{TlsServer, failed_handshake},
@@ -46,7 +46,7 @@ impl Accepted {
     pub(crate) async fn greet(
         self,
         wait: Duration,
-        alarm: &mut Alarm<'_>,
+        deadline: &mut LazyDeadline<'_>,
         shutdown: &Shutdown,
     ) -> Option<Client> {
         let Self { socket, peer, entrance } = self;
@@ -54,7 +54,7 @@ impl Accepted {
         let mut client = Client::new(Tunnel::socket(socket), peer, entrance);
         // Read before TLS begins: a client that speaks plain HTTP or SOCKS to this port gets an
         // answer that it can read, and not an alert.
-        client.first_bytes(wait, alarm, shutdown).await.ok()?;
+        client.greeting(wait, deadline, shutdown).await.ok()?;
         let Some(tls) = tls else { return Some(client) };
         if !is_tls(&client.seen) {
             refuse_plain(client).await;
@@ -66,13 +66,13 @@ impl Accepted {
         let mut client = tokio::select! {
             biased;
             client = handshake(client, &tls) => client?,
-            () = alarm.until(due) => {
+            () = deadline.until(due) => {
                 warn!(client = %peer, reason = "timed out", "TLS handshake failed");
                 return None;
             }
         };
         // A client that is silent after the TLS handshake has to be sent the end of TLS, too.
-        if client.first_bytes(wait, alarm, shutdown).await.is_err() {
+        if client.greeting(wait, deadline, shutdown).await.is_err() {
             client.end().await;
             return None;
         }

@@ -3,8 +3,8 @@
 mod ending;
 mod exchange;
 mod outbound;
-mod outbox;
 mod pump;
+mod send_buffer;
 mod upstream;
 
 use std::{
@@ -20,7 +20,7 @@ use tracing::debug;
 use self::outbound::{UseOfKept, is_of_either};
 pub(crate) use self::{
     ending::{Ending, Next},
-    exchange::{Exchange, Hearing},
+    exchange::{AnswerProgress, Exchange},
     outbound::{CHALLENGES_MAX, Plan},
     upstream::Upstream,
 };
@@ -37,7 +37,7 @@ use crate::{
     config::Protocol,
     duration,
     http::{RequestHead, Resource, Target},
-    io::{lazy_timer::Alarm, send_queue::not_sent},
+    io::{lazy_timer::LazyDeadline, send_queue::not_sent},
     state::{generation::Generation, shared::Shared},
     upstream::chain::ChainError,
     usage::RecentOwner,
@@ -63,7 +63,7 @@ pub(crate) struct Forwarder<'a> {
     /// The accounts that the client's previous request counted for.
     pub recent: &'a mut RecentOwner,
     /// A timer for its waits.
-    pub alarm: Alarm<'a>,
+    pub deadline: LazyDeadline<'a>,
     /// The state that all sessions share. Its shutdown has to [wake](crate::system::shutdown::Shutdown::heeded_by) this task.
     pub shared: &'a Shared,
 }
@@ -158,7 +158,7 @@ impl Forwarder<'_> {
         account: &Account,
         passed: &mut Progress,
     ) -> Ending {
-        let Self { client, kept, alarm, shared, .. } = self;
+        let Self { client, kept, deadline, shared, .. } = self;
         let is_cut = || shared.shutdown().is_cut() || account.is_killed();
         // The kept connection serves if it leads to the right place, for the same preferences, and
         // if nothing has come on it since the last answer.
@@ -184,13 +184,14 @@ impl Forwarder<'_> {
                     if upstream.is_reused() {
                         account.keeps_exit(upstream.passage(), shared);
                     }
-                    let (ending, hearing) =
-                        pass(plan, client, upstream, alarm, is_cut, passed).await;
+                    let (ending, progress) =
+                        pass(plan, client, upstream, deadline, is_cut, passed).await;
                     // The upstream had closed it before the request arrived, which no check can
                     // exclude. A new connection is tried once, if sending the request twice does no
                     // harm.
-                    let is_lost = hearing == Hearing::ClosedUnheard && plan.is_repeatable();
-                    if !is_lost && !plan.goes_on(hearing) {
+                    let is_lost =
+                        progress == AnswerProgress::ClosedUnanswered && plan.is_repeatable();
+                    if !is_lost && !plan.goes_on(progress) {
                         return ending;
                     }
                 }
@@ -217,13 +218,13 @@ impl Forwarder<'_> {
                     let upstream = kept.insert(upstream);
                     account.takes(&upstream.tunnel);
                     account.took_way(upstream.passage().clone(), shared);
-                    let (ending, hearing) =
-                        pass(plan, client, upstream, alarm, is_cut, passed).await;
-                    if plan.settle(hearing, upstream) {
+                    let (ending, progress) =
+                        pass(plan, client, upstream, deadline, is_cut, passed).await;
+                    if plan.settle(progress, upstream) {
                         failed = Some(ending);
                         continue;
                     }
-                    if challenges == CHALLENGES_MAX || !plan.goes_on(hearing) {
+                    if challenges == CHALLENGES_MAX || !plan.goes_on(progress) {
                         return ending;
                     }
                     challenges += 1;
@@ -278,17 +279,17 @@ async fn pass(
     plan: &Plan<'_>,
     client: &mut Client,
     upstream: &mut Upstream,
-    alarm: &mut Alarm<'_>,
+    deadline: &mut LazyDeadline<'_>,
     is_cut: impl Fn() -> bool,
     passed: &mut Progress,
-) -> (Ending, Hearing) {
+) -> (Ending, AnswerProgress) {
     plan.reaches_upstream();
     let Client { stream, seen, .. } = client;
-    let mut exchange = Exchange::new(plan, (stream, seen), upstream, alarm.lend());
+    let mut exchange = Exchange::new(plan, (stream, seen), upstream, deadline.lend());
     let ending = exchange.run(is_cut).await;
     (passed.opening.status, passed.left) = (exchange.status(), exchange.left());
-    let (mut sent, mut received, hearing) =
-        (exchange.sent(), exchange.received(), exchange.hearing());
+    let (mut sent, mut received, progress) =
+        (exchange.sent(), exchange.received(), exchange.progress());
     // What the socket took may never have left this machine. The log counts only bytes that did.
     if ending.is_broken() {
         sent = sent.saturating_sub(not_sent(&upstream.tunnel));
@@ -308,10 +309,10 @@ async fn pass(
         }
         passed.reason = Some(reason);
     }
-    if let Hearing::Abandoned { waited, .. } = hearing {
+    if let AnswerProgress::Abandoned { waited, .. } = progress {
         let waited = duration::in_words(duration::whole_milliseconds(waited));
         let upstream = plan.name_of(upstream);
         passed.reason = Some(format!("waited {waited} for the answer of `{upstream}`"));
     }
-    (ending, hearing)
+    (ending, progress)
 }

@@ -33,7 +33,7 @@ use crate::{
     },
     config::Protocol,
     http::{HeadLimits, RequestHead, Target},
-    io::lazy_timer::{self, Alarm},
+    io::lazy_timer::{self, LazyDeadline},
     network::Unsettled,
     router::Query,
     state::{
@@ -120,11 +120,11 @@ impl<R: Future<Output = Option<Box<OpenTunnel>>>> SessionPart<R> {
 async fn requests(accepted: Accepted, shared: Arc<Shared>) -> Option<Box<OpenTunnel>> {
     let shared = &shared;
     let mut timer = pin!(lazy_timer::timer());
-    let mut alarm = Alarm::new(timer.as_mut());
+    let mut deadline = LazyDeadline::new(timer.as_mut());
     let (_, header) = limits(&shared.live().current());
     // The first byte tells the protocol, before any head is read. A protocol that is left out is
     // refused in its own words.
-    let mut client = accepted.greet(header, &mut alarm, shared.shutdown()).await?;
+    let mut client = accepted.greet(header, &mut deadline, shared.shutdown()).await?;
     let detected = Detected::of(&client.seen);
     let (is_served, (head_limits, header)) = {
         let generation = shared.live().current();
@@ -136,11 +136,11 @@ async fn requests(accepted: Accepted, shared: Arc<Shared>) -> Option<Box<OpenTun
     }
     if let Detected::Socks(version) = detected {
         // Boxed, so that connections of HTTP don't keep room for it.
-        return Box::pin(socks::serve(client, version, alarm, shared)).await;
+        return Box::pin(socks::serve(client, version, deadline, shared)).await;
     }
     let (mut kept, mut recent) = (None, RecentOwner::default());
     let shutdown = shared.shutdown();
-    let mut arrival = client.next_head(head_limits, header, header, &mut alarm, shutdown).await;
+    let mut arrival = client.next_head(head_limits, header, header, &mut deadline, shutdown).await;
     loop {
         let head = match arrival {
             Arrival::Head(head) if is_plain(&head) => head,
@@ -159,13 +159,15 @@ async fn requests(accepted: Accepted, shared: Arc<Shared>) -> Option<Box<OpenTun
             client: &mut client,
             kept: &mut kept,
             recent: &mut recent,
-            alarm: alarm.lend(),
+            deadline: deadline.lend(),
             shared,
         };
         arrival = match Box::pin(plain(forwarder, head, shared)).await {
             // The client is slower than usual. It waits here, without the memory that a request
             // needs.
-            Left::Idle => next_head(&mut client, IDLE_BETWEEN_REQUESTS, &mut alarm, shared).await,
+            Left::Idle => {
+                next_head(&mut client, IDLE_BETWEEN_REQUESTS, &mut deadline, shared).await
+            }
             Left::Arrival(arrival) => arrival,
             Left::Over(next, is_head) => return leave(client, next, is_head).await,
         };
@@ -205,9 +207,9 @@ async fn plain(mut forwarder: Forwarder<'_>, mut head: Box<RequestHead>, shared:
         if !matches!(next, Next::Keep) || shared.shutdown().is_draining() {
             return Left::Over(next, is_head(&head));
         }
-        let Forwarder { client, alarm, .. } = &mut forwarder;
+        let Forwarder { client, deadline, .. } = &mut forwarder;
         // A client that goes on at once is served by this future again, and no new one is made.
-        match next_head(client, SOON, alarm, shared).await {
+        match next_head(client, SOON, deadline, shared).await {
             Arrival::Head(next) if is_plain(&next) => head = next,
             Arrival::Idle => return Left::Idle,
             arrival => return Left::Arrival(arrival),
@@ -331,11 +333,11 @@ fn admit(
 async fn next_head(
     client: &mut Client,
     idle: Duration,
-    alarm: &mut Alarm<'_>,
+    deadline: &mut LazyDeadline<'_>,
     shared: &Shared,
 ) -> Arrival {
     let (limits, header) = limits(&shared.live().current());
-    client.next_head(limits, idle, header, alarm, shared.shutdown()).await
+    client.next_head(limits, idle, header, deadline, shared.shutdown()).await
 }
 
 fn limits(generation: &Generation) -> (HeadLimits, Duration) {

@@ -22,7 +22,7 @@ use crate::{
         tunnel::OpenTunnel,
     },
     config::{Protocol, ProxyAddress},
-    io::{lazy_timer::Alarm, read_ahead},
+    io::{lazy_timer::LazyDeadline, read_ahead},
     network::Unsettled,
     router::Query,
     socks::{
@@ -42,7 +42,7 @@ use crate::{
 pub(crate) async fn serve(
     mut client: Client,
     version: SocksVersion,
-    mut alarm: Alarm<'_>,
+    mut deadline: LazyDeadline<'_>,
     shared: &Shared,
 ) -> Option<Box<OpenTunnel>> {
     // One generation judges the greeting and the credentials, so that a reload between two messages
@@ -58,11 +58,11 @@ pub(crate) async fn serve(
     // One deadline for all messages: a client that sends a byte now and then gains no time by it.
     let due = Instant::now() + judge.timeouts.header;
     let heard = {
-        let hearing = hear(&mut client, &mut server, &judge);
+        let progress = hear(&mut client, &mut server, &judge);
         tokio::select! {
             biased;
-            heard = hearing => heard,
-            () = alarm.until(due) => Err(Unserved::Slow),
+            heard = progress => heard,
+            () = deadline.until(due) => Err(Unserved::Slow),
         }
     };
     match heard {

@@ -13,7 +13,7 @@ use crate::{
         connection::Client,
     },
     duration,
-    io::relay::{End, Patience, Relay},
+    io::relay::{End, Relay, RelayTimeouts},
     system::shutdown::Shutdown,
 };
 
@@ -52,10 +52,10 @@ impl OpenTunnel {
         let timeouts = account.timeouts();
         let rotate_after = account.chain().rotate_after();
         let (idle, half_closed) = (timeouts.idle, timeouts.half_closed);
-        let patience = Patience { idle, rotate_after, half_closed };
+        let timeouts = RelayTimeouts { idle, rotate_after, half_closed };
         // A request that switched protocols has moved bytes before, and is logged as one line.
         let Opening { status, sent, received } = opening;
-        let relay = Relay::new(Tunnel::from(client), upstream, patience)
+        let relay = Relay::new(Tunnel::from(client), upstream, timeouts)
             .counting_from(sent, received)
             .metered(account.row().clone());
         Box::new(Self { relay, account, status })

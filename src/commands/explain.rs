@@ -17,7 +17,7 @@ use self::answer::InquiryAnswer;
 pub use self::asked::{Asked, Form, InvalidUrl};
 use super::{USAGE, Verdict, complain, graph::Graph, preferences_of, write_problems};
 use crate::{
-    cli::{Explain, Format, Picture},
+    cli::{Explain, Format, GraphFormat},
     config::{Environment, Loader},
     router::{Query, Router},
 };
@@ -60,7 +60,7 @@ pub struct Inquiry {
 }
 
 /// Draws the route and the chain that the request of `question` would take.
-fn draw(loader: &Loader, question: &Inquiry, picture: Picture) -> io::Result<Verdict> {
+fn draw(loader: &Loader, question: &Inquiry, format: GraphFormat) -> io::Result<Verdict> {
     let mut out = super::answer(Format::Human);
     let config = match loader.load() {
         Ok(config) => config,
@@ -73,7 +73,7 @@ fn draw(loader: &Loader, question: &Inquiry, picture: Picture) -> io::Result<Ver
         writeln!(out, "{NO_ROUTE}")?;
         return Ok(Verdict::Invalid);
     };
-    Graph::of_request(&config, index, target.to_string()).write(picture, &mut super::stdout())?;
+    Graph::of_request(&config, index, target.to_string()).write(format, &mut super::stdout())?;
     Ok(Verdict::Valid)
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    cli::Picture,
+    cli::GraphFormat,
     config::{ChainConfig, Config, Route},
 };
 
@@ -74,11 +74,11 @@ impl Graph {
     }
 
     /// Writes the picture.
-    pub(super) fn write(&self, picture: Picture, out: &mut dyn Write) -> io::Result<()> {
-        let drawn = match picture {
-            Picture::Terminal => self.text(),
-            Picture::Mermaid => self.mermaid(),
-            Picture::Dot => self.dot(),
+    pub(super) fn write(&self, format: GraphFormat, out: &mut dyn Write) -> io::Result<()> {
+        let drawn = match format {
+            GraphFormat::Terminal => self.text(),
+            GraphFormat::Mermaid => self.mermaid(),
+            GraphFormat::Dot => self.dot(),
         };
         out.write_all(drawn.as_bytes())
     }

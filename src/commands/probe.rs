@@ -1,7 +1,7 @@
 //! `mooltiroute probe`: makes one request through its chain, and reports each step.
 
-mod errand;
 mod outcome;
+mod probe_request;
 mod report;
 mod steps;
 mod visit;
@@ -15,9 +15,9 @@ use std::{
 };
 
 use mooltiroute_hops::{Registry, tls::TlsClient};
-use tokio::{runtime::Builder, time::timeout};
+use tokio::time::timeout;
 
-pub use self::errand::Errand;
+pub use self::probe_request::ProbeRequest;
 use self::{
     outcome::{ConfigFacts, ProbeOutcome, Remarks},
     report::{doubtful_credentials, kept_lists},
@@ -36,27 +36,28 @@ use crate::{
         generation::{Generation, Live, Way},
         saved_lists::SavedLists,
     },
+    system::runtime,
 };
 
 /// Runs the command.
 pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) -> ExitCode {
     // Not parsed by clap, whose errors quote the argument: a URL may contain a password.
-    let errand = match flags.url.parse::<Errand>() {
-        Ok(errand) => errand,
+    let probe_request = match flags.url.parse::<ProbeRequest>() {
+        Ok(probe_request) => probe_request,
         Err(error) => {
             complain(&error);
             return ExitCode::from(USAGE);
         }
     };
     let preferences = flags.request.client.as_deref().map(preferences_of).transpose();
-    let errand = match preferences {
-        Ok(preferences) => errand.preferring(preferences.unwrap_or_default()),
+    let probe_request = match preferences {
+        Ok(preferences) => probe_request.preferring(preferences.unwrap_or_default()),
         Err(error) => {
             complain(&format_args!("--as: {error}"));
             return ExitCode::from(USAGE);
         }
     };
-    let tls = match errand.tls(flags.ca.as_deref()) {
+    let tls = match probe_request.tls(flags.ca.as_deref()) {
         Ok(tls) => tls,
         Err(error) => {
             complain(&format_args!("--ca: {error}"));
@@ -67,18 +68,19 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
         Ok(loader) => loader,
         Err(status) => return status,
     };
-    let runtime = match Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime::build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
+        Err(error) => return complain(&runtime::not_built(&error)),
     };
     let mut out = super::answer(flags.format);
-    let written = runtime.block_on(probe(&loader, &errand, tls.as_ref(), flags.format, &mut out));
+    let written =
+        runtime.block_on(probe(&loader, &probe_request, tls.as_ref(), flags.format, &mut out));
     // A name look-up that never returns must not delay the exit.
     runtime.shutdown_background();
     super::status(written)
 }
 
-/// Loads the configuration, makes the request of `errand` through its chain, and reports each step.
+/// Loads the configuration, makes the request of `probe_request` through its chain, and reports each step.
 ///
 /// Returns [`Verdict::Invalid`] if the target was not reached or the configuration is invalid.
 ///
@@ -86,7 +88,7 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
 /// Writing to `out` failed.
 pub async fn probe(
     loader: &Loader,
-    errand: &Errand,
+    probe_request: &ProbeRequest,
     tls: Option<&TlsClient>,
     format: Format,
     out: &mut dyn Write,
@@ -98,24 +100,24 @@ pub async fn probe(
     let facts = ConfigFacts::of(&config, &loader.network);
     let live = begin(loader, config);
     let generation = live.current();
-    let admitted = errand.admitted();
-    let ask = errand.ask(&admitted);
+    let admitted = probe_request.admitted();
+    let ask = probe_request.ask(&admitted);
     // From here on the steps are those of a client's request, so that the answer is that of the running
     // proxy.
     let way = ask.way(&generation);
     if format == Format::Human {
-        announce(errand, way.as_ref().ok(), &facts, out)?;
+        announce(probe_request, way.as_ref().ok(), &facts, out)?;
     }
     let began = Instant::now();
     // JSON is one document, so its steps are kept until the end.
-    let steps = Steps::new(&errand.target, (format == Format::Human).then_some(&mut *out));
+    let steps = Steps::new(&probe_request.target, (format == Format::Human).then_some(&mut *out));
     // As for a client, preferences are refused before anything is connected to.
     let allowed = way.clone().and_then(|way| ask.preferences(way, &generation).map(|_| way));
     let lacks_session = matches!(allowed, Err(Denial::NoSession { .. }));
     let reached = match allowed {
         Err(denial) => Err(denial.into()),
         Ok(Way { chain, .. }) => {
-            let visit = Visit { errand, chain, generation: &generation, tls, steps: &steps };
+            let visit = Visit { probe_request, chain, generation: &generation, tls, steps: &steps };
             make(&visit, format).await
         }
     };
@@ -130,7 +132,8 @@ pub async fn probe(
         // This process counts nothing, so only the running proxy knows.
         used_up: running::used_up_budgets(loader, &facts.budgeted_on(way.as_ref())),
     };
-    let probed = ProbeOutcome { errand, way, facts, steps, took, reached, lacks_session, remarks };
+    let probed =
+        ProbeOutcome { probe_request, way, facts, steps, took, reached, lacks_session, remarks };
     match format {
         Format::Human => probed.describe(out)?,
         Format::Json => writeln!(out, "{:#}", probed.to_json())?,
@@ -150,14 +153,14 @@ fn begin(loader: &Loader, config: Config) -> Live {
 
 /// Writes the request and the way that it takes.
 fn announce(
-    errand: &Errand,
+    probe_request: &ProbeRequest,
     way: Option<&Way<'_>>,
     facts: &ConfigFacts,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    match errand.preferences.is_empty() {
-        true => writeln!(out, "{errand}")?,
-        false => writeln!(out, "{errand} as {}", errand.preferences)?,
+    match probe_request.preferences.is_empty() {
+        true => writeln!(out, "{probe_request}")?,
+        false => writeln!(out, "{probe_request} as {}", probe_request.preferences)?,
     }
     let Some(Way { route, chain, .. }) = way else { return Ok(()) };
     let hops: Vec<_> = chain.hops().iter().map(|hop| &*hop.name).collect();

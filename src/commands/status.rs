@@ -23,7 +23,7 @@ use crate::{
 
 /// The addresses at which the proxy may listen, and the credentials that it may ask for.
 #[derive(Debug)]
-struct Aim {
+struct ProxyAccess {
     addresses: Vec<SocketAddr>,
     /// The listeners with TLS, which this command does not speak.
     over_tls: Vec<ListenAddress>,
@@ -32,7 +32,7 @@ struct Aim {
     doubt: Option<String>,
 }
 
-impl Aim {
+impl ProxyAccess {
     /// Returns the addresses of the listeners of `server`.
     fn of(server: ServerConfig, doubt: Option<String>) -> Self {
         // A listener with TLS can't be asked, but it is named if no other answers.
@@ -47,7 +47,8 @@ impl Aim {
 
 /// Runs the command.
 pub fn run(flags: &cli::Status, registry: Registry, environment: &Environment) -> ExitCode {
-    let over_tcp = || aim(&flags.proxy, registry, environment).and_then(|aim| ask_all(&aim));
+    let over_tcp =
+        || access(&flags.proxy, registry, environment).and_then(|access| ask_all(&access));
     let status = through_socket(&flags.proxy, environment).and_then(|told| match told {
         StatusAnswer::Status(status) => Ok(status),
         // It may be another proxy that is silent.
@@ -102,14 +103,14 @@ fn through_socket(choice: &ProxyChoice, environment: &Environment) -> Result<Sta
 /// # Errors
 /// The reason why there is no answer, for people.
 pub(super) fn of_server(server: ServerConfig) -> Result<Value, String> {
-    ask_all(&Aim::of(server, None))
+    ask_all(&ProxyAccess::of(server, None))
 }
 
 /// Asks the proxy that `choice` means for its status, over TCP. Returns `None` if it does not answer.
 pub(super) fn over_tcp(choice: &ProxyChoice, environment: &Environment) -> Option<Value> {
     // The kinds of hops don't matter for the addresses of the listeners.
-    let aim = aim(choice, kinds::builtin(), environment).ok()?;
-    ask_all(&aim).ok()
+    let access = access(choice, kinds::builtin(), environment).ok()?;
+    ask_all(&access).ok()
 }
 
 /// Returns the number of the process whose proxy listens on `address`, if one says so without credentials.
@@ -123,7 +124,11 @@ pub(super) fn rejects(address: SocketAddr, auth: &Auth) -> bool {
 }
 
 /// Finds the proxy to ask. An invalid configuration is no obstacle, since this command is most needed then.
-fn aim(choice: &ProxyChoice, registry: Registry, environment: &Environment) -> Result<Aim, String> {
+fn access(
+    choice: &ProxyChoice,
+    registry: Registry,
+    environment: &Environment,
+) -> Result<ProxyAccess, String> {
     let source = Source::find(choice.config.path.clone(), environment);
     let loader =
         |source| Loader::new(source, Overrides::default(), registry.clone(), environment.clone());
@@ -146,31 +151,31 @@ fn aim(choice: &ProxyChoice, registry: Registry, environment: &Environment) -> R
             (server, Some(problems.to_string()))
         }
     };
-    let configured = Aim::of(server, doubt);
+    let configured = ProxyAccess::of(server, doubt);
     let Some(text) = &choice.address else { return Ok(configured) };
     let addresses = running::addresses(text)?;
     // Credentials of one proxy are never sent to another one.
     let is_ours =
         |address: &SocketAddr| address.ip().is_loopback() || configured.addresses.contains(address);
     let auth = configured.auth.filter(|_| addresses.iter().all(is_ours));
-    Ok(Aim { addresses, over_tls: Vec::new(), auth, doubt: None })
+    Ok(ProxyAccess { addresses, over_tls: Vec::new(), auth, doubt: None })
 }
 
 /// Asks one address after the other, and returns the first answer.
-fn ask_all(aim: &Aim) -> Result<Value, String> {
+fn ask_all(access: &ProxyAccess) -> Result<Value, String> {
     let mut refusals = Vec::new();
-    for address in &aim.addresses {
+    for address in &access.addresses {
         // The configuration does not say which port the system has chosen.
         if address.port() == 0 {
             refusals.push(format!("the system chose the port of {address}"));
             continue;
         }
-        match ask::ask(*address, aim.auth.as_ref()) {
+        match ask::ask(*address, access.auth.as_ref()) {
             Ok(body) => return Ok(body),
             Err(error) => refusals.push(format!("{address}: {error}")),
         }
     }
-    for address in &aim.over_tls {
+    for address in &access.over_tls {
         refusals.push(format!(
             "{address}: this command does not speak TLS; add a listener on `localhost` without `tls`, or use `curl \
              https://{address}/status`"
@@ -183,7 +188,7 @@ fn ask_all(aim: &Aim) -> Result<Value, String> {
     if refusals.is_empty() {
         why.push_str("\n  no address is known at which it listens");
     }
-    if let Some(doubt) = &aim.doubt {
+    if let Some(doubt) = &access.doubt {
         why.push_str(&format!("\nThe address may be another one, as {doubt}."));
     }
     why.push_str(

@@ -22,35 +22,43 @@ use crate::{
 /// Runs the command. It asks the proxy with this configuration if that runs, and reads the file that the proxy keeps
 /// otherwise.
 pub fn run(flags: &cli::Usage, environment: &Environment) -> ExitCode {
-    let source = match Source::find(flags.config.path.clone(), environment) {
-        Ok(source) => source,
-        Err(problems) => return complain(&problems),
-    };
+    let out = &mut super::stdout();
+    super::status(match (record(flags, environment), flags.format) {
+        (Ok(record), Format::Human) => human(&record, flags.by, out).map(|()| Verdict::Valid),
+        (Ok(record), Format::Json) => {
+            writeln!(out, "{:#}", shown(&record, flags.by)).map(|()| Verdict::Valid)
+        }
+        (Err(why), Format::Human) => return complain(&why),
+        (Err(why), Format::Json) => {
+            // A program that asked for JSON gets it for a failure too.
+            writeln!(out, "{:#}", json!({ "error": why })).map(|()| Verdict::Invalid)
+        }
+    })
+}
+
+/// Returns the counts of the running proxy, or those that were saved.
+///
+/// # Errors
+/// A description of why there are none.
+fn record(flags: &cli::Usage, environment: &Environment) -> Result<UsageRecord, String> {
+    let source = Source::find(flags.config.path.clone(), environment);
+    let source = source.map_err(|problems| problems.to_string())?;
     // The proxy may have files that another command would not find.
     let running = running::of_choice(&flags.config, environment);
-    let record: UsageRecord = match running.and_then(|control| control.get("/v1/usage").ok()) {
-        Some(record) => record,
-        None => {
-            running::doubt_source(&flags.config, &source, environment);
-            // Its counts are in a file that only its user can read.
-            let running = running::out_of_reach(&flags.config, environment);
-            match (of_file(&source, environment), running) {
-                (Ok(record), None) => record,
-                (Ok(record), Some(running)) => {
-                    complain(&format_args!("{running}\nThe counts below were saved earlier"));
-                    record
-                }
-                (Err(_), Some(running)) => return complain(&running),
-                (Err(problem), None) => return complain(&problem),
-            }
+    if let Some(record) = running.and_then(|control| control.get("/v1/usage").ok()) {
+        return Ok(record);
+    }
+    running::doubt_source(&flags.config, &source, environment);
+    // Its counts are in a file that only its user can read.
+    let running = running::out_of_reach(&flags.config, environment);
+    match (of_file(&source, environment), running) {
+        (Ok(record), Some(running)) => {
+            complain(&format_args!("{running}\nThe counts below were saved earlier"));
+            Ok(record)
         }
-    };
-    let out = &mut super::stdout();
-    let written = match flags.format {
-        Format::Human => human(&record, flags.by, out),
-        Format::Json => writeln!(out, "{:#}", shown(&record, flags.by)),
-    };
-    super::status(written.map(|()| Verdict::Valid))
+        (Err(_), Some(running)) => Err(running),
+        (saved, None) => saved,
+    }
 }
 
 /// Reads the counts that the last proxy with this configuration has saved.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::switch::{
-    Mention, Origin, Uneditable, has_condition, hop_names, mentions, restore, switch,
+    Origin, SwitchPart, Uneditable, has_condition, hop_names, restore, switch, switch_part,
 };
 use crate::config::{Loader, Problems, source::Text, yaml::tree::Tree};
 

@@ -15,7 +15,7 @@ mod routes;
 mod self_loops;
 mod sent_headers;
 mod server;
-mod shown;
+mod shown_settings;
 mod unused;
 
 use std::{
@@ -115,7 +115,7 @@ impl<'a> Resolver<'a> {
         self.check_askers(&hops, &chains, &chain_names);
         let routes = self.routes(&chains, &chain_names);
         self.warn_of_unused(&hops, &chains, &routes);
-        self.warn_of_oddities();
+        self.warn_of_suspicious_values();
         self.warn_of_mixed_hops();
         self.warn_of_self_loops(&hops, &server.listen);
         let replaced = self.replaced();

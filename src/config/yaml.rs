@@ -6,7 +6,7 @@ pub(crate) mod file;
 pub(crate) mod foreign;
 pub(crate) mod indentation;
 pub(crate) mod interpolate;
-pub(crate) mod oddity;
 pub(crate) mod spans;
+pub(crate) mod suspicious_value;
 pub(crate) mod syntax;
 pub(crate) mod tree;

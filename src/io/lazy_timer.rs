@@ -13,22 +13,22 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 /// Setting a timer costs more than most waits for a request. So a timer that is already set to an earlier time stays, and
 /// is moved only when it fires. That is rare, and does not end the wait.
 #[derive(Debug)]
-pub struct Alarm<'a>(Pin<&'a mut Sleep>);
+pub struct LazyDeadline<'a>(Pin<&'a mut Sleep>);
 
-/// Creates the timer of an [`Alarm`], not set. The caller pins it.
+/// Creates the timer of a [`LazyDeadline`], not set. The caller pins it.
 pub(crate) fn timer() -> Sleep {
     sleep(NEVER)
 }
 
-impl<'a> Alarm<'a> {
-    /// Creates an alarm that uses `timer`, which [`timer()`] made.
+impl<'a> LazyDeadline<'a> {
+    /// Creates an deadline that uses `timer`, which [`timer()`] made.
     pub fn new(timer: Pin<&'a mut Sleep>) -> Self {
         Self(timer)
     }
 
-    /// Lends the alarm for a while.
-    pub fn lend(&mut self) -> Alarm<'_> {
-        Alarm(self.0.as_mut())
+    /// Lends the deadline for a while.
+    pub fn lend(&mut self) -> LazyDeadline<'_> {
+        LazyDeadline(self.0.as_mut())
     }
 
     /// Waits until `due`.
@@ -69,7 +69,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_wait_ends_when_it_is_due_whatever_was_waited_for_before() {
         let mut timer = pin!(timer());
-        let mut alarm = Alarm::new(timer.as_mut());
+        let mut deadline = LazyDeadline::new(timer.as_mut());
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
         for (due, given_up, ends) in [
@@ -81,7 +81,7 @@ mod tests {
             (80, 90, 80),
             (70, 90, 80),
         ] {
-            let is_due = timeout_at(at(given_up), alarm.lend().until(at(due))).await.is_ok();
+            let is_due = timeout_at(at(given_up), deadline.lend().until(at(due))).await.is_ok();
             assert_eq!((is_due, begun.elapsed().as_secs()), (due < given_up, ends), "{due}");
         }
     }

@@ -52,7 +52,7 @@ pub struct Relay {
 
 /// How long a relay waits for a byte.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct RelayTimeouts {
     /// The limit while both directions are open. `None` means no limit.
     pub idle: Option<Duration>,
     /// The age after which a second without a byte ends the tunnel. `None` means never.
@@ -93,7 +93,7 @@ enum RelaySide {
 
 impl Relay {
     /// Returns a relay that passes bytes which either tunnel has read ahead first.
-    pub fn new(client: Tunnel, upstream: Tunnel, patience: Patience) -> Self {
+    pub fn new(client: Tunnel, upstream: Tunnel, timeouts: RelayTimeouts) -> Self {
         Self {
             client,
             upstream,
@@ -101,8 +101,8 @@ impl Relay {
             inward: Direction::default(),
             broken: None,
             delivery: None,
-            half_closed: patience.half_closed,
-            clock: RelayClock::for_open(patience),
+            half_closed: timeouts.half_closed,
+            clock: RelayClock::for_open(timeouts),
             meter: None,
             awaits_answer: false,
         }

@@ -72,6 +72,8 @@ pub(crate) struct Begun {
     pub terms: Arc<ListenerTerms>,
     /// Cancelled when the listener is to close.
     pub closed: CancellationToken,
+    /// Whether another process has this socket too: a supervisor, or a proxy before or after this one.
+    pub is_shared: bool,
 }
 
 /// The reason why the listeners can't be opened.
@@ -156,6 +158,7 @@ impl Begun {
             address: self.address,
             terms: Arc::clone(&self.terms),
             closed: self.closed.clone(),
+            is_shared: self.is_shared,
         })
     }
 }
@@ -188,7 +191,8 @@ impl Listeners {
             let listener = TcpListener::from_std(passed)?;
             // A supervisor's socket belongs to the entry of `server.listen` that has its very address.
             let place = ListenPlace { wanted: WantedSocket { address, twins: 0 }, actual: address };
-            Ok(self.begin(place, listener, CancellationToken::new(), None))
+            let begun = self.begin(place, listener, CancellationToken::new(), None);
+            Ok(Begun { is_shared: true, ..begun })
         });
         begun.collect()
     }
@@ -221,7 +225,8 @@ impl Listeners {
             let place = ListenPlace { wanted: WantedSocket { address, twins: 0 }, actual: address };
             let closed = CancellationToken::new();
             let closes = Some(closed.clone().drop_guard());
-            begun.push(self.begin(place, listener, closed, closes));
+            let one = self.begin(place, listener, closed, closes);
+            begun.push(Begun { is_shared: true, ..one });
         }
         Ok(begun)
     }
@@ -237,7 +242,7 @@ impl Listeners {
         let (listener, terms) = (Arc::new(listener), Arc::<ListenerTerms>::default());
         self.sockets.add(&listener, place.actual, &terms);
         self.open.push(OpenListener { place, terms: Arc::clone(&terms), closes });
-        Begun { listener, address: place.actual, terms, closed }
+        Begun { listener, address: place.actual, terms, closed, is_shared: false }
     }
 
     /// Returns the sockets that are accepted on, now and later.

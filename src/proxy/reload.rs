@@ -4,10 +4,10 @@ mod apply;
 mod attempt;
 mod hold;
 mod load;
+mod messages;
 mod rebind;
 mod rejection;
 mod triggers;
-mod words;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::{
     hold::HOLD,
-    words::{Announced, announce},
+    messages::{Announced, announce},
 };
 use self::{
     rebind::{Rebind, next_rebind},

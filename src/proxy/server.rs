@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     time,
@@ -33,7 +34,7 @@ use crate::{
     },
     system::{
         early_timer::EarlyTimer,
-        workers::{Crew, Workers},
+        workers::{WorkerSet, Workers},
     },
     upstream::chain::ChainSpares,
 };
@@ -43,13 +44,13 @@ use crate::{
 pub(crate) struct Server {
     shared: Arc<Shared>,
     sessions: TaskTracker,
-    crew: Arc<Crew>,
+    workers: Arc<WorkerSet>,
 }
 
 impl Server {
     /// Returns a server that has no listener yet. It accepts on the runtime of its caller and on those of `workers`.
     pub(crate) fn new(shared: Arc<Shared>, workers: &Workers) -> Self {
-        Self { shared, sessions: TaskTracker::new(), crew: workers.crew() }
+        Self { shared, sessions: TaskTracker::new(), workers: workers.set() }
     }
 
     /// Returns the state that all sessions share.
@@ -63,13 +64,13 @@ impl Server {
         info!(address = %begun.address, tls, "listening");
         // All workers accept from one queue, so the clients of a worker that can't take part go to the others.
         let pause = Arc::<AtomicBool>::default();
-        for (worker, runtime) in self.crew.others() {
+        for (worker, runtime) in self.workers.others() {
             // Counted before it is open, so that no client takes its descriptor.
-            let counted = CountedDoor::new(&self.shared);
+            let counted = CountedAcceptor::new(&self.shared);
             match begun.share(runtime) {
                 Ok(shared) => {
                     let pause = Pause::new(Arc::clone(&pause));
-                    let worker = (worker, Voice::Silent);
+                    let worker = (worker, EndMessage::Silent);
                     let accept = accept(self.clone(), (shared, counted), worker, pause);
                     drop(self.sessions.spawn_on(accept, runtime));
                 }
@@ -78,14 +79,14 @@ impl Server {
                 }
             }
         }
-        let begun = (begun, CountedDoor::new(&self.shared));
-        let worker = (0, Voice::Logged);
+        let begun = (begun, CountedAcceptor::new(&self.shared));
+        let worker = (0, EndMessage::Logged);
         self.sessions.spawn(accept(self.clone(), begun, worker, Pause::new(pause)));
     }
 
     /// Returns the number of threads that serve connections.
     pub(crate) fn worker_count(&self) -> usize {
-        self.crew.len()
+        self.workers.len()
     }
 
     /// Starts to keep spare tunnels for the chains of the generation in force that have `warm`.
@@ -155,8 +156,8 @@ impl Server {
             self.sessions.spawn(session::turn_away(accepted, admission));
             return;
         }
-        let (seat, elsewhere) = self.crew.seat(worker);
-        let admission = admission.with_seat(seat);
+        let (assigned, elsewhere) = self.workers.assign(worker);
+        let admission = admission.served_by(assigned);
         let Some(runtime) = elsewhere else {
             self.sessions.spawn(session::run(accepted, admission));
             return;
@@ -167,7 +168,7 @@ impl Server {
             }
             Err((accepted, error)) => {
                 warn!(%error, "can't hand a client over to another worker");
-                let admission = admission.with_seat(self.crew.seat_with(worker));
+                let admission = admission.served_by(self.workers.assign_to(worker));
                 self.sessions.spawn(session::run(accepted, admission));
             }
         }
@@ -176,7 +177,7 @@ impl Server {
 
 /// Whether a listener logs its end. Of the listeners that share a socket, one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Voice {
+enum EndMessage {
     Logged,
     Silent,
 }
@@ -184,14 +185,15 @@ enum Voice {
 /// Accepts on one listener until it is closed or the proxy drains.
 async fn accept(
     server: Server,
-    (begun, _counted): (Begun, CountedDoor),
-    (worker, voice): (usize, Voice),
+    (begun, _counted): (Begun, CountedAcceptor),
+    (worker, end_message): (usize, EndMessage),
     pause: Pause,
 ) {
-    let Begun { listener, address, terms, closed } = begun;
+    let Begun { listener, address, terms, closed, is_shared } = begun;
     let timer = EarlyTimer::default();
-    let mut door = Door { server, worker, listener, address, terms, pause, timer, fit: None };
-    let shutdown = door.server.shared.shutdown().clone();
+    let mut acceptor =
+        Acceptor { server, worker, listener, is_shared, address, terms, pause, timer, fit: None };
+    let shutdown = acceptor.server.shared.shutdown().clone();
     {
         // Made once, since each of these takes a lock when it is made and when it is dropped.
         let (mut closed, mut draining) = (pin!(closed.cancelled()), pin!(shutdown.draining()));
@@ -201,42 +203,44 @@ async fn accept(
                 biased;
                 () = &mut closed => break,
                 () = &mut draining => return,
-                () = door.next() => {}
+                () = acceptor.next() => {}
             }
         }
     }
     // Clients that the system has accepted for a listener that closes are served too, when there is room for them.
-    let rest = async { while door.next_waiting().await {} };
+    let rest = async { while acceptor.next_waiting().await {} };
     shutdown.until_draining(rest).await;
-    if voice == Voice::Logged {
+    if end_message == EndMessage::Logged {
         info!(%address, "not listening any more");
     }
 }
 
 /// A socket to accept on. Counts its descriptor until it is dropped.
 #[derive(Debug)]
-struct CountedDoor(Arc<Shared>);
+struct CountedAcceptor(Arc<Shared>);
 
-impl CountedDoor {
+impl CountedAcceptor {
     fn new(shared: &Arc<Shared>) -> Self {
-        shared.reserved().add_door();
+        shared.reserved().add_acceptor();
         Self(Arc::clone(shared))
     }
 }
 
-impl Drop for CountedDoor {
+impl Drop for CountedAcceptor {
     fn drop(&mut self) {
-        self.0.reserved().remove_door();
+        self.0.reserved().remove_acceptor();
     }
 }
 
 /// One listener, and how it copes with a lack of descriptors.
 #[derive(Debug)]
-struct Door {
+struct Acceptor {
     server: Server,
     /// The number of the worker that accepts.
     worker: usize,
     listener: Arc<TcpListener>,
+    /// Whether another process has this socket too.
+    is_shared: bool,
     address: SocketAddr,
     terms: Arc<ListenerTerms>,
     pause: Pause,
@@ -246,7 +250,7 @@ struct Door {
     fit: Option<usize>,
 }
 
-impl Door {
+impl Acceptor {
     /// Accepts the next client and begins its session. Dropping the future loses no client.
     async fn next(&mut self) {
         let accepted = loop {
@@ -262,12 +266,21 @@ impl Door {
     /// Accepts a client, or returns `None` if there is no room for one.
     ///
     /// It looks for room each time it is woken, since other listeners and workers may have taken it during the wait.
+    ///
+    /// Processes that share a socket also share the flag by which `accept` does not block. systemd clears it each time it
+    /// starts one of them, unless the unit has `NonBlocking=yes`, so it is set each time. Otherwise one `accept`
+    /// without a client would stop all of the worker's tunnels.
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
         if !self.has_room() {
             return Poll::Ready(None);
+        }
+        if self.is_shared
+            && let Err(error) = SockRef::from(&*self.listener).set_nonblocking(true)
+        {
+            return Poll::Ready(Some(Err(error)));
         }
         Poll::Ready(Some(ready!(self.listener.poll_accept(cx))))
     }

@@ -18,7 +18,7 @@ use crate::{
         shared::Shared,
     },
     system::threads::ReadyThread,
-    usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce},
+    usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce, may_pass},
 };
 
 /// A thread that keeps usage while the proxy runs. Call [`end`](Self::end) to save the last counts.
@@ -41,6 +41,8 @@ struct KeeperWork {
     saved: Option<Instant>,
     /// The content of the file that `usage` includes.
     known: UsageRecord,
+    /// Whether `usage` and the file are the same.
+    is_saved: bool,
     /// The total when it was looked at last.
     total: u64,
 }
@@ -76,8 +78,16 @@ impl UsageKeeper {
         thread: ReadyThread,
     ) -> Self {
         let usage = Arc::clone(&shared.live().current().metrics().usage);
+        let mut is_saved = true;
         let known = match &file {
-            Some(file) => restore(&usage, file).unwrap_or_default(),
+            Some(file) => match restore(&usage, file) {
+                Restored::Record(record) => record,
+                Restored::Nothing => UsageRecord::default(),
+                Restored::Later => {
+                    is_saved = false;
+                    UsageRecord::default()
+                }
+            },
             None => {
                 // Hops of the command line have no counts to go on with.
                 let has_files =
@@ -96,8 +106,12 @@ impl UsageKeeper {
             failing: Failing::default(),
             saved: None,
             known,
+            is_saved,
             total,
         };
+        if !is_saved {
+            activity.wake();
+        }
         let (running, ended) = mpsc::channel();
         thread.run(move || {
             let _running: Sender<Infallible> = running;
@@ -119,10 +133,28 @@ impl Drop for UsageKeeper {
     }
 }
 
+/// The counts of earlier processes.
+enum Restored {
+    Record(UsageRecord),
+    /// There are none.
+    Nothing,
+    /// The file can't be read now. A save adds its counts.
+    Later,
+}
+
 /// Continues with what is in `file`, and returns it.
-fn restore(usage: &UsageLedger, file: &UsageFile) -> Option<UsageRecord> {
+fn restore(usage: &UsageLedger, file: &UsageFile) -> Restored {
     match file.read() {
-        Ok(record) => record.inspect(|record| usage.restore(record)),
+        Ok(Some(record)) => {
+            usage.restore(&record);
+            Restored::Record(record)
+        }
+        Ok(None) => Restored::Nothing,
+        Err(error) if may_pass(&error) => {
+            let path = file.path().display();
+            warn!(%path, %error, "usage begins at zero: the file of earlier counts can't be read now; they are added once it can");
+            Restored::Later
+        }
         Err(error) => {
             let path = file.path().display();
             match file.set_aside() {
@@ -135,7 +167,7 @@ fn restore(usage: &UsageLedger, file: &UsageFile) -> Option<UsageRecord> {
                     warn!(%path, %error, advice, "usage begins at zero: the file can't be read");
                 }
             }
-            None
+            Restored::Nothing
         }
     }
 }
@@ -149,22 +181,21 @@ impl KeeperWork {
     /// that has found nothing.
     fn run(&mut self) {
         let activity = Arc::clone(self.usage.activity());
-        let mut is_saved = true;
         loop {
             let is_over = activity.wait(TICK) == Woken::Over;
             self.usage.fold();
             let total = self.usage.total();
             let has_counted = std::mem::replace(&mut self.total, total) != total;
-            is_saved &= !has_counted;
+            self.is_saved &= !has_counted;
             self.enforce();
             let is_due = self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY);
-            if !is_saved && (is_due || is_over) {
-                is_saved = self.save();
+            if !self.is_saved && (is_due || is_over) {
+                self.is_saved = self.save();
             }
             if is_over {
                 return;
             }
-            if has_counted || !is_saved {
+            if has_counted || !self.is_saved {
                 activity.wake();
             }
         }

@@ -1,17 +1,18 @@
 //! Tells when the files of a configuration have changed and are complete.
 //!
-//! Directories are watched, never single files: an editor's rename, a link swapped below the path and a directory
-//! made again all show in the directory that holds the name.
+//! Directories are watched: an editor's rename, a link swapped below the path and a directory made again all show in the
+//! directory that holds the name. A single file is watched beside its directory if it has a second name elsewhere, by which
+//! it can be written.
 
 mod burst;
 mod completeness;
+mod content_hashes;
 mod cut;
 mod directories;
 #[cfg(target_os = "linux")]
 mod lease;
-mod looker;
-mod marks;
 mod mounts;
+mod poller;
 mod survey;
 mod tick;
 mod trail;
@@ -45,13 +46,13 @@ use self::{
     completeness::WriteProgress,
     cut::KnownFiles,
     directories::WatchedDirectories,
-    looker::Looker,
     mounts::MountTable,
+    poller::Poller,
     survey::{Files, Sizes, Survey, lock},
     tick::{Tick, listen},
-    trail::{Look, Trail},
+    trail::{Snapshot, Trail},
 };
-pub(crate) use self::{cut::LackingFiles, marks::FileMarks, survey::wait_for_writers};
+pub(crate) use self::{content_hashes::ContentHashes, cut::LackingFiles, survey::wait_for_writers};
 
 /// Watches everything on the way to the files of a configuration, through any links.
 #[derive(Debug)]
@@ -72,10 +73,10 @@ pub(crate) struct Watch {
     /// The YAML files when they were last taken.
     known: Arc<ArcSwap<KnownFiles>>,
     /// The look of everything at the last survey.
-    look: Arc<Mutex<Look>>,
+    look: Arc<Mutex<Snapshot>>,
     /// The work of the thread that looks for changes which no event reports, until that thread is started.
-    looker: Option<Looker>,
-    /// Tells the looker of each change that was followed. Dropping it ends the looker's thread.
+    poller: Option<Poller>,
+    /// Tells the poller of each change that was followed. Dropping it ends the poller's thread.
     followings: mpsc::Sender<()>,
     /// Whether some change may not be reported, so that the thread looks from time to time.
     is_blind: Arc<AtomicBool>,
@@ -85,7 +86,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Begins to watch `root`, a file or a directory, which may be missing. Changes are noticed from now on, those that no
-    /// event reports once it [looks](Self::begin_looking) for them.
+    /// event reports once it [looks](Self::begin_polling) for them.
     ///
     /// # Errors
     /// The path can't be made absolute.
@@ -109,7 +110,7 @@ impl Watch {
         let (tell, followings) = mpsc::channel();
         let is_blind = Arc::<AtomicBool>::default();
         let known = KnownFiles::of(&Files { root: root.clone(), named: Vec::new() });
-        let looker = Looker {
+        let poller = Poller {
             files: Arc::clone(&files),
             followed: Arc::clone(&look),
             sender,
@@ -128,7 +129,7 @@ impl Watch {
             emptied: Vec::new(),
             known: Arc::new(ArcSwap::from_pointee(known)),
             look,
-            looker: Some(looker),
+            poller: Some(poller),
             followings: tell,
             is_blind,
             mounts: MountTable::default(),
@@ -143,9 +144,9 @@ impl Watch {
     ///
     /// # Errors
     /// The system has no thread to spare.
-    pub(crate) fn begin_looking(mut self) -> io::Result<Self> {
-        if let Some(looker) = self.looker.take() {
-            thread::Builder::new().name("watch".into()).spawn(move || looker.run())?;
+    pub(crate) fn begin_polling(mut self) -> io::Result<Self> {
+        if let Some(poller) = self.poller.take() {
+            thread::Builder::new().name("watch".into()).spawn(move || poller.run())?;
         }
         Ok(self)
     }
@@ -217,10 +218,10 @@ impl Watch {
         look.is_ok_and(|look| look == *lock(&self.look))
     }
 
-    /// Reads the files, and returns the marks of their content.
-    pub(crate) async fn marks(&self) -> FileMarks {
+    /// Reads the files, and returns the hashes of their content.
+    pub(crate) async fn content_hashes(&self) -> ContentHashes {
         let files = lock(&self.files).clone();
-        let read = move || FileMarks::of(Trail::to(&files.root, &files.named).files());
+        let read = move || ContentHashes::of(Trail::to(&files.root, &files.named).files());
         thread_pool::run(read).await.unwrap_or_default()
     }
 

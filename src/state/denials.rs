@@ -1,6 +1,6 @@
 //! Keeps the log from filling with lines about clients that try again and again.
 
-mod words;
+mod messages;
 
 use std::{
     collections::BTreeMap,

@@ -20,8 +20,10 @@ use std::{
     thread,
 };
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::system::runtime;
 
 /// The workers beside the first one. Dropping it ends them, with the tasks that they still have.
 #[derive(Debug, Default)]
@@ -52,30 +54,30 @@ impl Workers {
     }
 
     /// Returns the list of all workers. The first one is the runtime of the caller.
-    pub(crate) fn crew(&self) -> Arc<Crew> {
+    pub(crate) fn set(&self) -> Arc<WorkerSet> {
         let others = self.running.iter().map(|worker| worker.runtime.clone());
         let members = iter::once(Handle::current()).chain(others);
-        Arc::new(Crew(
-            members.map(|runtime| CrewMember { runtime, open: AtomicUsize::new(0) }).collect(),
+        Arc::new(WorkerSet(
+            members.map(|runtime| WorkerSlot { runtime, open: AtomicUsize::new(0) }).collect(),
         ))
     }
 }
 
 /// All workers, with the number of connections that each of them serves.
 #[derive(Debug)]
-pub(crate) struct Crew(Vec<CrewMember>);
+pub(crate) struct WorkerSet(Vec<WorkerSlot>);
 
 #[derive(Debug)]
-struct CrewMember {
+struct WorkerSlot {
     runtime: Handle,
     open: AtomicUsize,
 }
 
 /// A connection that a worker serves, until it is dropped. Counts nothing if there is one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Seat(Option<(Arc<Crew>, usize)>);
+pub(crate) struct WorkerConnection(Option<(Arc<WorkerSet>, usize)>);
 
-impl Crew {
+impl WorkerSet {
     /// Returns the number of workers.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
@@ -86,11 +88,11 @@ impl Crew {
         self.0.iter().map(|member| &member.runtime).enumerate().skip(1)
     }
 
-    /// Takes a seat for a connection that worker `own` has accepted: with the worker that serves the fewest, and with
+    /// Assigns a connection that worker `own` has accepted: to the worker that serves the fewest, and to
     /// `own` if it is one of several. Returns the runtime of another worker if the connection has to move there.
-    pub(crate) fn seat(self: &Arc<Self>, own: usize) -> (Seat, Option<&Handle>) {
+    pub(crate) fn assign(self: &Arc<Self>, own: usize) -> (WorkerConnection, Option<&Handle>) {
         if self.len() == 1 {
-            return (Seat(None), None);
+            return (WorkerConnection(None), None);
         }
         let load = |number: &usize| {
             let open = self.0.get(*number).map_or(usize::MAX, |member| member.open.load(Relaxed));
@@ -98,22 +100,22 @@ impl Crew {
         };
         let number = (0..self.len()).min_by_key(load).unwrap_or(own);
         let member = self.0.get(number).filter(|_| number != own);
-        (self.seat_with(number), member.map(|member| &member.runtime))
+        (self.assign_to(number), member.map(|member| &member.runtime))
     }
 
-    /// Takes a seat for a connection with worker `number`.
-    pub(crate) fn seat_with(self: &Arc<Self>, number: usize) -> Seat {
+    /// Assigns a connection to worker `number`.
+    pub(crate) fn assign_to(self: &Arc<Self>, number: usize) -> WorkerConnection {
         if let Some(member) = self.0.get(number) {
             member.open.fetch_add(1, Relaxed);
         }
-        Seat(Some((Arc::clone(self), number)))
+        WorkerConnection(Some((Arc::clone(self), number)))
     }
 }
 
-impl Drop for Seat {
+impl Drop for WorkerConnection {
     fn drop(&mut self) {
-        if let Some((crew, number)) = &self.0
-            && let Some(member) = crew.0.get(*number)
+        if let Some((set, number)) = &self.0
+            && let Some(member) = set.0.get(*number)
         {
             member.open.fetch_sub(1, Relaxed);
         }
@@ -125,7 +127,7 @@ impl Worker {
         let stop = CancellationToken::new();
         let (stopped, (ready, outcome)) = (stop.clone(), mpsc::channel());
         // The runtime is built on its thread, so that its memory comes from the heap of that thread.
-        let serve = move || match Builder::new_current_thread().enable_all().build() {
+        let serve = move || match runtime::build() {
             Ok(runtime) => {
                 let _ = ready.send(Ok(runtime.handle().clone()));
                 runtime.block_on(stopped.cancelled());
@@ -151,7 +153,7 @@ mod tests {
         let workers = Workers::start(NonZeroUsize::new(3).unwrap()).unwrap();
         let (ended, mut end) = tokio::sync::mpsc::channel::<()>(1);
         let mut threads: Vec<ThreadId> = vec![thread::current().id()];
-        for (_, runtime) in workers.crew().others() {
+        for (_, runtime) in workers.set().others() {
             let id = runtime.spawn(async { thread::current().id() });
             threads.push(id.await.unwrap());
             let ended = ended.clone();
@@ -168,27 +170,27 @@ mod tests {
 
     #[tokio::test]
     async fn one_worker_needs_no_further_thread() {
-        let crew = Workers::start(NonZeroUsize::MIN).unwrap().crew();
-        assert_eq!((crew.len(), crew.others().count()), (1, 0));
-        assert!(crew.seat(0).1.is_none());
+        let set = Workers::start(NonZeroUsize::MIN).unwrap().set();
+        assert_eq!((set.len(), set.others().count()), (1, 0));
+        assert!(set.assign(0).1.is_none());
     }
 
     #[tokio::test]
     async fn a_connection_goes_to_the_worker_that_serves_the_fewest() {
-        let crew = Workers::start(NonZeroUsize::new(3).unwrap()).unwrap().crew();
-        let open = || crew.0.iter().map(|member| member.open.load(Relaxed)).collect::<Vec<_>>();
+        let set = Workers::start(NonZeroUsize::new(3).unwrap()).unwrap().set();
+        let open = || set.0.iter().map(|member| member.open.load(Relaxed)).collect::<Vec<_>>();
         // The one that accepts keeps it unless another serves fewer.
-        let (first, moved) = crew.seat(1);
+        let (first, moved) = set.assign(1);
         assert!(moved.is_none() && open() == [0, 1, 0]);
-        let (second, moved) = crew.seat(1);
-        assert_eq!(moved.unwrap().id(), crew.0[0].runtime.id());
+        let (second, moved) = set.assign(1);
+        assert_eq!(moved.unwrap().id(), set.0[0].runtime.id());
         assert_eq!(open(), [1, 1, 0]);
-        let third = crew.seat(0).0;
+        let third = set.assign(0).0;
         assert_eq!(open(), [1, 1, 1]);
         drop(first);
         assert_eq!(open(), [1, 0, 1]);
-        let (_fourth, moved) = crew.seat(2);
-        assert_eq!(moved.unwrap().id(), crew.0[1].runtime.id());
+        let (_fourth, moved) = set.assign(2);
+        assert_eq!(moved.unwrap().id(), set.0[1].runtime.id());
         drop((second, third));
         assert_eq!(open(), [0, 1, 0]);
     }

@@ -37,7 +37,7 @@ pub(crate) struct Rounds {
     alike: Mutex<AlikeByKey>,
 }
 
-type AlikeByKey = HashMap<u64, Alike, RandomState>;
+type AlikeByKey = HashMap<u64, SameRequests, RandomState>;
 
 /// One unanswered request. Dropping it counts as its answer.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(crate) struct RoundLimits {
 
 /// Unanswered requests that ask for the same.
 #[derive(Debug)]
-struct Alike {
+struct SameRequests {
     running: usize,
     waiting: usize,
     /// Running requests that have not reached a hop.
@@ -109,7 +109,7 @@ impl Rounds {
         // One look under the lock decides. In the usual case that is all, and nothing is awaited.
         let freed = {
             let mut alike = self.lock();
-            let alike = alike.entry(key).or_insert_with(|| Alike::new(begun));
+            let alike = alike.entry(key).or_insert_with(|| SameRequests::new(begun));
             // A round of a loop begins only after the one before has reached its hop, since that is
             // how it comes back. Clients that ask for the same thing at once don't wait for that.
             alike.is_serial &= alike.unsent == 0;
@@ -169,7 +169,7 @@ impl Rounds {
     }
 
     /// Applies `change` to the requests under `key`, which are forgotten with the last one.
-    fn change(&self, key: u64, change: impl FnOnce(&mut Alike)) {
+    fn change(&self, key: u64, change: impl FnOnce(&mut SameRequests)) {
         if let Entry::Occupied(mut alike) = self.lock().entry(key) {
             change(alike.get_mut());
             // Nothing is kept about what is not under way, so a client can't fill the memory with
@@ -232,7 +232,7 @@ impl Drop for WaitingRound<'_> {
     }
 }
 
-impl Alike {
+impl SameRequests {
     fn new(now: Instant) -> Self {
         Self {
             running: 0,

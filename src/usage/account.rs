@@ -116,7 +116,7 @@ impl UsageAccount {
 
     /// Continues a period that an earlier process began.
     pub(super) fn restore_spending(&self, used: BudgetUse) {
-        self.spend(|spending| spending.restore(used));
+        self.spend(|spending| spending.restore(used, SystemTime::now()));
     }
 
     /// Adds the part of the budget that another process has used.

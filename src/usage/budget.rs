@@ -40,13 +40,15 @@ pub(super) struct Spending {
     left: Option<LeftPeriod>,
 }
 
-/// A previous period and the use in it.
+/// A previous period, of this process or of an earlier one, and the use in it.
 #[derive(Clone, Copy, Debug)]
 struct LeftPeriod {
     period: BudgetPeriod,
     used: u64,
     logged: Logged,
     is_enforced: bool,
+    /// Whether the present use includes this one, if the clock is behind.
+    is_included: bool,
 }
 
 /// An event in a period that is logged.
@@ -96,15 +98,24 @@ impl Spending {
         }
     }
 
-    /// Continues with the counts of an earlier process if the period is not over.
-    pub(super) fn restore(&mut self, used: BudgetUse) {
+    /// Continues with the counts of an earlier process if the period is not over at `now`.
+    ///
+    /// A machine without a clock of its own starts with a time of long ago, until it has asked for the right one. So a period
+    /// in the future is continued once the clock says that it has begun.
+    pub(super) fn restore(&mut self, used: BudgetUse, now: SystemTime) {
         let logged = match used {
             BudgetUse { is_reached: true, .. } => Logged::Limit,
             BudgetUse { is_warned: true, .. } => Logged::Warning,
             _ => Logged::Nothing,
         };
-        self.adopt(used.period, used.used, logged);
         // No tunnel was open when this process began, so there is none to cut.
+        let is_enforced = logged == Logged::Limit;
+        if used.period.is_ahead(now) {
+            let BudgetUse { period, used, .. } = used;
+            self.left = Some(LeftPeriod { period, used, logged, is_enforced, is_included: false });
+            return;
+        }
+        self.adopt(used.period, used.used, logged);
         self.is_enforced = self.logged == Logged::Limit;
     }
 
@@ -188,7 +199,7 @@ impl Spending {
     ///
     /// A clock that is wrong for a moment must neither stop the counting nor lose counts. If it was ahead, this returns to the
     /// right period. Everything in the wrong period was used just now, so it is added to the earlier use in the right period.
-    /// If the clock was set back for a moment, the use since then counts too.
+    /// If the clock was set back for a moment, or was behind when the process began, the use since then counts too.
     fn roll(&mut self, now: SystemTime) {
         let is_ahead = self.period.is_ahead(now);
         if !is_ahead && !self.period.is_over(now) {
@@ -198,20 +209,21 @@ impl Spending {
         let Self { period, used, logged, is_enforced, .. } = *self;
         let known = self.left.take().filter(|left| left.period == next);
         if known.is_none() {
-            self.left = Some(LeftPeriod { period, used, logged, is_enforced });
+            // A step back keeps the use, and a new period does not.
+            self.left =
+                Some(LeftPeriod { period, used, logged, is_enforced, is_included: is_ahead });
         }
         self.period = next;
-        match (is_ahead, known) {
-            (true, Some(left)) => {
+        match known {
+            Some(left) if !left.is_included => {
                 self.used = used.saturating_add(left.used);
                 self.logged = logged.max(left.logged);
                 self.is_enforced = is_enforced || left.is_enforced;
             }
             // The present use already includes everything.
-            (true, None) | (false, Some(_)) => {}
-            (false, None) => {
-                (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false);
-            }
+            Some(_) => {}
+            None if is_ahead => {}
+            None => (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false),
         }
     }
 }
@@ -313,8 +325,30 @@ mod tests {
         let mut wrong = Spending::new(budget(100), at(720_000));
         wrong.add(100, at(720_000));
         let mut right = Spending::new(budget(100), at(3600));
-        right.restore(wrong.now(at(720_000)));
+        right.restore(wrong.now(at(720_000)), at(3600));
         assert!(!right.now(at(3600)).is_reached);
+        // Nor much later, when it comes.
+        assert!(!right.now(at(7200)).is_reached);
+        assert!(!right.now(at(720_000)).is_reached);
+    }
+
+    #[test]
+    fn a_period_is_continued_once_a_clock_that_was_behind_at_the_start_is_right() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        for behind in [3600, 720_000 - 3600] {
+            let mut before = Spending::new(budget(100), at(720_000));
+            before.add(80, at(720_000));
+            let mut spending = Spending::new(budget(100), at(behind));
+            spending.restore(before.now(at(720_000)), at(behind));
+            spending.add(15, at(behind));
+            assert_eq!(spending.now(at(behind)).used, 15);
+            let edited = spending.under(budget(96), at(behind + 10));
+            let mut spending = edited.under(budget(100), at(behind + 20));
+            assert_eq!(spending.now(at(720_060)).used, 95, "{behind}");
+            assert!(news(&mut spending).is_empty(), "the warning was logged before");
+            spending.add(5, at(720_070));
+            assert_eq!(news(&mut spending), [BudgetEvent::Limit]);
+        }
     }
 
     fn news(spending: &mut Spending) -> Vec<BudgetEvent> {

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use mooltiroute_hops::NO_DESCRIPTOR;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -170,7 +171,7 @@ impl UsageFile {
     /// Reads the file. Returns `None` if there is none.
     ///
     /// # Errors
-    /// It can't be read, or is not a record of this version.
+    /// It can't be read, or is not a record of this version. The reason [may pass](may_pass).
     pub(crate) fn read(&self) -> io::Result<Option<UsageRecord>> {
         let mut text = String::new();
         match regular_file::open(&self.0) {
@@ -195,18 +196,20 @@ impl UsageFile {
     ///
     /// # Errors
     /// The directory or the file can't be written, for example because the disk is full, or another process keeps the
-    /// directory locked. The old file stays.
+    /// directory locked. Or the file can't be read now, for a reason that may pass. The old file stays.
     pub(crate) fn save(&self, usage: &UsageLedger, known: &mut UsageRecord) -> io::Result<()> {
         let directory = self.0.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
         let _lock = lock_directory(directory)?;
-        // An unreadable file was set aside at the start. One that became unreadable later is replaced.
-        if let Ok(Some(found)) = self.read()
-            && found != *known
-        {
-            usage.add(&found.clone().since(known));
-            // Noted before anything can fail, so that nothing is added twice.
-            *known = found;
+        match self.read() {
+            Ok(Some(found)) if found != *known => {
+                usage.add(&found.clone().since(known));
+                // Noted before anything can fail, so that nothing is added twice.
+                *known = found;
+            }
+            Err(error) if may_pass(&error) => return Err(error),
+            // An unreadable file was set aside at the start. One that became unreadable later is replaced.
+            _ => {}
         }
         let record = usage.record();
         self.replace(&record)?;
@@ -226,6 +229,15 @@ impl UsageFile {
         fs::rename(&self.0, &aside)?;
         Ok(aside)
     }
+}
+
+/// Returns whether a file that could not be read may be fine, because the system lacked something at that moment.
+pub(crate) fn may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, StaleNetworkFileHandle, TimedOut};
+
+    let is_lacking = error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code));
+    is_lacking
+        || matches!(error.kind(), Interrupted | OutOfMemory | StaleNetworkFileHandle | TimedOut)
 }
 
 /// Returns the FNV-1a hash, which is the same in every process.

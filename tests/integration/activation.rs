@@ -12,7 +12,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{
     ConfigDir, EchoOrigin, Proxy, activated, assert_reads, connect, free_port, head, open, ping,
-    rest,
+    rest, within,
 };
 
 #[tokio::test]
@@ -58,6 +58,24 @@ async fn who_comes_with_the_signal_is_served_by_one_or_the_other() {
     for mut client in clients {
         assert!(rest(&mut client).await.ends_with("\r\n\r\nok\n"));
     }
+}
+
+/// As systemd does it each time it passes the socket to one more process.
+#[tokio::test]
+async fn a_supervisor_that_makes_accept_block_stops_no_tunnel() {
+    let supervisor = listen();
+    let address = supervisor.local_addr().unwrap();
+    let echo = EchoOrigin::start().await;
+    let proxy = Proxy::activated(config(address), &supervisor).await;
+    let mut tunnel = connect(address, echo.address()).await.tunnel();
+    for _ in 0..3 {
+        supervisor.set_nonblocking(false).unwrap();
+        let mut next = connect(address, echo.address()).await.tunnel();
+        for tunnel in [&mut tunnel, &mut next] {
+            within("an echo", ping(tunnel)).await;
+        }
+    }
+    drop(proxy);
 }
 
 #[tokio::test]

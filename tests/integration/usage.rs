@@ -288,6 +288,17 @@ async fn usage_of_a_running_proxy_is_as_it_is_now() {
     assert_eq!(usage()["budgets"]["exit"]["bytes"], 6000);
 }
 
+#[test]
+fn usage_in_json_says_in_json_why_there_is_none() {
+    let config = crate::support::ConfigDir::new("chains: { default: [] }\n");
+    let path = config.path().to_str().unwrap();
+    let output = crate::support::run(["usage", "--format", "json", "-c", path]);
+    let (code, out, error) = crate::support::outcome(&output);
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert!(said["error"].as_str().unwrap().contains("nothing was counted yet"), "{out}");
+    assert_eq!((code, error.as_str()), (Some(1), ""));
+}
+
 #[tokio::test]
 async fn a_tunnel_is_rotated_in_its_first_quiet_second() {
     let hop = opening_double().await;

@@ -35,8 +35,8 @@ use super::{
     wish::Wish,
 };
 use crate::{
-    Asker, ChooseError, Chosen, Decider, Decision, Description, Eventual, Foresight, Hop,
-    MemberLedger, MemberStatus, PlainForm, Request, Services, SourceKind, SourceState,
+    Asker, ChooseError, Chosen, Decider, Decision, Description, Eventual, Hop, MemberLedger,
+    MemberStatus, PlainForm, Prediction, Request, Services, SourceKind, SourceState,
     member_ledger::{Labelled, labels},
     remote::{Attached, Remote},
     tls::TlsSettings,
@@ -280,15 +280,15 @@ impl Decider for Pac {
         })
     }
 
-    fn foresee(&self, request: Request<'_>) -> Foresight {
+    fn predict(&self, request: Request<'_>) -> Prediction {
         match &self.source {
             Source::Url { remote, .. } => {
                 let reason = format!("{} is not fetched", remote.shown_url());
-                Foresight::new(Decision::Unknown, None, reason)
+                Prediction::new(Decision::Unknown, None, reason)
             }
             Source::File { script, .. } => {
-                let verdict = script.foresee(&Asked::new(request), &self.rules, &self.members);
-                verdict.map_or_else(|unknown| unknown, |verdict| self.foreseen(verdict))
+                let verdict = script.predict(&Asked::new(request), &self.rules, &self.members);
+                verdict.map_or_else(|unknown| unknown, |verdict| self.predicted(verdict))
             }
         }
     }
@@ -299,15 +299,15 @@ impl Decider for Pac {
 }
 
 impl Pac {
-    fn foreseen(&self, verdict: Verdict) -> Foresight {
+    fn predicted(&self, verdict: Verdict) -> Prediction {
         match verdict {
             Ok(plan) => {
                 let (decision, reason) = self.rules.explain(&plan, &self.members);
-                Foresight::new(decision, Some(plan.answer.to_string()), reason)
+                Prediction::new(decision, Some(plan.answer.to_string()), reason)
             }
             Err(failure) => {
                 let answer = failure.answer.clone();
-                Foresight::new(Decision::Refused, answer, failure.details.clone())
+                Prediction::new(Decision::Refused, answer, failure.details.clone())
             }
         }
     }

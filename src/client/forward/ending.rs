@@ -21,11 +21,11 @@ pub(crate) enum Ending {
     /// The upstream's answer can't be passed on. The client has nothing of it, and is to get this one, for this reason.
     BadAnswer(Box<Reply>, String),
     /// The exchange broke off for this reason, perhaps in the middle of the answer.
-    Truncated(Mark, &'static str),
+    Truncated(BreakSign, &'static str),
     /// The client's connection broke.
     ClientBroke,
     /// The client ended its connection, and nothing of its answer was on the way.
-    ClientLeft(Mark),
+    ClientLeft(BreakSign),
     /// The client took nothing of the answer for too long.
     ClientStalled,
     /// The proxy was shut down.
@@ -36,11 +36,11 @@ pub(crate) enum Ending {
 
 /// Whether a client can tell a broken answer from a whole one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum BreakSign {
     /// It can: nothing of the answer was sent, or the framing shows that something is missing.
     Visible,
     /// It can't: the answer lasts until the connection closes.
-    None,
+    Missing,
 }
 
 /// The future of a client's connection after a request; `T` is what a tunnel is made of.
@@ -72,9 +72,13 @@ impl Ending {
             Self::Switched => tunnel().map_or(Next::Reset, Next::Tunnel),
             Self::Refused(reply, _) | Self::BadAnswer(reply, _) => Next::Say(reply),
             // The bytes before the break are worth having.
-            Self::Truncated(Mark::Visible, _) | Self::ClientLeft(Mark::Visible) => Next::Close,
+            Self::Truncated(BreakSign::Visible, _) | Self::ClientLeft(BreakSign::Visible) => {
+                Next::Close
+            }
             // A close would pass for the end of a body that lasts until then.
-            Self::Truncated(Mark::None, _) | Self::ClientLeft(Mark::None) => Next::Reset,
+            Self::Truncated(BreakSign::Missing, _) | Self::ClientLeft(BreakSign::Missing) => {
+                Next::Reset
+            }
             Self::ClientBroke | Self::ClientStalled | Self::Cut | Self::Killed => Next::Reset,
         }
     }
@@ -85,7 +89,7 @@ impl From<Interruption> for Ending {
     fn from(interruption: Interruption) -> Self {
         match interruption {
             Interruption::Cut => Self::Cut,
-            Interruption::ClientLeft => Self::ClientLeft(Mark::Visible),
+            Interruption::ClientLeft => Self::ClientLeft(BreakSign::Visible),
         }
     }
 }
@@ -121,11 +125,11 @@ mod tests {
             (Ending::Switched, "Tunnel", "whole"),
             (Ending::Refused(reply(), "refused".into()), "Say", "refused"),
             (Ending::BadAnswer(reply(), "bad".into()), "Say", "bad"),
-            (Ending::Truncated(Mark::Visible, "cut"), "Close", "truncated: cut"),
-            (Ending::Truncated(Mark::None, "cut"), "Reset", "truncated: cut"),
+            (Ending::Truncated(BreakSign::Visible, "cut"), "Close", "truncated: cut"),
+            (Ending::Truncated(BreakSign::Missing, "cut"), "Reset", "truncated: cut"),
             (Ending::ClientBroke, "Reset", "client broke"),
-            (Ending::ClientLeft(Mark::Visible), "Close", "client left"),
-            (Ending::ClientLeft(Mark::None), "Reset", "client left"),
+            (Ending::ClientLeft(BreakSign::Visible), "Close", "client left"),
+            (Ending::ClientLeft(BreakSign::Missing), "Reset", "client left"),
             (Ending::ClientStalled, "Reset", "client stalled"),
             (Ending::Cut, "Reset", "cut at shutdown"),
             (Ending::Killed, "Reset", "killed"),

@@ -25,13 +25,13 @@ use self::answer::Answer;
 use super::{
     ending::Ending,
     outbound::{Outbound, Plan},
-    outbox::Outbox,
     pump::Pump,
+    send_buffer::SendBuffer,
     upstream::Upstream,
 };
 use crate::{
     http::{BodyReader, HeadReader},
-    io::lazy_timer::Alarm,
+    io::lazy_timer::LazyDeadline,
 };
 
 /// A request on its way to an upstream, and its answer on its way to a client.
@@ -48,18 +48,18 @@ pub(crate) struct Exchange<'a, C, U> {
     client_seen: &'a mut BytesMut,
     upstream: &'a mut U,
     upstream_seen: &'a mut BytesMut,
-    alarm: Alarm<'a>,
+    deadline: LazyDeadline<'a>,
     /// The authentication of the upstream connection, which learns from the answer.
     logon: Option<Arc<dyn Logon>>,
     upload: Upload,
     request: Pump,
-    to_upstream: Outbox,
+    to_upstream: SendBuffer,
     /// The length of the request's head, as it is sent.
     head_bytes: u64,
     answer: Answer,
-    to_client: Outbox,
+    to_client: SendBuffer,
     /// Whether the upstream has said anything yet.
-    hearing: Hearing,
+    progress: AnswerProgress,
     /// The status of the answer; zero before it has come.
     status: u16,
     /// When the request was over, sent or not.
@@ -70,6 +70,8 @@ pub(crate) struct Exchange<'a, C, U> {
     client_has_ended: bool,
     /// Whether nothing reads from the client for now, so that no read tells of a reset.
     is_unread: bool,
+    /// Whether the client has ended its direction behind bytes that nothing reads for now. They belong to later requests.
+    client_end_is_unread: bool,
     /// When the client that is not read is looked at next.
     look_due: Option<Instant>,
     /// Whether the upstream has ended its direction behind the answer, while the request is still under way.
@@ -95,13 +97,13 @@ enum Upload {
 
 /// Whether the upstream has said anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hearing {
+pub(crate) enum AnswerProgress {
     /// Nothing so far.
     Nothing,
     /// At least one byte.
     Something,
     /// It closed the connection without a word. A kept connection may have been closed before the request came.
-    ClosedUnheard,
+    ClosedUnanswered,
     /// It took the request, or nothing of it, and said nothing until the time for that was up.
     Silent,
     /// It took the request and said nothing, and the client left.
@@ -124,13 +126,13 @@ where
         plan: &'a Plan<'a>,
         (client, client_seen): (&'a mut C, &'a mut BytesMut),
         upstream: &'a mut Upstream,
-        alarm: Alarm<'a>,
+        deadline: LazyDeadline<'a>,
     ) -> Self {
         let Upstream { tunnel, seen, end, .. } = upstream;
         let logon = tunnel.logon().cloned();
         let upstream = (tunnel, seen);
         let exchange =
-            Self::between(Outbound { plan, end }, (client, client_seen), upstream, alarm);
+            Self::between(Outbound { plan, end }, (client, client_seen), upstream, deadline);
         Self { logon, ..exchange }
     }
 }
@@ -145,11 +147,11 @@ where
         outbound: Outbound<'a>,
         (client, client_seen): (&'a mut C, &'a mut BytesMut),
         (upstream, upstream_seen): (&'a mut U, &'a mut BytesMut),
-        alarm: Alarm<'a>,
+        deadline: LazyDeadline<'a>,
     ) -> Self {
         let length = outbound.plan.head.body_length();
-        let mut to_upstream = Outbox::default();
-        // The head only waits in the outbox here. If the beginning of the body has come with it,
+        let mut to_upstream = SendBuffer::default();
+        // The head only waits in the buffer here. If the beginning of the body has come with it,
         // both leave in one write.
         let head = to_upstream.collected();
         outbound.write_head(head);
@@ -160,7 +162,7 @@ where
             client_seen,
             upstream,
             upstream_seen,
-            alarm,
+            deadline,
             logon: None,
             upload: Upload::Sending,
             request: Pump::new(BodyReader::of_request(length), length),
@@ -171,13 +173,14 @@ where
                 interim_count: 0,
                 is_doubtful: false,
             },
-            to_client: Outbox::default(),
-            hearing: Hearing::Nothing,
+            to_client: SendBuffer::default(),
+            progress: AnswerProgress::Nothing,
             status: 0,
             over: None,
             head_begun: None,
             client_has_ended: false,
             is_unread: false,
+            client_end_is_unread: false,
             look_due: None,
             upstream_has_ended: false,
             left: None,
@@ -207,8 +210,8 @@ where
     }
 
     /// Returns whether the upstream has said anything.
-    pub(crate) fn hearing(&self) -> Hearing {
-        self.hearing
+    pub(crate) fn progress(&self) -> AnswerProgress {
+        self.progress
     }
 
     /// Runs the exchange to its end, or until it is woken and `is_cut`.
@@ -236,12 +239,12 @@ where
             meter.received(received);
         }
         if let Poll::Ready(Ending::ClientLeft(_) | Ending::ClientBroke) = &polled
-            && self.hearing == Hearing::Nothing
+            && self.progress == AnswerProgress::Nothing
             && let Some(over) = self.over
         {
             let silent = over.elapsed();
             let waited = self.left.map_or(silent, |left| left.saturating_duration_since(over));
-            self.hearing = Hearing::Abandoned { waited, silent };
+            self.progress = AnswerProgress::Abandoned { waited, silent };
         }
         polled
     }

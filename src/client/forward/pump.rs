@@ -8,7 +8,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::outbox::Outbox;
+use super::send_buffer::SendBuffer;
 use crate::{
     http::{BadBody, BodyLength, BodyReader, Decoded, Fields, chunked},
     io::{
@@ -29,7 +29,7 @@ pub(super) struct Pump {
 #[derive(Clone, Copy, Debug)]
 enum PumpState {
     Passing,
-    /// All of it is in the outbox.
+    /// All of it is in the send buffer.
     Whole,
     /// It was broken; what came before is good, and leaves first.
     Broken(BadBody),
@@ -62,12 +62,12 @@ impl Pump {
     /// Moves what can be moved; ready once `writer` has taken all of the body.
     ///
     /// `seen` was read ahead of `reader`; what follows the body stays in it. `head` has the fields of the message. Whatever
-    /// waits in `outbox` leaves before more is read, so a slow writer holds up the reader.
+    /// waits in `send_buffer` leaves before more is read, so a slow writer holds up the reader.
     pub(super) fn poll<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         (reader, seen): (&mut R, &mut BytesMut),
-        (writer, outbox): (&mut W, &mut Outbox),
+        (writer, send_buffer): (&mut W, &mut SendBuffer),
         head: &Fields,
     ) -> Poll<Result<(), Stuck>>
     where
@@ -79,8 +79,8 @@ impl Pump {
             // Nothing is flushed while there is room, so that small pieces are collected. At the
             // end everything leaves, also what came before a broken part: it is good, and the
             // recipient sees by the framing that the rest is missing.
-            if !outbox.has_room() || !matches!(self.state, PumpState::Passing) {
-                ready!(outbox.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
+            if !send_buffer.has_room() || !matches!(self.state, PumpState::Passing) {
+                ready!(send_buffer.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
             }
             match self.state {
                 PumpState::Passing => {}
@@ -88,13 +88,13 @@ impl Pump {
                 PumpState::Broken(bad) => return Poll::Ready(Err(Stuck::Bad(bad))),
             }
             match self.body.decode(seen) {
-                Ok(Decoded::Data(data)) => outbox.put(data, self.is_chunked),
-                Ok(Decoded::Trailers(trailers)) => self.end(head, Some(&trailers), outbox),
-                Ok(Decoded::End) => self.end(head, None, outbox),
+                Ok(Decoded::Data(data)) => send_buffer.put(data, self.is_chunked),
+                Ok(Decoded::Trailers(trailers)) => self.end(head, Some(&trailers), send_buffer),
+                Ok(Decoded::End) => self.end(head, None, send_buffer),
                 Ok(Decoded::NeedMore) => {
                     // Nothing is left to decode. The next bytes may come much later, so what is
                     // collected leaves before they are awaited.
-                    ready!(outbox.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
+                    ready!(send_buffer.poll_flush(cx, writer)).map_err(|_| Stuck::Writer)?;
                     if moved >= TURN_BYTES {
                         return turn::end(cx);
                     }
@@ -106,10 +106,10 @@ impl Pump {
         }
     }
 
-    fn end(&mut self, head: &Fields, trailers: Option<&Fields>, outbox: &mut Outbox) {
+    fn end(&mut self, head: &Fields, trailers: Option<&Fields>, send_buffer: &mut SendBuffer) {
         // A body of known length ends by itself, and has no place for trailers.
         if self.is_chunked {
-            chunked::write_end(head, trailers, outbox.collected());
+            chunked::write_end(head, trailers, send_buffer.collected());
         }
         self.state = PumpState::Whole;
     }

@@ -17,7 +17,7 @@ use crate::{
     },
     config::Protocol,
     http::{BadRequest, PROXY_PROTOCOL, RequestHead, Target, proxy_protocol},
-    io::lazy_timer::{self, Alarm},
+    io::lazy_timer::{self, LazyDeadline},
     state::{
         challenges::{ANSWER_TIME, Unanswered},
         denials::{ClientLine, RefusalReason},
@@ -109,16 +109,16 @@ async fn tell_limit(accepted: Accepted, shared: &Shared) {
     let generation = shared.live().current();
     let (limits, _) = limits(&generation);
     let mut timer = pin!(lazy_timer::timer());
-    let mut alarm = Alarm::new(timer.as_mut());
+    let mut deadline = LazyDeadline::new(timer.as_mut());
     let (wait, shutdown) = (TURN_AWAY, shared.shutdown());
-    let Some(mut client) = accepted.greet(wait, &mut alarm, shutdown).await else { return };
+    let Some(mut client) = accepted.greet(wait, &mut deadline, shutdown).await else { return };
     if let Detected::Socks(version) = Detected::of(&client.seen) {
         warn!(client = %client.peer, limit = generation.limits.connections, "too many connections");
         client.close_after(&socks::turned_away(version)).await;
         return;
     }
     // Read, although the answer is certain: after a HEAD it must have no body.
-    let arrival = client.next_head(limits, wait, wait, &mut alarm, shutdown).await;
+    let arrival = client.next_head(limits, wait, wait, &mut deadline, shutdown).await;
     let is_head = matches!(&arrival, Arrival::Head(head) if is_head(head));
     let reply = Reply::over_limit(generation.limits.connections);
     warn!(client = %client.peer, status = reply.status(), limit = generation.limits.connections, "too many connections");

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use mooltiroute_hops::{Decision, Foresight, Preferences, Request, RequestLine};
+use mooltiroute_hops::{Decision, Prediction, Preferences, Request, RequestLine};
 use serde::Serialize;
 
 use super::{Asked, Form};
@@ -36,7 +36,7 @@ impl<'a> DecidedHop<'a> {
             Form::Tunnel => request,
             Form::Plain => request.with_plain(RequestLine { method: "GET", uri: &uri }),
         };
-        let Foresight { decision, answer, reason, .. } = decider.foresee(request);
+        let Prediction { decision, answer, reason, .. } = decider.predict(request);
         let (choice, taken) = match &decision {
             Decision::Hop(name) => ("hop", Some(name.to_string())),
             Decision::LeftOut => ("direct", None),

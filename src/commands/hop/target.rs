@@ -8,7 +8,7 @@ use super::error::HopError;
 
 use crate::config::{
     Problems, Source,
-    edit::{Mention, hop_names, mentions, unreadable},
+    edit::{SwitchPart, hop_names, switch_part, unreadable},
     report::suggest::nearest,
     source::without_links,
 };
@@ -85,9 +85,9 @@ impl SwitchTarget {
             return Err(NoTarget::Unreadable(problems));
         }
         // `max_by_key` takes the last of equals, as the value of a later file is the one in force.
-        let mentions = texts.iter().map(|text| (mentions(&text.text, name), text));
-        let best = mentions.max_by_key(|(mention, _)| *mention);
-        let Some((_, best)) = best.filter(|(mention, _)| *mention != Mention::Nothing) else {
+        let parts = texts.iter().map(|text| (switch_part(&text.text, name), text));
+        let best = parts.max_by_key(|(part, _)| *part);
+        let Some((_, best)) = best.filter(|(part, _)| *part != SwitchPart::Nothing) else {
             // A hop may be there and not be found, since its file can't be read as YAML.
             let unreadable = unreadable(&texts);
             if !unreadable.0.is_empty() {

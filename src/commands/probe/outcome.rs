@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    errand::Errand,
+    probe_request::ProbeRequest,
     report::{NOT_BY_TARGET, describe, failure, refusal_of_a_proxy},
     steps::{Note, milliseconds},
     visit::ProbeAnswer,
@@ -40,7 +40,7 @@ pub(super) struct ConfigFacts {
 
 /// The outcome of a probe.
 pub(super) struct ProbeOutcome<'a> {
-    pub(super) errand: &'a Errand,
+    pub(super) probe_request: &'a ProbeRequest,
     /// The way of the request, if a route leads somewhere.
     pub(super) way: Option<Way<'a>>,
     pub(super) facts: ConfigFacts,
@@ -105,7 +105,7 @@ impl ProbeOutcome<'_> {
         if let Some(why) = ignored {
             writeln!(out, "{NO_EFFECT}: {why}")?;
         }
-        for note in doubtful_preferences(&self.errand.preferences) {
+        for note in doubtful_preferences(&self.probe_request.preferences) {
             writeln!(out, "{note}")?;
         }
         match running::note_on_budgets(used_up) {
@@ -136,15 +136,15 @@ impl ProbeOutcome<'_> {
 
     /// Returns all of it as one document.
     pub(super) fn to_json(&self) -> Value {
-        let Self { errand, way, facts, steps, took, reached, remarks, .. } = self;
-        let preferences = &errand.preferences;
+        let Self { probe_request, way, facts, steps, took, reached, remarks, .. } = self;
+        let preferences = &probe_request.preferences;
         let answer = reached.as_ref().ok().and_then(Option::as_ref);
         let refusal = answer.and_then(refusal_of_a_proxy);
         let failure = reached.as_ref().err().map(|reply| failure(reply, facts.address));
         let failure = failure.or(refusal);
         json!({
-            "request": errand.to_string(),
-            "target": errand.target.to_string(),
+            "request": probe_request.to_string(),
+            "target": probe_request.target.to_string(),
             "as": (!preferences.is_empty()).then(|| preferences.to_string()),
             "route": way.map(|way| way.route),
             "chain": way.map(|way| way.chain.name().as_ref()),

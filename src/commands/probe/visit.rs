@@ -10,19 +10,19 @@ use tokio::{
 };
 
 use super::{
-    errand::{Errand, Work},
+    probe_request::{ProbeRequest, Work},
     steps::Steps,
 };
 use crate::{
     client::{
-        forward::{CHALLENGES_MAX, Ending, Exchange, Hearing, Plan, Upstream},
+        forward::{AnswerProgress, CHALLENGES_MAX, Ending, Exchange, Plan, Upstream},
         reply::Reply,
     },
     http::{
         AbsoluteTarget, BodyReader, Decoded, HeadLimits, HeadReader, RequestHead, ResponseHead,
         Target,
     },
-    io::lazy_timer::{self, Alarm},
+    io::lazy_timer::{self, LazyDeadline},
     proxy_error::ProxyError,
     state::generation::Generation,
     upstream::chain::{Cause, Chain, ChainError, Connected, Destination, Stage, Trace as _},
@@ -30,7 +30,7 @@ use crate::{
 
 /// The inputs of a visit.
 pub(super) struct Visit<'a, 'out> {
-    pub(super) errand: &'a Errand,
+    pub(super) probe_request: &'a ProbeRequest,
     pub(super) chain: &'a Arc<Chain>,
     pub(super) generation: &'a Generation,
     pub(super) tls: Option<&'a TlsClient>,
@@ -81,11 +81,11 @@ impl Visit<'_, '_> {
     }
 
     async fn once(&self) -> Result<Visited, Reply> {
-        let Errand { target, preferences, .. } = self.errand;
+        let ProbeRequest { target, preferences, .. } = self.probe_request;
         let request = Request::new(target, preferences);
         // Only a plain request may end at a hop that forwards it. For everything else the tunnel must reach
         // the target.
-        let connected = match &self.errand.work {
+        let connected = match &self.probe_request.work {
             Work::Http(head) if let Target::Resource(resource) = head.target() => {
                 let uri = AbsoluteTarget(head, resource);
                 let line = RequestLine { method: head.method(), uri: &uri };
@@ -106,7 +106,7 @@ impl Visit<'_, '_> {
         };
         // The connection is for this request alone, and `Never` has the request say so.
         let connected = Connected { tunnel, reuse: Reuse::Never, ..connected };
-        match &self.errand.work {
+        match &self.probe_request.work {
             Work::Tunnel => Ok(Visited::Open),
             Work::Https(head) | Work::Http(head) => self.ask(connected, head).await,
         }
@@ -114,21 +114,21 @@ impl Visit<'_, '_> {
 
     async fn enter(&self, tls: &TlsClient, tunnel: Tunnel) -> Result<Tunnel, ChainError> {
         let timeout = self.generation.timeouts.connect;
-        self.steps.begins(|| Stage::at_target(&self.errand.target));
+        self.steps.begins(|| Stage::at_target(&self.probe_request.target));
         let cause = match time::timeout(timeout, tls.enter(tunnel)).await {
             Ok(Ok(tunnel)) => {
-                self.steps.passed(|| Stage::at_target(&self.errand.target));
+                self.steps.passed(|| Stage::at_target(&self.probe_request.target));
                 return Ok(tunnel);
             }
             Ok(Err(error)) => Cause::Hop(error),
             Err(_) => Cause::Timeout(timeout, "timeouts.connect"),
         };
-        Err(self.chain.target_failed(&self.errand.target, cause))
+        Err(self.chain.target_failed(&self.probe_request.target, cause))
     }
 
     /// Makes the request as the proxy would for a client, which is the other end of a pipe.
     async fn ask(&self, connected: Connected, head: &RequestHead) -> Result<Visited, Reply> {
-        let Errand { target, preferences, .. } = self.errand;
+        let ProbeRequest { target, preferences, .. } = self.probe_request;
         let Target::Resource(resource) = head.target() else {
             return Err(Reply::no_route(target));
         };
@@ -146,15 +146,16 @@ impl Visit<'_, '_> {
         let (mut client, mut far) = duplex(PIPE_BYTES);
         let mut timer = pin!(lazy_timer::timer());
         let mut reading = pin!(read(&mut far));
-        let (ending, hearing) = {
+        let (ending, progress) = {
             let mut seen = BytesMut::new();
-            let alarm = Alarm::new(timer.as_mut());
-            let mut exchange = Exchange::new(&plan, (&mut client, &mut seen), &mut upstream, alarm);
+            let deadline = LazyDeadline::new(timer.as_mut());
+            let mut exchange =
+                Exchange::new(&plan, (&mut client, &mut seen), &mut upstream, deadline);
             let mut is_noted = false;
             let ending = poll_fn(|cx| {
                 let ending = exchange.poll(cx);
                 // Looked at after each poll, since the exchange has no event for the first byte.
-                if !is_noted && exchange.hearing() == Hearing::Something {
+                if !is_noted && exchange.progress() == AnswerProgress::Something {
                     is_noted = true;
                     self.steps.answered(hop.map(|hop| &**hop), target, None);
                 }
@@ -164,7 +165,7 @@ impl Visit<'_, '_> {
                 reading.as_mut().poll(cx).map(Ok)
             })
             .await;
-            (ending, exchange.hearing())
+            (ending, exchange.progress())
         };
         let answer = match ending {
             Ok(answer) => answer,
@@ -172,7 +173,7 @@ impl Visit<'_, '_> {
                 self.steps.answered(hop.map(|hop| &**hop), target, Some(&why));
                 return Err(*reply);
             }
-            Err(Ending::Refused(reply, _)) if plan.goes_on(hearing) => {
+            Err(Ending::Refused(reply, _)) if plan.goes_on(progress) => {
                 return Ok(Visited::Challenged(reply));
             }
             Err(Ending::Refused(reply, _)) => return Err(*reply),

@@ -49,7 +49,7 @@ fn title_line(screen: &Screen) -> Line<'_> {
     let mut words = vec![Span::from(format!("mooltiroute {version}  ")).bold()];
     // Before the numbers, since the end of a long line is cut.
     if of.is_rejected {
-        words.push(Span::styled("config rejected  ", alarm(screen)));
+        words.push(Span::styled("config rejected  ", deadline(screen)));
     }
     words.push(Span::from(format!(
         "generation {generation}  {} of {} clients  up {up}  process {pid}",
@@ -171,7 +171,7 @@ fn short_rate(bytes_per_second: f64) -> String {
 fn failure_text(screen: &Screen) -> Paragraph<'_> {
     let lines = screen.overview.failures.iter().map(|failure| {
         Line::from(vec![
-            Span::styled(format!("{} ", failure.status), alarm(screen)),
+            Span::styled(format!("{} ", failure.status), deadline(screen)),
             Span::from(format!("{} ", failure.target)).bold(),
             // The text has line ends of its own, and is wrapped again at this width.
             Span::from(failure.text.split_whitespace().collect::<Vec<_>>().join(" ")),
@@ -225,7 +225,7 @@ fn accent(screen: &Screen) -> Style {
 }
 
 /// Returns the style for a bad state.
-fn alarm(screen: &Screen) -> Style {
+fn deadline(screen: &Screen) -> Style {
     if screen.is_coloured { Style::new().red().bold() } else { Style::new().bold() }
 }
 

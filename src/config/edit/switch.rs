@@ -61,7 +61,7 @@ pub(crate) enum Uneditable {
 
 /// The part of a hop's switch that a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Mention {
+pub(crate) enum SwitchPart {
     /// Nothing of the hop.
     Nothing,
     /// Some of its settings.
@@ -73,13 +73,15 @@ pub(crate) enum Mention {
 }
 
 /// Returns how much of the hop `name` is written in `text`.
-pub(crate) fn mentions(text: &str, name: &str) -> Mention {
+pub(crate) fn switch_part(text: &str, name: &str) -> SwitchPart {
     let root = outline::read(body(text).1);
-    let Some(hop) = root.as_ref().and_then(|root| hop(root, name)) else { return Mention::Nothing };
+    let Some(hop) = root.as_ref().and_then(|root| hop(root, name)) else {
+        return SwitchPart::Nothing;
+    };
     match &hop.value {
-        node if node.entry("enabled").is_some() => Mention::Switch,
-        node if node.entry("kind").is_some() => Mention::Kind,
-        _ => Mention::Settings,
+        node if node.entry("enabled").is_some() => SwitchPart::Switch,
+        node if node.entry("kind").is_some() => SwitchPart::Kind,
+        _ => SwitchPart::Settings,
     }
 }
 
@@ -415,10 +417,10 @@ mod tests {
         let alias = "x-corp: &corp { kind: x }\nhops: { corp: *corp }\n";
         assert_eq!(switch(alias, "corp", false), Err(Uneditable::NoMapping));
         assert_eq!(switch("hops: { corp: {} }", "corp", false), Err(Uneditable::Unusual));
-        assert_eq!(mentions(alias, "other"), Mention::Nothing);
-        assert_eq!(mentions("hops: { a: { x: 1 }, b: { kind: x } }", "a"), Mention::Settings);
-        assert_eq!(mentions("hops: { a: { x: 1 }, b: { kind: x } }", "b"), Mention::Kind);
-        assert_eq!(mentions("hops: { a: { enabled: 1 } }", "a"), Mention::Switch);
+        assert_eq!(switch_part(alias, "other"), SwitchPart::Nothing);
+        assert_eq!(switch_part("hops: { a: { x: 1 }, b: { kind: x } }", "a"), SwitchPart::Settings);
+        assert_eq!(switch_part("hops: { a: { x: 1 }, b: { kind: x } }", "b"), SwitchPart::Kind);
+        assert_eq!(switch_part("hops: { a: { enabled: 1 } }", "a"), SwitchPart::Switch);
     }
 
     proptest! {

@@ -47,16 +47,17 @@ impl Resolver<'_> {
     }
 
     /// Warns of values that YAML reads in another way than most people expect.
-    pub(crate) fn warn_of_oddities(&mut self) {
+    pub(crate) fn warn_of_suspicious_values(&mut self) {
         if !self.problems.is_empty() {
             return;
         }
-        for (path, oddity) in self.tree.oddities() {
+        for (path, suspicious_value) in self.tree.suspicious_values() {
             if self.warnings.skips() {
                 continue;
             }
-            let problem = self.tree.problem(&path, Part::Value, "odd", oddity.to_string());
-            self.warnings.push(problem.with_help(oddity.help()));
+            let problem =
+                self.tree.problem(&path, Part::Value, "odd", suspicious_value.to_string());
+            self.warnings.push(problem.with_help(suspicious_value.help()));
         }
     }
 

@@ -4,7 +4,10 @@ use std::{borrow::Cow, fmt};
 
 use mooltiroute_hops::Encryption;
 
-use crate::config::yaml::{foreign::ForeignFormat, syntax::SyntaxFault};
+use crate::config::{
+    source::SIZE_HELP,
+    yaml::{foreign::ForeignFormat, syntax::SyntaxFault, tree::NODES_MAX},
+};
 
 /// The reason why a text can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +71,7 @@ impl YamlFault {
             Self::Foreign(format) => Some(format.help().into()),
             Self::Encrypted { encryption, .. } => Some(encryption.help().into()),
             Self::Documents => Some("remove the `---`, or write a file for each document".into()),
+            Self::Size => Some(SIZE_HELP.into()),
             Self::Key => Some("write a text that begins with `{` or `[` in quotes".into()),
             Self::DuplicateKey(_) => {
                 Some("remove one of the two, or put their values together".into())
@@ -102,7 +106,12 @@ impl fmt::Display for YamlFault {
             Self::MergeValue => "`<<` takes a mapping, or a list of mappings",
             Self::Documents => "a second document begins here; a file holds one",
             Self::Alias => "this alias refers to a value that contains it",
-            Self::Size => "up to here there are too many keys and values for a configuration",
+            Self::Size => {
+                return write!(
+                    f,
+                    "the configuration has more than {NODES_MAX} keys and values; the limit is reached here"
+                );
+            }
             Self::Key => "a key must be a plain text",
         })
     }

@@ -1,6 +1,6 @@
 //! One file of the configuration, with the place of each value.
 
-mod oddities;
+mod suspicious_values;
 
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 

@@ -19,15 +19,15 @@ use tokio::{
 use super::*;
 use crate::io::turn::TURN_BYTES;
 
-const PATIENCE: Patience =
-    Patience { idle: None, rotate_after: None, half_closed: Duration::from_secs(300) };
+const TIMEOUTS: RelayTimeouts =
+    RelayTimeouts { idle: None, rotate_after: None, half_closed: Duration::from_secs(300) };
 
 /// A relay between two pipes that hold `room` bytes, and their far ends.
-fn piped(room: usize, patience: Patience) -> (Relay, DuplexStream, DuplexStream) {
+fn piped(room: usize, timeouts: RelayTimeouts) -> (Relay, DuplexStream, DuplexStream) {
     let (client, client_far) = duplex(room);
     let (upstream, upstream_far) = duplex(room);
     (
-        Relay::new(Tunnel::layered(client), Tunnel::layered(upstream), patience),
+        Relay::new(Tunnel::layered(client), Tunnel::layered(upstream), timeouts),
         client_far,
         upstream_far,
     )
@@ -50,7 +50,7 @@ async fn sockets_with(set: impl FnOnce(&TcpSocket)) -> (TcpStream, TcpStream) {
 /// A relay between two sockets that already runs, and their far ends.
 async fn running() -> (JoinHandle<End>, TcpStream, TcpStream) {
     let ((client, client_far), (upstream, upstream_far)) = (sockets().await, sockets().await);
-    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
+    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), TIMEOUTS);
     #[expect(clippy::disallowed_methods, reason = "the test waits for it itself")]
     let task = tokio::spawn(async move { relay.run(|| false).await });
     (task, client_far, upstream_far)
@@ -63,7 +63,7 @@ async fn bytes_read_ahead_come_first_in_both_directions() {
     let (mut client, mut upstream) = (Tunnel::layered(client), Tunnel::layered(upstream));
     client.unread("early ".into());
     upstream.unread("greeting ".into());
-    let mut relay = Relay::new(client, upstream, PATIENCE);
+    let mut relay = Relay::new(client, upstream, TIMEOUTS);
     let ends = async {
         client_far.write_all(b"later").await.unwrap();
         upstream_far.write_all(b"more").await.unwrap();
@@ -82,7 +82,7 @@ async fn bytes_read_ahead_come_first_in_both_directions() {
 #[tokio::test]
 async fn much_passes_through_little_room_whole() {
     for room in [1, 7, 100_000] {
-        let (mut relay, mut client, mut upstream) = piped(room, PATIENCE);
+        let (mut relay, mut client, mut upstream) = piped(room, TIMEOUTS);
         let bytes: Vec<u8> = (0..300_000_u32.min(room as u32 * 3000)).map(|n| n as u8).collect();
         let ends = async {
             let (mut client_read, mut client_write) = tokio::io::split(&mut client);
@@ -143,7 +143,7 @@ async fn much_passes_between_sockets_whole_and_a_little_after_it_at_once() {
 async fn sockets_with_much_to_say_are_spliced() {
     let (client, mut client_far) = sockets().await;
     let (upstream, mut upstream_far) = sockets().await;
-    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), PATIENCE);
+    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), TIMEOUTS);
     let bytes = vec![7; 8_000_000];
     let mut seen = vec![0; bytes.len()];
     let mut was_bulk = false;
@@ -168,7 +168,7 @@ async fn a_layer_on_one_side_takes_no_pipe_from_the_pool() {
     splice::Pipe::take().unwrap().give_back();
     let (client, mut client_far) = sockets().await;
     let (upstream, mut upstream_far) = duplex(100_000);
-    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::layered(upstream), PATIENCE);
+    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::layered(upstream), TIMEOUTS);
     let bytes = vec![7; 2_000_000];
     let mut seen = vec![0; bytes.len()];
     let ends = async {
@@ -311,7 +311,7 @@ impl mooltiroute_hops::Stream for Eager {}
 async fn a_transfer_that_never_waits_lets_others_have_their_turn() {
     const BYTES: u64 = 16 * TURN_BYTES;
     let (client, upstream) = (Tunnel::layered(Eager(0)), Tunnel::layered(Eager(BYTES)));
-    let mut relay = Relay::new(client, upstream, PATIENCE);
+    let mut relay = Relay::new(client, upstream, TIMEOUTS);
     let (mut near, mut far) = sockets().await;
     // A message that has to go through the system, so only a look for events brings it.
     let turns = Arc::new(AtomicU64::new(0));
@@ -338,7 +338,7 @@ async fn bytes_before_a_break_arrive_one_by_one() {
         let upstream = Grudging::new(b"an answer that is longer than that", takes, last);
         let (heard, taken) = (Arc::clone(&client.heard), Arc::clone(&upstream.heard));
         let (client, upstream) = (Tunnel::layered(client), Tunnel::layered(upstream));
-        let mut relay = Relay::new(client, upstream, PATIENCE);
+        let mut relay = Relay::new(client, upstream, TIMEOUTS);
         assert_eq!(relay.run(|| false).await, End::UpstreamBroke);
         // No end follows: the client must not take the broken answer for a complete one.
         assert_eq!(*heard.lock().unwrap(), b"an answer that is longer than that");
@@ -351,7 +351,7 @@ async fn bytes_before_a_break_arrive_one_by_one() {
 
 #[tokio::test]
 async fn an_idle_tunnel_holds_no_buffer() {
-    let (mut relay, mut client, mut upstream) = piped(64, PATIENCE);
+    let (mut relay, mut client, mut upstream) = piped(64, TIMEOUTS);
     client.write_all(b"x").await.unwrap();
     tokio::select! {
         end = relay.run(|| false) => panic!("{end}"),

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-use super::{End, Patience, Relay, RelaySide};
+use super::{End, Relay, RelaySide, RelayTimeouts};
 use crate::io::send_queue::queued;
 
 /// The state of the limits. A relay has one only while a limit can end it, since most tunnels have none until one of
@@ -38,9 +38,9 @@ struct Finish {
 }
 
 impl RelayClock {
-    /// Returns a clock for `patience` if its limits need one from the beginning.
-    pub(super) fn for_open(patience: Patience) -> Option<Box<Self>> {
-        let Patience { idle, rotate_after, .. } = patience;
+    /// Returns a clock for `timeouts` if its limits need one from the beginning.
+    pub(super) fn for_open(timeouts: RelayTimeouts) -> Option<Box<Self>> {
+        let RelayTimeouts { idle, rotate_after, .. } = timeouts;
         (idle.is_some() || rotate_after.is_some()).then(|| Self::begin(idle, rotate_after))
     }
 
@@ -70,21 +70,21 @@ impl Relay {
         }
         // A peer that never ends its own direction must not hold both sockets, so the limit for
         // half-closed tunnels always has a value. The idle limit may be off.
-        let patience = if is_half_closed { Some(self.half_closed) } else { clock.idle };
-        let Some(patience) = patience else { return Poll::Pending };
-        let is_new = clock.timer.as_ref().is_none_or(|(_, armed)| *armed != patience);
+        let timeouts = if is_half_closed { Some(self.half_closed) } else { clock.idle };
+        let Some(timeouts) = timeouts else { return Poll::Pending };
+        let is_new = clock.timer.as_ref().is_none_or(|(_, armed)| *armed != timeouts);
         // A change of the limit counts as movement, so that the new limit begins in full.
         if has_moved || is_new {
             clock.last_moved = Instant::now();
         }
         if is_new {
-            clock.timer = Some((Box::pin(sleep_until(clock.last_moved + patience)), patience));
+            clock.timer = Some((Box::pin(sleep_until(clock.last_moved + timeouts)), timeouts));
         }
         let Some((timer, _)) = &mut clock.timer else { return Poll::Pending };
         // Moving bytes does not touch the timer. When it fires, it is set to the deadline that holds by then.
         loop {
             ready!(timer.as_mut().poll(cx));
-            let deadline = clock.last_moved + patience;
+            let deadline = clock.last_moved + timeouts;
             if deadline <= Instant::now() {
                 // If a side broke and its last bytes are not taken in time, the break is the reason
                 // to report, and not the silence after it.

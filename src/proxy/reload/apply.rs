@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::{
     Reloads,
-    words::{Announced, announce, brief_warnings, notes_on_replaced},
+    messages::{Announced, announce, brief_warnings, notes_on_replaced},
 };
 use crate::{
     client::reply::with_causes,

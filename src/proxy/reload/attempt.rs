@@ -8,8 +8,8 @@ use tracing::{debug, info};
 use super::{
     Call, Reloads,
     hold::ReloadHold,
+    messages::{brief_warnings, notes_on_replaced},
     rebind::{self, Rebind},
-    words::{brief_warnings, notes_on_replaced},
 };
 use crate::{
     config::{Config, Overridden},

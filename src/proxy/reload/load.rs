@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mooltiroute_hops::thread_pool;
 
-use super::{Reloads, words::emptied};
+use super::{Reloads, messages::emptied};
 use crate::{config::Config, control::verdict::ToldProblem};
 
 impl Reloads {

@@ -15,7 +15,7 @@ pub(super) use self::still::{LastRejected, next_due};
 use super::{Call, Reloads};
 use crate::{
     control::verdict::{ReloadOutcome, ReloadVerdict, ToldProblem, notes_on_rejected},
-    proxy::watch::FileMarks,
+    proxy::watch::ContentHashes,
     state::shared::Rejection,
 };
 
@@ -59,8 +59,8 @@ impl Reloads {
             ..ReloadVerdict::new(ReloadOutcome::Rejected, generation)
         };
         let files = match &self.watch {
-            Some(watch) => watch.marks().await,
-            None => FileMarks::default(),
+            Some(watch) => watch.content_hashes().await,
+            None => ContentHashes::default(),
         };
         let is_by_operator = call.is_of_operator();
         // One save can be seen as several changes, so the same problems of the same files are logged and counted once,

@@ -9,7 +9,7 @@ use super::{
     burst::Burst,
     survey::{Sizes, Survey, lock},
     tick::Tick,
-    trail::Look,
+    trail::Snapshot,
     unfinished::Unfinished,
 };
 
@@ -70,6 +70,8 @@ impl Watch {
             // One save is several events, so nothing is looked at before they have stopped.
             self.quiet().await;
             let Some(survey) = self.survey().await else { return Ok(()) };
+            // No close of these will be told any more. Some changes have none, such as that of truncate(2) or of a time.
+            self.unclosed.retain(|path, _| !survey.writers.closed.contains(path));
             let unfinished = self.unfinished(&survey);
             let filled = survey.filled.clone();
             let emptied: BTreeSet<_> = survey.empty.intersection(&self.filled).cloned().collect();
@@ -125,7 +127,7 @@ impl Watch {
     ///
     /// The two agree, or the burst is over and all sizes have stayed: a file that is saved again and again never looks the same
     /// twice, and must not delay the edit of another one for ever. A file that grows, or was emptied, is being written.
-    fn has_settled(&self, last: Option<(Look, Sizes)>, look: Look, sizes: &Sizes) -> bool {
+    fn has_settled(&self, last: Option<(Snapshot, Sizes)>, look: Snapshot, sizes: &Sizes) -> bool {
         last.is_some_and(|(last_look, last_sizes)| {
             look == last_look || (self.burst.is_over() && *sizes == last_sizes)
         })
@@ -170,7 +172,7 @@ impl Watch {
 
     fn unfinished(&self, survey: &Survey) -> Option<Unfinished> {
         // The surest sign comes first. Only this one is waited for without limit.
-        if let Some(writer) = &survey.writer {
+        if let Some(writer) = &survey.writers.first {
             return Some(Unfinished::Writer(writer.clone()));
         }
         // A file with content that was never written to while it was open was only linked here, and opened to be read.

@@ -1,4 +1,4 @@
-//! The directories whose changes the system reports.
+//! The directories, and the few single files, whose changes the system reports.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::warn;
 
 use super::{
-    looker::reports_all_changes,
+    poller::reports_all_changes,
     trail::{Identity, Trail},
 };
 

@@ -11,8 +11,8 @@ use std::{
 
 use super::{
     completeness::WRITER_WAIT_MAX,
-    trail::{Identity, Look, Trail},
-    writers::{self, Writer},
+    trail::{Identity, Snapshot, Trail},
+    writers::{self, FoundWriters, Writer},
 };
 use crate::config::source::{is_blank, without_links};
 
@@ -44,15 +44,15 @@ pub(super) struct Sizes(BTreeMap<PathBuf, u64>);
 pub(super) struct Survey {
     pub(super) trail: Trail,
     pub(super) directories: BTreeMap<PathBuf, Identity>,
-    pub(super) look: Look,
+    pub(super) look: Snapshot,
     pub(super) sizes: Sizes,
     /// Whether a file changed so shortly before that one more change could leave the look as it is.
     pub(super) is_fresh: bool,
     /// Files without any content, and those with some.
     pub(super) empty: BTreeSet<PathBuf>,
     pub(super) filled: BTreeSet<PathBuf>,
-    /// A process that has one of the files open for writing.
-    pub(super) writer: Option<Writer>,
+    /// The processes that have files open for writing.
+    pub(super) writers: FoundWriters,
 }
 
 impl Survey {
@@ -61,14 +61,14 @@ impl Survey {
         let trail = Trail::to(&files.root, &files.named);
         let directories = trail.identities();
         // Before the content is looked at, so that a writer that comes after this changes the look.
-        let writer = writers::find(trail.files());
+        let writers = writers::find(trail.files());
         // Read before the look, so that a change between the two counts as one shortly before.
         let now = SystemTime::now();
         let look = trail.look();
         let is_fresh = trail.files().any(|path| is_fresh(path, now));
         let (empty, filled) = trail.files().map(Path::to_owned).partition(|path| is_blank(path));
         let sizes = Sizes::of(trail.files());
-        Self { trail, directories, look, sizes, is_fresh, empty, filled, writer }
+        Self { trail, directories, look, sizes, is_fresh, empty, filled, writers }
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn wait_for_writers(root: &Path, named: &[PathBuf]) -> Result<(), Wri
     let named = named.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
     let files = Files { root, named };
     loop {
-        match writers::find(Trail::to(&files.root, &files.named).files()) {
+        match writers::find(Trail::to(&files.root, &files.named).files()).first {
             Some(writer) if begun.elapsed() > WRITER_WAIT_MAX => return Err(writer),
             Some(_) => thread::sleep(PAUSE_FOR_WRITER),
             None => return Ok(()),

@@ -19,7 +19,7 @@ async fn every_way_of_saving_is_one_change() {
     let root = home.path().join("config.d");
     fs::create_dir(&root).unwrap();
     let file = root.join("10.yaml");
-    let mut watch = Watch::new(&root).unwrap().begin_looking().unwrap();
+    let mut watch = Watch::new(&root).unwrap().begin_polling().unwrap();
     check(&mut watch, || fs::write(&file, "a").unwrap()).await;
     check(&mut watch, || {
         fs::write(root.join("10.tmp"), "b").unwrap();
@@ -49,7 +49,7 @@ async fn a_link_that_is_swapped_below_the_path_is_a_change() {
     fs::create_dir(&root).unwrap();
     symlink("../v1", root.join("..data")).unwrap();
     symlink("..data/10.yaml", root.join("10.yaml")).unwrap();
-    let mut watch = Watch::new(&root).unwrap().begin_looking().unwrap();
+    let mut watch = Watch::new(&root).unwrap().begin_polling().unwrap();
     check(&mut watch, || {
         symlink("../v2", root.join("..new")).unwrap();
         fs::rename(root.join("..new"), root.join("..data")).unwrap();
@@ -58,11 +58,54 @@ async fn a_link_that_is_swapped_below_the_path_is_a_change() {
     check(&mut watch, || fs::write(home.path().join("v2/10.yaml"), "v3").unwrap()).await;
 }
 
+/// Linux reports a time that is set alone as a write, as tar sets that of the directory and of its files. No close follows.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_close_that_nothing_will_tell_is_not_waited_for() {
+    let home = tempdir().unwrap();
+    let root = home.path().join("config.d");
+    let file = root.join("10.yaml");
+    fs::create_dir(&root).unwrap();
+    fs::write(&file, "a: 1").unwrap();
+    let mut watch = Watch::new(&root).unwrap();
+    for path in [&root, &file] {
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        check(&mut watch, || fs::File::open(path).unwrap().set_modified(time).unwrap()).await;
+    }
+}
+
+/// The directory of the second name is not watched, so only the file itself can tell.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_write_by_a_second_name_is_a_change() {
+    let home = tempdir().unwrap();
+    let root = home.path().join("config.d");
+    let (file, second) = (root.join("10.yaml"), home.path().join("second.yaml"));
+    let password = home.path().join("secrets/password");
+    fs::create_dir(&root).unwrap();
+    fs::create_dir(password.parent().unwrap()).unwrap();
+    fs::write(&password, "a").unwrap();
+    fs::hard_link(&password, home.path().join("current")).unwrap();
+    fs::write(&file, "a").unwrap();
+    let mut watch = Watch::new(&root).unwrap();
+    watch.set_named(&[password]);
+    check(&mut watch, || fs::write(home.path().join("current"), "ab").unwrap()).await;
+    // A link changes nothing in the directory of the file, so the next look finds it.
+    fs::hard_link(&file, &second).unwrap();
+    check(&mut watch, || fs::write(&file, "a: 1").unwrap()).await;
+    check(&mut watch, || fs::write(&second, "ab").unwrap()).await;
+    check(&mut watch, || fs::remove_file(&file).unwrap()).await;
+    // It is no file of the configuration any more.
+    fs::write(&second, "abc").unwrap();
+    check(&mut watch, || fs::hard_link(&second, &file).unwrap()).await;
+    check(&mut watch, || fs::write(&second, "abcd").unwrap()).await;
+}
+
 /// A watch that no event reaches.
 fn blind(root: &Path) -> Watch {
     let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
     let deaf = Err(notify::Error::generic("deaf"));
-    Watch::with(root, deaf, trail, unbounded_channel(), LOOKS).unwrap().begin_looking().unwrap()
+    Watch::with(root, deaf, trail, unbounded_channel(), LOOKS).unwrap().begin_polling().unwrap()
 }
 
 #[tokio::test]
@@ -99,7 +142,7 @@ async fn a_directory_above_the_root_may_be_replaced() {
         fs::create_dir_all(version.join("config.d")).unwrap();
         fs::write(version.join("config.d/10.yaml"), "a").unwrap();
     }
-    let mut watch = impatient(&current.join("config.d")).begin_looking().unwrap();
+    let mut watch = impatient(&current.join("config.d")).begin_polling().unwrap();
     sleep(20 * LOOKS).await;
     check(&mut watch, || {
         fs::rename(&current, home.path().join("last")).unwrap();
@@ -128,7 +171,7 @@ async fn a_root_that_cannot_be_reached_is_looked_at_until_it_can() {
         };
         let mut watch = impatient(&root);
         watch.set_named(&[lost.clone(), password.clone()]);
-        let mut watch = watch.begin_looking().unwrap();
+        let mut watch = watch.begin_polling().unwrap();
         assert!(watch.is_blind.load(Relaxed));
         // Beyond the look that comes once after each change.
         sleep(20 * LOOKS).await;
@@ -138,7 +181,7 @@ async fn a_root_that_cannot_be_reached_is_looked_at_until_it_can() {
             fs::write(&lost, "a").unwrap();
         })
         .await;
-        assert_eq!(watch.is_blind.load(Relaxed), !looker::reports_all_changes(home.path()));
+        assert_eq!(watch.is_blind.load(Relaxed), !poller::reports_all_changes(home.path()));
         check(&mut watch, || fs::write(&lost, "ab").unwrap()).await;
         drop(watch);
         fs::remove_dir_all(&above).unwrap();
@@ -216,7 +259,7 @@ async fn a_change_outlives_a_wait_that_is_given_up() {
     let home = tempdir().unwrap();
     let file = home.path().join("config.yaml");
     fs::write(&file, "a").unwrap();
-    let mut watch = Watch::new(&file).unwrap().begin_looking().unwrap();
+    let mut watch = Watch::new(&file).unwrap().begin_polling().unwrap();
     fs::write(&file, "b").unwrap();
     // Each wait is shorter than `QUIET_BEFORE_LOOK`, so it ends only if this thread is held up. Together they take in every event
     // of the edit.
@@ -234,7 +277,7 @@ async fn reading_is_no_change() {
     let home = tempdir().unwrap();
     let file = home.path().join("config.yaml");
     fs::write(&file, "a").unwrap();
-    let mut watch = Watch::new(&file).unwrap().begin_looking().unwrap();
+    let mut watch = Watch::new(&file).unwrap().begin_polling().unwrap();
     fs::read(&file).unwrap();
     // The first event after the reading is the one of this change, so its own kind shows that none came before.
     fs::write(home.path().join("other"), "x").unwrap();

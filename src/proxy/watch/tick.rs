@@ -70,6 +70,8 @@ fn translate(trail: &Trail, event: Event, last_made: &mut Option<PathBuf>) -> Op
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Tick::Closed(path)),
         EventKind::Access(AccessKind::Open(_)) if was_made => Some(Tick::Begun(path)),
         EventKind::Access(_) => None,
+        // Nothing writes to a directory. Linux reports a time that tar has set in this way.
+        EventKind::Modify(ModifyKind::Data(_)) if trail.leads_through(&path) => Some(Tick::Changed),
         EventKind::Modify(ModifyKind::Data(_)) => Some(Tick::Written(path)),
         EventKind::Modify(ModifyKind::Metadata(_)) => Some(Tick::Changed),
         EventKind::Create(_) => {
@@ -108,5 +110,9 @@ mod tests {
         assert_eq!(tell(write, &file), Some(Tick::Written(file.clone())));
         assert_eq!(tell(close, &file), Some(Tick::Closed(file.clone())));
         assert_eq!(tell(write, &home.path().join("log")), None);
+        assert_eq!(tell(write, home.path()), None, "a directory that holds more than the file");
+        let trail = Trail::to(home.path(), &[]);
+        let told = translate(&trail, Event::new(write).add_path(home.path().to_owned()), &mut None);
+        assert_eq!(told, Some(Tick::Changed));
     }
 }

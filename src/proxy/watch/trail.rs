@@ -37,7 +37,7 @@ pub(super) struct Identity(Option<((u64, u64), Option<SystemTime>)>);
 
 /// The look of everything on a trail at one moment. Another look is equal if nothing has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Look(u64);
+pub(super) struct Snapshot(u64);
 
 impl Trail {
     /// Returns the trail to `root` and to each of `named`, which must be absolute paths. It goes through links, and if
@@ -80,7 +80,7 @@ impl Trail {
     }
 
     /// Returns the look of all names on the trail, and of all files that are read of the directories.
-    pub(super) fn look(&self) -> Look {
+    pub(super) fn look(&self) -> Snapshot {
         // A hash and not the list itself: a look is only compared with another one, and is kept for long.
         let mut hasher = DefaultHasher::new();
         for name in &self.names {
@@ -93,22 +93,27 @@ impl Trail {
                 entries.map(|entry| entry.path()).filter(|path| is_read(path)).collect();
             entries.iter().for_each(|entry| hash(entry, &mut hasher));
         }
-        Look(hasher.finish())
+        Snapshot(hasher.finish())
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(PathBuf::as_path)
     }
 
-    /// Returns the directories that must be watched.
+    /// Returns what must be watched: the directories, and the files that have a name elsewhere. Linux reports a write by that
+    /// name to the directory which holds it, and to the file's own watch.
     pub(super) fn identities(&self) -> BTreeMap<PathBuf, Identity> {
-        self.directories.iter().map(|path| (path.clone(), Identity::of(path))).collect()
+        let files =
+            self.files.iter().filter(|file| cfg!(target_os = "linux") && has_name_elsewhere(file));
+        let watched = self.directories.iter().chain(files);
+        watched.map(|path| (path.clone(), Identity::of(path))).collect()
     }
 
-    /// Returns whether something on the way can't be read, such as a network file system without its server. No directory that
-    /// can be watched reports when that is over.
+    /// Returns whether changes can come that no watch reports. This is so while something on the way can't be read, such as a
+    /// network file system without its server, and on other systems than Linux for files that have a name elsewhere.
     pub(super) fn is_obscured(&self) -> bool {
-        self.is_obscured
+        let is_reported = |file: &PathBuf| cfg!(target_os = "linux") || !has_name_elsewhere(file);
+        self.is_obscured || !self.files.iter().all(is_reported)
     }
 
     /// Returns whether a change of `path` may change what is read.
@@ -179,6 +184,30 @@ impl Identity {
         let found = fs::metadata(directory).ok();
         Self(found.map(|found| (identify(&found), found.created().ok())))
     }
+}
+
+/// Returns whether `file` has a second name: a hard link, or the name of a file that is mounted here, as containers do.
+#[cfg(target_os = "linux")]
+fn has_name_elsewhere(file: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+
+    statx(CWD, file, AtFlags::empty(), StatxFlags::NLINK).is_ok_and(|found| {
+        found.stx_nlink > 1 || found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+    })
+}
+
+/// Returns whether `file` has a second name: a hard link.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn has_name_elsewhere(file: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    fs::metadata(file).is_ok_and(|found| found.nlink() > 1)
+}
+
+/// Returns `false`, since std does not tell the number of names here.
+#[cfg(not(unix))]
+fn has_name_elsewhere(_: &Path) -> bool {
+    false
 }
 
 fn hash(path: &Path, hasher: &mut DefaultHasher) {

@@ -11,6 +11,7 @@
 //! everybody. Then the events have to do.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     path::{Path, PathBuf},
 };
@@ -34,6 +35,15 @@ pub(super) struct WriterProcess {
     pub(super) name: String,
 }
 
+/// The writers of some files, as far as can be known.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct FoundWriters {
+    /// One of them, with its process if that can be seen.
+    pub(super) first: Option<Writer>,
+    /// Files that certainly no process has open for writing.
+    pub(super) closed: BTreeSet<PathBuf>,
+}
+
 impl fmt::Display for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is open for writing in ", self.file.display())?;
@@ -49,17 +59,22 @@ impl fmt::Display for Writer {
 pub(super) const UNSEEN: &str =
     "a process that can't be seen from here, such as another user's, or one outside this container";
 
-/// Returns a writer of one of `files`, with its process if that can be seen; `None` if there is none as far as can be known.
-/// May take milliseconds if there is one.
+/// Looks for writers of `files`. May take milliseconds if there is one.
 #[cfg(target_os = "linux")]
-pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> Option<Writer> {
-    let mut doubtful: Vec<(&Path, bool)> = Vec::new();
+pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> FoundWriters {
+    let (mut doubtful, mut closed): (Vec<(&Path, bool)>, BTreeSet<_>) = Default::default();
     for path in files {
         match lease::has_writer(path) {
-            Some(false) => {}
+            Some(false) => drop(closed.insert(path.to_owned())),
             answer => doubtful.push((path, answer == Some(true))),
         }
     }
+    FoundWriters { first: first_of(&doubtful), closed }
+}
+
+/// Returns a writer of one of the files, each of which has one for certain, or may have one.
+#[cfg(target_os = "linux")]
+fn first_of(doubtful: &[(&Path, bool)]) -> Option<Writer> {
     let seen = find_process(&doubtful.iter().map(|(path, _)| *path).collect::<Vec<_>>());
     seen.or_else(|| {
         // The writer may have ended while its process was looked for, so the kernel is asked again.
@@ -107,10 +122,10 @@ fn find_process(files: &[&Path]) -> Option<Writer> {
     None
 }
 
-/// Returns `None`: other systems don't show which process has a file open.
+/// Finds nothing: other systems don't show which process has a file open.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn find<'a>(_: impl Iterator<Item = &'a Path>) -> Option<Writer> {
-    None
+pub(super) fn find<'a>(_: impl Iterator<Item = &'a Path>) -> FoundWriters {
+    FoundWriters::default()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -133,14 +148,17 @@ mod tests {
             .stderr(fs::File::open(&read).unwrap())
             .spawn()
             .unwrap();
-        assert_eq!(find([read.as_path()].into_iter()), None);
+        let found = find([read.as_path()].into_iter());
+        assert_eq!(found, FoundWriters { first: None, closed: [read.clone()].into() });
         // The child may still be on its way to its own program.
-        let found = find([read.as_path(), written.as_path()].into_iter()).unwrap();
+        let found = find([read.as_path(), written.as_path()].into_iter());
+        assert_eq!(found.closed, [read].into());
+        let found = found.first.unwrap();
         assert_eq!(found.file, written);
         assert_eq!(found.process.unwrap().pid, cat.id());
         drop(cat.stdin.take());
         cat.wait().unwrap();
-        assert_eq!(find([written.as_path()].into_iter()), None);
+        assert_eq!(find([written.as_path()].into_iter()).first, None);
     }
 
     /// The own process is never looked at, so to have the file open here is like a writer outside of the container.
@@ -149,11 +167,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("file");
         let file = fs::File::create(&path).unwrap();
-        let found = find([path.as_path()].into_iter()).unwrap();
+        let found = find([path.as_path()].into_iter()).first.unwrap();
         assert_eq!(found, Writer { file: path.clone(), process: None });
         let said = found.to_string();
         assert!(said.contains("a process that can't be seen from here"), "{said}");
         drop(file);
-        assert_eq!(find([path.as_path()].into_iter()), None);
+        assert_eq!(find([path.as_path()].into_iter()).first, None);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::Shared;
-use crate::system::workers::Seat;
+use crate::system::workers::WorkerConnection;
 
 /// One connection that counts against `limits.connections`, until it is dropped.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(crate) struct Admission {
     number: u64,
     is_over_limit: bool,
     /// Counts it for the worker that serves it.
-    seat: Seat,
+    worker: WorkerConnection,
 }
 
 impl Admission {
@@ -30,13 +30,13 @@ impl Admission {
         }
         shared.peaks.rise(shared.open());
         let number = shared.admitted.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { shared, number, is_over_limit, seat: Seat::default() }
+        Self { shared, number, is_over_limit, worker: WorkerConnection::default() }
     }
 
-    /// Keeps `seat` as long as this lasts.
+    /// Keeps `worker` as long as this lasts.
     #[must_use]
-    pub(crate) fn with_seat(mut self, seat: Seat) -> Self {
-        self.seat = seat;
+    pub(crate) fn served_by(mut self, worker: WorkerConnection) -> Self {
+        self.worker = worker;
         self
     }
 

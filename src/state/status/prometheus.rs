@@ -1,6 +1,6 @@
 //! A status as metrics, in OpenMetrics or in the older text format of Prometheus.
 
-mod out;
+mod encoder;
 
 use std::fmt::{self, Write as _};
 
@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::out::Out;
+use self::encoder::FamilyEncoder;
 use super::StatusDocument;
 
 /// Writes `status` in the text format of OpenMetrics 1.0.
@@ -64,7 +64,7 @@ struct Exposition(StatusDocument);
 
 impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Out(encoder);
+        let mut out = FamilyEncoder(encoder);
         let status = &self.0;
         out.process(status)?;
         out.chains(status)?;

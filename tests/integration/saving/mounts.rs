@@ -1,4 +1,4 @@
-//! File systems that are mounted over the configuration, or unmounted, which no directory reports.
+//! File systems and files that are mounted over the configuration, or unmounted, which no directory reports.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -50,6 +50,25 @@ async fn mounts_are_changes_and_edits_are_seen_after_them() {
     check(&|| fs::write(other.join("10.yaml"), yaml(5)).unwrap()).await;
     check(&|| mount(&["umount"], &[&root])).await;
     check(&|| fs::write(lower.join("config.d/10.yaml"), yaml(3)).unwrap()).await;
+}
+
+/// As a container gets its configuration in a file of the host.
+#[tokio::test]
+async fn a_write_to_a_single_file_that_is_mounted_is_a_change() {
+    let home = TempDir::new().unwrap();
+    let (file, mounted) = (home.path().join("file"), home.path().join("config.d/10.yaml"));
+    fs::create_dir(mounted.parent().unwrap()).unwrap();
+    fs::write(&file, yaml(1)).unwrap();
+    fs::write(&mounted, "").unwrap();
+    let root = mounted.parent().unwrap();
+    let Some(proxy) = Proxy::on_mount(&file, &mounted, root).await else { return };
+    sleep(LAST_LOOK).await;
+    for count in [2, 3] {
+        let seen = proxy.events().len();
+        fs::write(&file, yaml(count)).unwrap();
+        let reloaded = proxy.event_after(seen, "config reloaded").await;
+        assert_eq!(reloaded.field("generation"), count.to_string());
+    }
 }
 
 /// The files are looked at once within this time after each change.

@@ -236,6 +236,39 @@ async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
     assert!(file.is_file());
 }
 
+/// The file is fine, and only this process can't open one more. How many are too few for that depends on the system.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_start_with_too_few_descriptors_loses_no_counts() {
+    let (_hop, proxy, file) = ended_after_a_tunnel().await;
+    let hops = || -> Value {
+        let saved: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        saved["hops"].clone()
+    };
+    let counted = hops();
+    let starts = (8..20).map(|descriptors| {
+        let mut command = std::process::Command::new("sh");
+        crate::support::in_runtime(&mut command, proxy.config().runtime());
+        command.env("XDG_STATE_HOME", proxy.config().path().join(".state"));
+        let script = format!(
+            "ulimit -n {descriptors}; exec timeout 3 \"$0\" run -c \"$1\" --listen 127.0.0.1:0"
+        );
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_mooltiroute")]).arg(proxy.config().path());
+        command.stderr(std::process::Stdio::piped()).spawn().unwrap()
+    });
+    let starts: Vec<_> = starts.collect();
+    let logs: String = starts
+        .into_iter()
+        .map(|start| String::from_utf8(start.wait_with_output().unwrap().stderr).unwrap())
+        .collect();
+    assert!(
+        logs.contains("usage begins at zero: the file of earlier counts can't be read now"),
+        "{logs}"
+    );
+    assert_eq!(hops(), counted, "{logs}");
+    assert!(!file.with_extension("json.unreadable").exists(), "{logs}");
+}
+
 /// Returns a proxy that was ended after one tunnel through its hop, with the hop and the file of its counts.
 #[cfg(unix)]
 async fn ended_after_a_tunnel() -> (crate::support::Double, Proxy, std::path::PathBuf) {

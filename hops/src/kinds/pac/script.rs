@@ -22,7 +22,7 @@ use super::{
     names::{Names, PacFacts},
     plan::{Rules, Verdict},
 };
-use crate::{Decision, Foresight, Request, Services};
+use crate::{Decision, Prediction, Request, Services};
 
 /// A script on its thread, its answers, and the names that it asked for.
 #[derive(Debug)]
@@ -172,12 +172,12 @@ impl Script {
     ///
     /// # Errors
     /// It asks for a name.
-    pub(super) fn foresee(
+    pub(super) fn predict(
         &self,
         asked: &Asked,
         rules: &Rules,
         members: &[PacMember],
-    ) -> Result<Verdict, Foresight> {
+    ) -> Result<Verdict, Prediction> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let facts = PacFacts::new(Arc::clone(&self.names), None);
         let _pending = self.runner.ask(asked.query(), Arc::new(facts), move |outcome| {
@@ -189,7 +189,7 @@ impl Script {
                 let name = super::answer::shown(&name);
                 let reason =
                     format!("it asks for the addresses of `{name}`, which are not looked up here");
-                Err(Foresight::new(Decision::Unknown, None, reason))
+                Err(Prediction::new(Decision::Unknown, None, reason))
             }
             Err(error) => Ok(rules.failed(&error)),
         }

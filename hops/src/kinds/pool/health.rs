@@ -29,7 +29,7 @@ use crate::{AskedToWait, Hop, MemberStatus, Refusal};
 /// that finds no other one: its rate limit would only last longer.
 #[derive(Debug, Default)]
 pub(in crate::kinds) struct Health {
-    members: Mutex<HashMap<usize, Illness>>,
+    members: Mutex<HashMap<usize, MemberOutage>>,
     /// Whether a member is ill. While none is, connections take no lock. A connection that begins just as the first member
     /// fails may still take that member, as if it had begun a moment earlier.
     is_any_ill: AtomicBool,
@@ -37,12 +37,12 @@ pub(in crate::kinds) struct Health {
 
 /// Write access to the unhealthy members. Updates `is_any_ill` when dropped.
 struct Change<'a> {
-    members: MutexGuard<'a, HashMap<usize, Illness>>,
+    members: MutexGuard<'a, HashMap<usize, MemberOutage>>,
     is_any_ill: &'a AtomicBool,
 }
 
 impl Deref for Change<'_> {
-    type Target = HashMap<usize, Illness>;
+    type Target = HashMap<usize, MemberOutage>;
 
     fn deref(&self) -> &Self::Target {
         &self.members
@@ -72,7 +72,7 @@ pub(in crate::kinds) struct Taken {
 }
 
 #[derive(Clone, Debug)]
-struct Illness {
+struct MemberOutage {
     until: Instant,
     pause: Duration,
     is_on_trial: bool,
@@ -84,7 +84,7 @@ struct Illness {
     refusal: Option<RefusalKind>,
 }
 
-impl Illness {
+impl MemberOutage {
     /// Returns the answer in which the member asked for a pause that has not ended.
     fn asks_at(&self, now: Instant) -> Option<&Arc<Refusal>> {
         match &self.wait {
@@ -142,22 +142,22 @@ impl Health {
         // If all members in question are well, the clock is not read.
         let now = LazyCell::new(Instant::now);
         let is_ready = |one: &T| {
-            let illness = members.get(&number(*one));
-            illness.is_none_or(|illness| !illness.is_on_trial && illness.until <= *now)
+            let outage = members.get(&number(*one));
+            outage.is_none_or(|outage| !outage.is_on_trial && outage.until <= *now)
         };
-        let until = |one: &T| members.get(&number(*one)).map(|illness| illness.until);
+        let until = |one: &T| members.get(&number(*one)).map(|outage| outage.until);
         let Some(one) = order.clone().find(is_ready) else {
             let asks = |one: &T| {
-                members.get(&number(*one)).is_some_and(|illness| illness.asks_at(*now).is_some())
+                members.get(&number(*one)).is_some_and(|outage| outage.asks_at(*now).is_some())
             };
             let one = order.filter(|one| !asks(one)).min_by_key(until)?;
             return Some((one, Taken { member: number(one), is_trial: false }));
         };
         let member = number(one);
-        let illness = members.get_mut(&member);
-        let is_trial = illness.is_some();
-        if let Some(illness) = illness {
-            illness.is_on_trial = true;
+        let outage = members.get_mut(&member);
+        let is_trial = outage.is_some();
+        if let Some(outage) = outage {
+            outage.is_on_trial = true;
         }
         Some((one, Taken { member, is_trial }))
     }
@@ -175,8 +175,8 @@ impl Health {
         let mut members = self.members();
         match members.get_mut(&taken.member) {
             // A connection that had begun before the member asked to wait does not end the wait.
-            Some(illness) if illness.asks_at(Instant::now()).is_some() => {
-                illness.is_on_trial &= !taken.is_trial;
+            Some(outage) if outage.asks_at(Instant::now()).is_some() => {
+                outage.is_on_trial &= !taken.is_trial;
             }
             _ => {
                 members.remove(&taken.member);
@@ -187,7 +187,7 @@ impl Health {
     /// Returns whether the member is left out for a refusal, and an answer of `status` may be the same one.
     pub(in crate::kinds) fn may_repeat_refusal(&self, taken: Taken, status: u16) -> bool {
         status >= 400 && self.is_any_ill() && {
-            let refusal = self.members().get(&taken.member).and_then(|illness| illness.refusal);
+            let refusal = self.members().get(&taken.member).and_then(|outage| outage.refusal);
             refusal == Some(RefusalKind::of_status(status))
         }
     }
@@ -196,10 +196,10 @@ impl Health {
     /// trial, it is left out for another pause, which is no longer than the last one.
     pub(in crate::kinds) fn stays_out(&self, taken: Taken) {
         if taken.is_trial
-            && let Some(illness) = self.members().get_mut(&taken.member)
+            && let Some(outage) = self.members().get_mut(&taken.member)
         {
-            illness.is_on_trial = false;
-            illness.until = illness.until.max(Instant::now() + illness.pause);
+            outage.is_on_trial = false;
+            outage.until = outage.until.max(Instant::now() + outage.pause);
         }
     }
 
@@ -208,13 +208,13 @@ impl Health {
         let LeftFor { why, wait, refusal } = left_for;
         let (mut members, now) = (self.members(), Instant::now());
         let known = members.get(&taken.member);
-        let is_on_trial = !taken.is_trial && known.is_some_and(|illness| illness.is_on_trial);
+        let is_on_trial = !taken.is_trial && known.is_some_and(|outage| outage.is_on_trial);
         // Connections that had begun before its first failure bring no news.
         let pause = match known {
-            Some(illness) if taken.is_trial && !wait.as_ref().is_some_and(Wait::is_unsent) => {
-                (illness.pause * 2).min(PAUSE_MAX)
+            Some(outage) if taken.is_trial && !wait.as_ref().is_some_and(Wait::is_unsent) => {
+                (outage.pause * 2).min(PAUSE_MAX)
             }
-            Some(illness) => illness.pause,
+            Some(outage) => outage.pause,
             None => PAUSE_MIN,
         };
         let left = match &wait {
@@ -222,8 +222,8 @@ impl Health {
             Some(Wait::HeldBack { wait, .. }) => pause.max(*wait),
             None => pause,
         };
-        let failed = Illness { until: now + left, pause, is_on_trial, why, wait, refusal };
-        let asks = |illness: &Illness| illness.asks_at(now).is_some();
+        let failed = MemberOutage { until: now + left, pause, is_on_trial, why, wait, refusal };
+        let asks = |outage: &MemberOutage| outage.asks_at(now).is_some();
         match members.get_mut(&taken.member) {
             // It is left alone for the time that it asked for, whatever happens meanwhile.
             Some(known) if asks(known) && !asks(&failed) => known.is_on_trial = is_on_trial,
@@ -239,10 +239,10 @@ impl Health {
             return;
         }
         let now = Instant::now();
-        for illness in self.members().values_mut() {
-            if let Some(Wait::HeldBack { .. }) = illness.wait {
-                illness.until = illness.until.min(now);
-                illness.wait = None;
+        for outage in self.members().values_mut() {
+            if let Some(Wait::HeldBack { .. }) = outage.wait {
+                outage.until = outage.until.min(now);
+                outage.wait = None;
             }
         }
     }
@@ -259,11 +259,11 @@ impl Health {
         let mut first: Option<(Instant, &Arc<Refusal>)> = None;
         let mut count = 0;
         for number in numbers {
-            let Some(illness) = members.get(&number) else { continue };
-            let Some(refusal) = illness.asks_at(now) else { continue };
+            let Some(outage) = members.get(&number) else { continue };
+            let Some(refusal) = outage.asks_at(now) else { continue };
             count += 1;
-            if first.is_none_or(|(until, _)| illness.until < until) {
-                first = Some((illness.until, refusal));
+            if first.is_none_or(|(until, _)| outage.until < until) {
+                first = Some((outage.until, refusal));
             }
         }
         let (until, refusal) = first?;
@@ -278,9 +278,9 @@ impl Health {
     pub(in crate::kinds) fn released(&self, taken: Taken) {
         // Most connections are not a trial, and take no lock.
         if taken.is_trial
-            && let Some(illness) = self.members().get_mut(&taken.member)
+            && let Some(outage) = self.members().get_mut(&taken.member)
         {
-            illness.is_on_trial = false;
+            outage.is_on_trial = false;
         }
     }
 
@@ -292,10 +292,10 @@ impl Health {
     /// Returns the members that are left out.
     pub(in crate::kinds) fn left_out(&self) -> HashMap<usize, LeftOut> {
         let (members, now) = (self.members(), Instant::now());
-        let left = |(member, illness): (&usize, &Illness)| {
-            let pause = illness.until.saturating_duration_since(now);
-            let is_asked = illness.asks_at(now).is_some();
-            (*member, LeftOut { pause, why: illness.why.clone(), is_asked })
+        let left = |(member, outage): (&usize, &MemberOutage)| {
+            let pause = outage.until.saturating_duration_since(now);
+            let is_asked = outage.asks_at(now).is_some();
+            (*member, LeftOut { pause, why: outage.why.clone(), is_asked })
         };
         members.iter().map(left).collect()
     }

@@ -1,8 +1,8 @@
 //! A line of a list of proxies, in any of the forms that providers hand out.
 
 mod listed_proxy;
+mod messages;
 mod other_form;
-mod words;
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ use std::{
 use self::other_form::{OtherForm, host_and_port};
 pub(super) use self::{
     listed_proxy::{InvalidLine, LineDoubt, ListScheme, ListedProxy},
-    words::LineForm,
+    messages::LineForm,
 };
 use crate::{Authority, InvalidAuthority, Secret};
 

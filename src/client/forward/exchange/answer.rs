@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Exchange, Hearing, Upload};
+use super::{AnswerProgress, Exchange, Upload};
 use crate::{
     client::forward::{ending::Ending, outbound::Outbound, pump::Pump},
     http::{BodyLength, BodyReader, HeadReader, ResponseHead, Version},
@@ -53,7 +53,7 @@ where
                         Answer::Done { keeps_upstream: *keeps_upstream, is_last: *is_last };
                 }
                 Answer::Switching => {
-                    // The tunnel begins with an empty outbox, so the 101 has to be out first.
+                    // The tunnel begins with an empty send buffer, so the 101 has to be out first.
                     let flushed = ready!(self.to_client.poll_flush(cx, self.client));
                     return Poll::Ready(flushed.map_or(Ending::ClientBroke, |()| Ending::Switched));
                 }
@@ -114,12 +114,12 @@ where
             }
             let seen = &mut *self.upstream_seen;
             match ready!(read_ahead::poll_read(cx, self.upstream, seen, HEAD_READ_BYTES)) {
-                Ok(1..) => self.hearing = Hearing::Something,
+                Ok(1..) => self.progress = AnswerProgress::Something,
                 read => {
                     // Closed without a byte: a kept connection was most likely closed before the
                     // request arrived, and the request may be tried again on a new one.
-                    if self.hearing == Hearing::Nothing {
-                        self.hearing = Hearing::ClosedUnheard;
+                    if self.progress == AnswerProgress::Nothing {
+                        self.progress = AnswerProgress::ClosedUnanswered;
                     }
                     let why = match read {
                         Ok(_) => "the connection was closed before the answer was complete".into(),
@@ -166,7 +166,7 @@ where
         let challenge = self.logon.as_deref().filter(|_| head.status() == 407);
         if let Some((refused, can_go_on)) = self.outbound.refused(&head, challenge) {
             if can_go_on {
-                self.hearing = Hearing::Challenged;
+                self.progress = AnswerProgress::Challenged;
             }
             return Some(refused);
         }

@@ -8,9 +8,9 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Exchange, Hearing, Upload};
+use super::{Answer, AnswerProgress, Exchange, Upload};
 use crate::{
-    client::forward::{ending::Ending, outbox::Outbox},
+    client::forward::{ending::Ending, send_buffer::SendBuffer},
     duration,
     proxy_error::ProxyError,
 };
@@ -44,8 +44,8 @@ where
             due => due,
         };
         let stall = self.outbound.stall_timeout();
-        let stalled = |outbox: &Outbox| Some(outbox.blocked_since()? + stall?);
-        // One alarm serves all waits: it is set to the earliest deadline, and the `Wait` beside
+        let stalled = |send_buffer: &SendBuffer| Some(send_buffer.blocked_since()? + stall?);
+        // One deadline serves all waits: it is set to the earliest deadline, and the `Wait` beside
         // that names the one that timed out.
         let due = [
             (self.head_due(), Wait::Head),
@@ -56,7 +56,7 @@ where
         ];
         let due = due.into_iter().filter_map(|(due, wait)| Some((due?, wait)));
         let Some((due, wait)) = due.min_by_key(|(due, _)| *due) else { return Poll::Pending };
-        self.alarm.poll_until(cx, due).map(|()| wait)
+        self.deadline.poll_until(cx, due).map(|()| wait)
     }
 
     /// When the head of the answer is late. Never while an interim answer is on its way to the client, for another
@@ -109,14 +109,15 @@ where
     }
 
     fn may_be_gone(&self) -> bool {
-        self.client_has_ended && self.to_client.blocked_since().is_none()
+        (self.client_has_ended || self.client_end_is_unread)
+            && self.to_client.blocked_since().is_none()
     }
 
     /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
     pub(super) fn give_up(&mut self, wait: Wait) -> Option<Ending> {
         let stall = self.outbound.stall_timeout().unwrap_or_default();
-        if matches!(wait, Wait::Head | Wait::Upstream) && self.hearing == Hearing::Nothing {
-            self.hearing = Hearing::Silent;
+        if matches!(wait, Wait::Head | Wait::Upstream) && self.progress == AnswerProgress::Nothing {
+            self.progress = AnswerProgress::Silent;
         }
         match (wait, &self.answer) {
             (Wait::Head, _) => {
@@ -157,6 +158,8 @@ where
             }
             (Wait::Look, _) => {
                 self.look_due = None;
+                // While the request is under way, the bytes that wait are its own, and have to arrive before their end counts.
+                self.client_end_is_unread = self.over.is_some() && self.client_end_waits();
                 self.client_is_reset().then_some(Ending::ClientBroke)
             }
         }
@@ -170,10 +173,27 @@ where
             .socket()
             .is_some_and(|socket| matches!(socket.take_error(), Ok(Some(_)) | Err(_)))
     }
+
+    /// Returns whether the client has ended its direction, whatever waits to be read before that end. False on a system that
+    /// tells this only to a reader.
+    fn client_end_waits(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+            self.client.socket().is_some_and(|socket| {
+                let mut ended = [PollFd::new(socket, PollFlags::RDHUP)];
+                let found = poll(&mut ended, Some(&Timespec::default()));
+                found.is_ok() && ended[0].revents().contains(PollFlags::RDHUP)
+            })
+        }
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
 }
 
 /// How long nothing may move for a client that may be gone: origins are to know within two seconds.
 pub(super) const QUIET: Duration = Duration::from_millis(1_500);
 /// How often a client that is not read is looked at. A reset is an event of its socket, but the exchange has lent that to the
-/// parts that write to it, and few clients send so much ahead.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// parts that write to it, and few clients send so much ahead. Together with [`QUIET`] it is less than two seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(400);

@@ -7,7 +7,7 @@ use super::{Answer, Exchange, Upload};
 use crate::{
     client::{
         forward::{
-            ending::{Ending, Mark},
+            ending::{BreakSign, Ending},
             pump::Stuck,
         },
         reply::Reply,
@@ -30,7 +30,7 @@ where
         match self.answer {
             // It left with the complete answer.
             Answer::Done { .. } => self.whole(false, true),
-            _ => Ending::ClientLeft(self.mark()),
+            _ => Ending::ClientLeft(self.break_sign()),
         }
     }
 
@@ -58,15 +58,15 @@ where
     }
 
     pub(super) fn truncated(&self, why: &'static str) -> Ending {
-        Ending::Truncated(self.mark(), why)
+        Ending::Truncated(self.break_sign(), why)
     }
 
-    fn mark(&self) -> Mark {
+    fn break_sign(&self) -> BreakSign {
         match self.answer {
             // An orderly close would pass for the end of this body, so only a reset can show the
             // cut.
-            Answer::Body { to: BodyLength::UntilClose, .. } => Mark::None,
-            _ => Mark::Visible,
+            Answer::Body { to: BodyLength::UntilClose, .. } => BreakSign::Missing,
+            _ => BreakSign::Visible,
         }
     }
 

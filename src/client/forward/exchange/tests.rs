@@ -57,7 +57,7 @@ where
             Outbound { plan: &plan, end: &end },
             (&mut client, &mut client_seen),
             (&mut upstream, &mut upstream_seen),
-            Alarm::new(timer.as_mut()),
+            LazyDeadline::new(timer.as_mut()),
         )
         .run(|| false)
         .await;

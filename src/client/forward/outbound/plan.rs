@@ -8,7 +8,7 @@ use tracing::debug;
 use crate::{
     client::{
         forward::{
-            exchange::Hearing,
+            exchange::AnswerProgress,
             outbound::Outbound,
             upstream::{KeptPlace, Key, Upstream},
         },
@@ -37,7 +37,7 @@ pub(crate) struct Plan<'a> {
     /// The unanswered request, if it goes through hops, which may lead back here.
     round: Option<Round>,
     /// The last hop that the request is sent to, if something chose it, until it answers.
-    probation: Mutex<Probation>,
+    trial: Mutex<LastHopTrial>,
 }
 
 /// The use of a kept connection for another request of its client.
@@ -56,7 +56,7 @@ pub(in crate::client::forward) enum UseOfKept {
 /// A hop that is asked for a tunnel answers before it is taken to work. A hop that is sent a plain request has only its
 /// answer to show that, so a pool learns here how its member did.
 #[derive(Debug, Default)]
-struct Probation {
+struct LastHopTrial {
     hop: Option<Unproved>,
     /// The hop that failed or refused, which another one is to replace.
     replaced: Option<(Unproved, ChainError, PlainOutcome)>,
@@ -135,8 +135,8 @@ impl<'a> Plan<'a> {
         let offered = head.upgrade();
         let upgrade = offered.and_then(|offered| allowed(&offered, &generation.upgrades));
         let counts: &dyn CountBytes = &**chain.meter();
-        let (round, probation) = (None, Mutex::default());
-        Self { head, resource, chain, generation, upgrade, key, counts, round, probation }
+        let (round, trial) = (None, Mutex::default());
+        Self { head, resource, chain, generation, upgrade, key, counts, round, trial }
     }
 
     /// Counts bytes with `counts`, which counts for the chain too.
@@ -162,7 +162,7 @@ impl<'a> Plan<'a> {
     pub(crate) fn is_answered(&self, status: u16) {
         // An answer below 400 is not a refusal, as zero is none.
         if status >= 400 {
-            self.probation().status = status;
+            self.trial().status = status;
         }
         if let Some(round) = &self.round {
             round.answered();
@@ -171,9 +171,9 @@ impl<'a> Plan<'a> {
 
     /// Notes that the last hop answered, so that it works.
     pub(crate) fn is_proved(&self) {
-        let mut probation = self.probation();
-        if let Some(hop) = probation.hop.take() {
-            let (status, is_carried) = (probation.status, probation.refusal.is_none());
+        let mut trial = self.trial();
+        if let Some(hop) = trial.hop.take() {
+            let (status, is_carried) = (trial.status, trial.refusal.is_none());
             hop.proved(self.chain, LastAnswer { status, is_carried });
         }
     }
@@ -181,28 +181,28 @@ impl<'a> Plan<'a> {
     /// Returns whether an answer of `status` is to be taken for a refusal of the last hop: it may be the one for which the
     /// hop is left out, and the request can be sent through another one.
     pub(crate) fn is_doubted(&self, status: u16) -> bool {
-        let probation = self.probation();
-        probation.hop.as_ref().is_some_and(|hop| hop.may_repeat_refusal(status))
-            && self.may_repeat(&probation)
+        let trial = self.trial();
+        trial.hop.as_ref().is_some_and(|hop| hop.may_repeat_refusal(status))
+            && self.may_repeat(&trial)
     }
 
-    fn may_repeat(&self, probation: &Probation) -> bool {
-        probation.repeats < REPEATS_MAX && self.is_repeatable()
+    fn may_repeat(&self, trial: &LastHopTrial) -> bool {
+        trial.repeats < REPEATS_MAX && self.is_repeatable()
     }
 
     /// Notes that the answer of the last hop is a refusal, and that the hop is not asked again. `own` is the error if the
     /// refusal is for a reason of the hop's own.
     pub(crate) fn is_refused(&self, own: Option<ChainError>) {
-        self.probation().refusal = Some((PlainOutcome::Refused, own));
+        self.trial().refusal = Some((PlainOutcome::Refused, own));
     }
 
     /// Notes that the answer of the last hop is in another protocol, as `error` says, and whether the hop stays in use.
     pub(crate) fn is_misunderstood(&self, error: ChainError, stays: bool) {
         let outcome = if stays { PlainOutcome::Misunderstood } else { PlainOutcome::Failed };
-        self.probation().refusal = Some((outcome, Some(error)));
+        self.trial().refusal = Some((outcome, Some(error)));
     }
 
-    /// Reports how the last hop did, after an exchange over `upstream` that ended with `hearing`. Returns whether the
+    /// Reports how the last hop did, after an exchange over `upstream` that ended with `progress`. Returns whether the
     /// request is to be sent through another hop.
     ///
     /// A hop that closed the connection may have passed the request on, so that only an idempotent one is repeated, and
@@ -213,19 +213,19 @@ impl<'a> Plan<'a> {
     /// it, and it is left out at once. An answer in another protocol shows nothing of a hop that has answered in its
     /// own: a careless hop may pass on what a target sent. A hop that has never answered in its own protocol counts as
     /// failed.
-    pub(crate) fn settle(&self, hearing: Hearing, upstream: &Upstream) -> bool {
+    pub(crate) fn settle(&self, progress: AnswerProgress, upstream: &Upstream) -> bool {
         use PlainOutcome::Failed;
-        let mut probation = self.probation();
-        let Some(unproved) = probation.hop.take() else { return false };
+        let mut trial = self.trial();
+        let Some(unproved) = trial.hop.take() else { return false };
         let unheard = |cause: Cause| {
             let last = upstream.end.hop.as_ref()?;
             Some(self.chain.unheard(last, self.resource.authority(), cause))
         };
-        let may_repeat = self.may_repeat(&probation);
-        let (error, is_repeated, outcome) = match hearing {
+        let may_repeat = self.may_repeat(&trial);
+        let (error, is_repeated, outcome) = match progress {
             // The client left while it was sending, or the proxy ends. That says nothing about the hop.
-            Hearing::Nothing => return false,
-            Hearing::Something | Hearing::Challenged => match probation.refusal.take() {
+            AnswerProgress::Nothing => return false,
+            AnswerProgress::Something | AnswerProgress::Challenged => match trial.refusal.take() {
                 Some((PlainOutcome::Refused, Some(error))) if error.holds_back() => {
                     (Some(error), may_repeat, PlainOutcome::Rejected)
                 }
@@ -233,22 +233,24 @@ impl<'a> Plan<'a> {
                 Some((outcome, Some(error))) if may_repeat => (Some(error), true, outcome),
                 Some((PlainOutcome::Misunderstood, _)) => return false,
                 refusal => {
-                    let is_carried = refusal.is_none() && hearing == Hearing::Something;
-                    let status = probation.status;
+                    let is_carried = refusal.is_none() && progress == AnswerProgress::Something;
+                    let status = trial.status;
                     unproved.proved(self.chain, LastAnswer { status, is_carried });
                     return false;
                 }
             },
-            Hearing::ClosedUnheard => (unheard(HopError::Closed.into()), may_repeat, Failed),
+            AnswerProgress::ClosedUnanswered => {
+                (unheard(HopError::Closed.into()), may_repeat, Failed)
+            }
             // A target that is slow is not a fault of a hop that answers others meanwhile.
-            Hearing::Silent if !unproved.is_silent() => return false,
-            Hearing::Abandoned { silent, .. } if !unproved.has_failed_after(silent) => {
+            AnswerProgress::Silent if !unproved.is_silent() => return false,
+            AnswerProgress::Abandoned { silent, .. } if !unproved.has_failed_after(silent) => {
                 return false;
             }
-            Hearing::Abandoned { waited, .. } => {
+            AnswerProgress::Abandoned { waited, .. } => {
                 (unheard(Cause::ClientLeft(waited)), false, Failed)
             }
-            Hearing::Silent => {
+            AnswerProgress::Silent => {
                 let timeout = self.generation.timeouts.response.unwrap_or_default();
                 (unheard(Cause::Timeout(timeout, "timeouts.response")), false, Failed)
             }
@@ -259,14 +261,14 @@ impl<'a> Plan<'a> {
             return false;
         }
         debug!(error = with_causes(&error), "{AGAIN}");
-        probation.repeats += 1;
-        probation.replaced = Some((unproved, error, outcome));
+        trial.repeats += 1;
+        trial.replaced = Some((unproved, error, outcome));
         true
     }
 
-    fn probation(&self) -> MutexGuard<'_, Probation> {
+    fn trial(&self) -> MutexGuard<'_, LastHopTrial> {
         // Nothing in here panics half-way.
-        self.probation.lock().unwrap_or_else(PoisonError::into_inner)
+        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the name of the hop that `upstream` ends at, or of the target.
@@ -304,7 +306,7 @@ impl<'a> Plan<'a> {
             Destination::Target
         };
         let request = self.request(line);
-        let replaced = self.probation().replaced.take();
+        let replaced = self.trial().replaced.take();
         let (connected, unproved) = match replaced {
             Some(failed) => self.chain.open_instead(failed, &request, end, trace).await?,
             None => {
@@ -312,8 +314,8 @@ impl<'a> Plan<'a> {
                 self.chain.open(&request, end, before, trace).await?
             }
         };
-        let mut probation = self.probation();
-        (probation.hop, probation.refusal, probation.status) = (unproved, None, 0);
+        let mut trial = self.trial();
+        (trial.hop, trial.refusal, trial.status) = (unproved, None, 0);
         Ok(Upstream::of(connected, self).in_place_of(place))
     }
 
@@ -337,8 +339,8 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns whether to send the request again, since the last hop wanted credentials and let it go no further.
-    pub(crate) fn goes_on(&self, hearing: Hearing) -> bool {
-        hearing == Hearing::Challenged && !self.has_body()
+    pub(crate) fn goes_on(&self, progress: AnswerProgress) -> bool {
+        progress == AnswerProgress::Challenged && !self.has_body()
     }
 
     /// Returns whether the request has a body. A body is not stored on its way, so it can't be sent a second time.

@@ -26,24 +26,24 @@ use crate::config::{
         },
     },
     yaml::{
-        oddity::{Oddity, look_alike},
+        suspicious_value::{SuspiciousValue, look_alike},
         tree::{File, Tree},
     },
 };
 
 impl Tree {
     /// Returns what is odd about the way the value at `path` is written.
-    pub(super) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
+    pub(super) fn suspicious_value(&self, path: &KeyPath) -> Option<SuspiciousValue> {
         let path = &*self.written(path);
-        self.file_of(path).and_then(|file| file.oddity(path))
+        self.file_of(path).and_then(|file| file.suspicious_value(path))
     }
 
     /// Returns the likely reason for an invalid value at `path`, or what to write instead.
     pub(super) fn advice(&self, path: &KeyPath, fault: &Fault) -> Option<String> {
         // One piece of advice is given, and the most certain comes first. An odd way of writing explains a
         // wrong value better than the value itself: it was cut or changed before it got here.
-        if let Some(oddity) = self.oddity(path) {
-            return Some(format!("{oddity}; {}", oddity.help()));
+        if let Some(suspicious_value) = self.suspicious_value(path) {
+            return Some(format!("{suspicious_value}; {}", suspicious_value.help()));
         }
         if let Some(why) = self.swallowed(path) {
             return Some(why.to_owned());
@@ -165,10 +165,12 @@ impl Tree {
     }
 
     /// Returns the first values that are written in an odd way.
-    pub(in crate::config) fn oddities(&self) -> Vec<(KeyPath, Oddity)> {
-        let mut found: Vec<_> = self.files.iter().flat_map(File::oddities).collect();
+    pub(in crate::config) fn suspicious_values(&self) -> Vec<(KeyPath, SuspiciousValue)> {
+        let mut found: Vec<_> = self.files.iter().flat_map(File::suspicious_values).collect();
         // A later file may have the value that counts.
-        found.retain(|(path, oddity)| self.oddity(path) == Some(*oddity));
+        found.retain(|(path, suspicious_value)| {
+            self.suspicious_value(path) == Some(*suspicious_value)
+        });
         found.dedup();
         found
     }

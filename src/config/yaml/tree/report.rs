@@ -12,7 +12,7 @@ use crate::config::{
         problem::{is_host_pattern, is_name, is_word},
         suggest::{nearest, same_name},
     },
-    yaml::{interpolate::Invalid, oddity::look_alike},
+    yaml::{interpolate::Invalid, suspicious_value::look_alike},
 };
 
 impl Tree {

@@ -8,13 +8,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{PATIENCE, piped};
+use super::{TIMEOUTS, piped};
 use crate::io::relay::*;
 
 #[tokio::test(start_paused = true)]
 async fn an_old_tunnel_ends_in_its_first_quiet_second() {
-    let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
-    let (mut relay, mut client, mut upstream) = piped(64, patience);
+    let timeouts = RelayTimeouts { rotate_after: Some(Duration::from_secs(10)), ..TIMEOUTS };
+    let (mut relay, mut client, mut upstream) = piped(64, timeouts);
     let begun = Instant::now();
     let ends = async {
         // Not one second of these is quiet, although the tunnel gets older than it should.
@@ -32,20 +32,20 @@ async fn an_old_tunnel_ends_in_its_first_quiet_second() {
     let (end, rest) = join!(relay.run(|| false), ends);
     assert_eq!((end, rest), (End::Rotated, (0, 0)));
     assert_eq!(begun.elapsed().as_secs(), 16);
-    let (mut relay, _client, _upstream) = piped(64, patience);
+    let (mut relay, _client, _upstream) = piped(64, timeouts);
     let begun = Instant::now();
     assert_eq!(relay.run(|| false).await, End::Rotated);
     assert_eq!(begun.elapsed().as_secs(), 10, "a quiet one ends when it is old enough");
-    let idle = Patience { idle: Some(Duration::from_secs(3)), ..patience };
+    let idle = RelayTimeouts { idle: Some(Duration::from_secs(3)), ..timeouts };
     let (mut relay, _client, _upstream) = piped(64, idle);
     assert_eq!(relay.run(|| false).await, End::Idle);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_old_tunnel_waits_for_the_answer_to_the_clients_last_bytes() {
-    let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
+    let timeouts = RelayTimeouts { rotate_after: Some(Duration::from_secs(10)), ..TIMEOUTS };
     for (thinks, expected) in [(Some(4), 14), (Some(50), 60), (None, 69)] {
-        let (mut relay, mut client, mut upstream) = piped(64, patience);
+        let (mut relay, mut client, mut upstream) = piped(64, timeouts);
         let begun = Instant::now();
         let ends = async {
             tokio::time::sleep(Duration::from_secs(9)).await;
@@ -69,8 +69,8 @@ async fn an_old_tunnel_waits_for_the_answer_to_the_clients_last_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn an_old_tunnel_waits_for_a_peer_that_takes_its_bytes_late() {
-    let patience = Patience { rotate_after: Some(Duration::from_secs(10)), ..PATIENCE };
-    let (mut relay, mut client, mut upstream) = piped(64, patience);
+    let timeouts = RelayTimeouts { rotate_after: Some(Duration::from_secs(10)), ..TIMEOUTS };
+    let (mut relay, mut client, mut upstream) = piped(64, timeouts);
     let begun = Instant::now();
     let late = async {
         // More than the pipe holds, so the relay keeps the rest.
@@ -88,7 +88,7 @@ async fn an_old_tunnel_waits_for_a_peer_that_takes_its_bytes_late() {
 async fn silence_ends_a_tunnel_and_any_byte_starts_it_anew() {
     let idle = Duration::from_secs(60);
     let (mut relay, mut client, mut upstream) =
-        piped(64, Patience { idle: Some(idle), ..PATIENCE });
+        piped(64, RelayTimeouts { idle: Some(idle), ..TIMEOUTS });
     let begun = Instant::now();
     let ends = async {
         for _ in 0..5 {
@@ -104,9 +104,9 @@ async fn silence_ends_a_tunnel_and_any_byte_starts_it_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn a_half_closed_tunnel_is_given_a_limited_time() {
-    let (mut relay, mut client, _upstream) = piped(64, PATIENCE);
+    let (mut relay, mut client, _upstream) = piped(64, TIMEOUTS);
     client.shutdown().await.unwrap();
     let begun = Instant::now();
     assert_eq!(relay.run(|| false).await, End::HalfClosed);
-    assert_eq!(begun.elapsed().as_secs(), PATIENCE.half_closed.as_secs());
+    assert_eq!(begun.elapsed().as_secs(), TIMEOUTS.half_closed.as_secs());
 }

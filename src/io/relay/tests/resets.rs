@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{PATIENCE, running, sockets, sockets_with};
+use super::{TIMEOUTS, running, sockets, sockets_with};
 use crate::io::relay::*;
 
 #[tokio::test]
@@ -63,8 +63,8 @@ async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
     })
     .await;
     let (upstream, mut upstream_far) = sockets().await;
-    let patience = Patience { half_closed: Duration::from_millis(300), ..PATIENCE };
-    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), patience);
+    let timeouts = RelayTimeouts { half_closed: Duration::from_millis(300), ..TIMEOUTS };
+    let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), timeouts);
     let begun = Instant::now();
     let fill = async {
         // More than the client's receive queue holds, and less than that and the send queue before it.
@@ -74,7 +74,7 @@ async fn a_receiver_that_never_reads_delays_a_reset_for_a_limited_time() {
     let (end, ()) = join!(relay.run(|| false), fill);
     assert_eq!(end, End::UpstreamBroke);
     // No upper bound: a relay that waits without limit never gets here.
-    assert!(begun.elapsed() >= patience.half_closed, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= timeouts.half_closed, "{:?}", begun.elapsed());
 }
 
 /// Waits until the peer of `socket` has acknowledged everything, and then resets the connection.
@@ -85,5 +85,5 @@ async fn reset_after_delivery(socket: TcpStream) {
 
 async fn delivered(socket: &TcpStream) {
     let mut delivery = Delivery::new();
-    poll_fn(|cx| delivery.poll(cx, socket, PATIENCE.half_closed)).await;
+    poll_fn(|cx| delivery.poll(cx, socket, TIMEOUTS.half_closed)).await;
 }

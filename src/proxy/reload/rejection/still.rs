@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, future::pending, path::PathBuf, time::Duration}
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::proxy::watch::FileMarks;
+use crate::proxy::watch::ContentHashes;
 
 /// A rejected configuration, and the edits since then that were rejected for the same problems.
 ///
@@ -13,7 +13,7 @@ use crate::proxy::watch::FileMarks;
 #[derive(Debug)]
 pub(in crate::proxy::reload) struct LastRejected {
     problems: Vec<String>,
-    files: FileMarks,
+    files: ContentHashes,
     /// The time of the last line about such edits.
     logged: Option<Instant>,
     /// The edits that are not logged yet.
@@ -31,7 +31,7 @@ pub(super) struct Edits {
 
 impl LastRejected {
     /// Returns the rejection of `files` for `problems`, which comes after that of `last`.
-    pub(super) fn new(problems: Vec<String>, files: FileMarks, last: Option<Self>) -> Self {
+    pub(super) fn new(problems: Vec<String>, files: ContentHashes, last: Option<Self>) -> Self {
         // The pause goes on: problems that alternate must not fill the log either.
         let logged = last.and_then(|last| last.logged);
         Self { problems, files, logged, untold: Edits::default() }
@@ -48,7 +48,7 @@ impl LastRejected {
     }
 
     /// Notes that `files` have the same problems. Returns whether an edit has changed any of them.
-    pub(super) fn note(&mut self, files: FileMarks) -> bool {
+    pub(super) fn note(&mut self, files: ContentHashes) -> bool {
         let changed = files.changed_since(&self.files);
         self.files = files;
         let is_edit = !changed.is_empty();
@@ -97,14 +97,14 @@ mod tests {
 
     fn edit(last: &mut LastRejected, file: &Path, text: &str) -> bool {
         fs::write(file, text).unwrap();
-        last.note(FileMarks::of([file].into_iter()))
+        last.note(ContentHashes::of([file].into_iter()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_file_that_is_rewritten_all_the_time_gets_a_line_in_ten_seconds() {
         let home = tempdir().unwrap();
         let file = home.path().join("a.yaml");
-        let mut last = LastRejected::new(Vec::new(), FileMarks::default(), None);
+        let mut last = LastRejected::new(Vec::new(), ContentHashes::default(), None);
         assert!(edit(&mut last, &file, "12MB"));
         let told = |count| Some(Edits { count, files: [file.clone()].into() });
         assert_eq!(last.take_due(), told(1), "the first edit is told at once");
@@ -128,12 +128,12 @@ mod tests {
     async fn other_problems_do_not_end_the_pause() {
         let home = tempdir().unwrap();
         let file = home.path().join("a.yaml");
-        let mut last = LastRejected::new(Vec::new(), FileMarks::default(), None);
+        let mut last = LastRejected::new(Vec::new(), ContentHashes::default(), None);
         assert!(edit(&mut last, &file, "12MB"));
         assert!(last.take_due().is_some());
         assert!(edit(&mut last, &file, "13MB"));
         assert_eq!(last.untold(), 1, "the line about the next problems counts it");
-        let files = FileMarks::of([&*file].into_iter());
+        let files = ContentHashes::of([&*file].into_iter());
         let mut next = LastRejected::new(vec!["another".into()], files, Some(last));
         assert!(edit(&mut next, &file, "14MB"));
         assert_eq!(next.take_due(), None);

@@ -10,9 +10,9 @@ use std::{
 
 /// The content of each file that a configuration is read from, as a hash. A file that can't be read has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FileMarks(BTreeMap<PathBuf, Option<u64>>);
+pub(crate) struct ContentHashes(BTreeMap<PathBuf, Option<u64>>);
 
-impl FileMarks {
+impl ContentHashes {
     /// Reads `files`. Blocks.
     pub(crate) fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
         Self(files.map(|file| (file.to_owned(), mark(file))).collect())
@@ -61,15 +61,16 @@ mod tests {
     fn only_another_content_is_a_change() {
         let home = tempdir().unwrap();
         let files = ["a", "b", "c", "d"].map(|name| home.path().join(name));
-        let marks = || FileMarks::of(files.iter().filter(|file| file.exists()).map(|file| &**file));
+        let content_hashes =
+            || ContentHashes::of(files.iter().filter(|file| file.exists()).map(|file| &**file));
         files[..3].iter().for_each(|file| fs::write(file, "12MB").unwrap());
-        let old = marks();
+        let old = content_hashes();
         fs::write(&files[0], "12MB").unwrap();
-        assert_eq!(marks().changed_since(&old), Vec::<PathBuf>::new());
+        assert_eq!(content_hashes().changed_since(&old), Vec::<PathBuf>::new());
         fs::write(&files[1], "13MB").unwrap();
         fs::remove_file(&files[2]).unwrap();
         fs::write(&files[3], "").unwrap();
-        let mut changed = marks().changed_since(&old);
+        let mut changed = content_hashes().changed_since(&old);
         changed.sort();
         assert_eq!(changed, files[1..]);
     }
@@ -80,10 +81,10 @@ mod tests {
         let path = home.path().join("huge");
         // It would take minutes to read, and more memory than there is.
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        let old = FileMarks::of([&*path].into_iter());
+        let old = ContentHashes::of([&*path].into_iter());
         assert!(mark(&path).is_some());
         File::options().write(true).open(&path).unwrap().set_len((1 << 40) + 1).unwrap();
-        let new = FileMarks::of([&*path].into_iter());
+        let new = ContentHashes::of([&*path].into_iter());
         assert_eq!(new.changed_since(&old), [path]);
     }
 }

@@ -12,9 +12,9 @@ use crate::{
     state::status::{BudgetStatus, HopTotals, StatusDocument, pools::ListedCounts},
 };
 
-pub(super) struct Out<'a>(pub(super) DescriptorEncoder<'a>);
+pub(super) struct FamilyEncoder<'a>(pub(super) DescriptorEncoder<'a>);
 
-impl Out<'_> {
+impl FamilyEncoder<'_> {
     pub(super) fn process(&mut self, status: &StatusDocument) -> fmt::Result {
         let version = [("version", status.version)];
         self.family("build", "The version of the program, as a label", MetricType::Info)?

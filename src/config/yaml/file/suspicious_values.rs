@@ -4,18 +4,18 @@ use mooltiroute_hops::{Key, KeyPath};
 
 use super::{COLUMN_MAX, File, REST_CHARS_MAX};
 use crate::config::yaml::{
-    oddity::Oddity,
     spans::{Content, Node, Span},
+    suspicious_value::SuspiciousValue,
 };
 
 impl File {
-    /// Returns the oddity in the spelling of the value at `path` in this file.
-    pub(crate) fn oddity(&self, path: &KeyPath) -> Option<Oddity> {
+    /// Returns what is suspicious about the spelling of the value at `path` in this file.
+    pub(crate) fn suspicious_value(&self, path: &KeyPath) -> Option<SuspiciousValue> {
         let node = self.root.as_ref()?.get(path)?;
-        self.oddity_of(path.last_name()?, node)
+        self.suspicion_of(path.last_name()?, node)
     }
 
-    fn oddity_of(&self, key: &str, node: &Node) -> Option<Oddity> {
+    fn suspicion_of(&self, key: &str, node: &Node) -> Option<SuspiciousValue> {
         let Content::Scalar(style) = node.content else { return None };
         let Span { start, end } = node.span;
         // In a very long line, counting to the column would cost more than the advice is worth.
@@ -25,46 +25,46 @@ impl File {
         let mut chars = self.line(start.0).chars().skip(start.1 - 1);
         let written: String = chars.by_ref().take(end.1 - start.1).collect();
         let rest: String = chars.take(REST_CHARS_MAX).collect();
-        Oddity::find(key, style, written.trim_end(), &rest)
+        SuspiciousValue::find(key, style, written.trim_end(), &rest)
     }
 
     /// Returns the first values of this file that are written in an odd way.
-    pub(crate) fn oddities(&self) -> Vec<(KeyPath, Oddity)> {
+    pub(crate) fn suspicious_values(&self) -> Vec<(KeyPath, SuspiciousValue)> {
         let mut found = Vec::new();
         if let Some(root) = &self.root {
-            self.find_oddities(root, &mut Vec::new(), "", &mut found);
+            self.find_suspicious_values(root, &mut Vec::new(), "", &mut found);
         }
         found
     }
 
     /// Searches `node`, which is at `path` and below the key `key`.
-    fn find_oddities(
+    fn find_suspicious_values(
         &self,
         node: &Node,
         path: &mut Vec<Key>,
         key: &str,
-        found: &mut Vec<(KeyPath, Oddity)>,
+        found: &mut Vec<(KeyPath, SuspiciousValue)>,
     ) {
         if found.len() >= ODDITIES_MAX {
             return;
         }
         match &node.content {
             Content::Scalar(_) => {
-                found.extend(self.oddity_of(key, node).map(|odd| (path.clone().into(), odd)));
+                found.extend(self.suspicion_of(key, node).map(|odd| (path.clone().into(), odd)));
             }
             Content::Nothing | Content::Unread => {}
             Content::List(list) => {
                 for (index, inner) in list.iter().enumerate() {
-                    // The key stays that of the list, as in `oddity`.
+                    // The key stays that of the list, as in `suspicious_value`.
                     path.push(Key::Index(index));
-                    self.find_oddities(inner, path, key, found);
+                    self.find_suspicious_values(inner, path, key, found);
                     path.pop();
                 }
             }
             Content::Mapping(entries) => {
                 for entry in entries {
                     path.push(Key::Name(entry.name.clone()));
-                    self.find_oddities(&entry.value, path, &entry.name, found);
+                    self.find_suspicious_values(&entry.value, path, &entry.name, found);
                     path.pop();
                 }
             }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     survey::{Files, lock},
     tick::Tick,
-    trail::{Look, Trail},
+    trail::{Snapshot, Trail},
 };
 
 /// Looks at the files from time to time, if the system does not report each change.
@@ -27,9 +27,9 @@ use super::{
 /// It has a thread of its own for two reasons. A look may take long. And while a timer of the runtime is set, each
 /// wait of the proxy's thread sets one in the hardware, which costs open tunnels time.
 #[derive(Debug)]
-pub(super) struct Looker {
+pub(super) struct Poller {
     pub(super) files: Arc<Mutex<Files>>,
-    pub(super) followed: Arc<Mutex<Look>>,
+    pub(super) followed: Arc<Mutex<Snapshot>>,
     pub(super) sender: UnboundedSender<Tick>,
     /// Receives a message after each change that was followed, and ends with the watch.
     pub(super) followings: Receiver<()>,
@@ -39,7 +39,7 @@ pub(super) struct Looker {
     pub(super) pause: Duration,
 }
 
-impl Looker {
+impl Poller {
     pub(super) fn run(self) {
         // A look at many files, or at a slow network file system, is taken less often.
         let mut pause = self.pause;
@@ -117,7 +117,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let (sender, mut ticks) = tokio::sync::mpsc::unbounded_channel();
             let (follow, followings) = std::sync::mpsc::channel();
-            let looker = Looker {
+            let poller = Poller {
                 files: Arc::new(Mutex::new(Files { root: root.path().into(), named: Vec::new() })),
                 // Differs at each look.
                 followed: Arc::default(),
@@ -126,7 +126,7 @@ mod tests {
                 is_blind: Arc::new(AtomicBool::new(is_blind)),
                 pause: Duration::from_millis(10),
             };
-            let thread = std::thread::spawn(move || looker.run());
+            let thread = std::thread::spawn(move || poller.run());
             let mut next = || ticks.blocking_recv().is_some_and(|tick| tick == Tick::Differs);
             assert!(next(), "at the start");
             if is_blind {

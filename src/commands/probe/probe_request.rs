@@ -17,7 +17,7 @@ use crate::{
 
 /// The request that a probe makes, without the user information of its URL.
 #[derive(Clone, Debug)]
-pub struct Errand {
+pub struct ProbeRequest {
     pub(super) target: Authority,
     pub(super) work: Work,
     pub(super) preferences: Preferences,
@@ -34,7 +34,7 @@ pub(super) enum Work {
     Http(Box<RequestHead>),
 }
 
-impl Errand {
+impl ProbeRequest {
     /// Returns the same request for a client with `preferences`.
     #[must_use]
     pub fn preferring(self, preferences: Preferences) -> Self {
@@ -74,7 +74,7 @@ impl Errand {
     }
 }
 
-impl FromStr for Errand {
+impl FromStr for ProbeRequest {
     type Err = InvalidUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
@@ -111,7 +111,7 @@ fn request(rest: &str) -> Result<RequestHead, InvalidUrl> {
     parsed.ok().flatten().ok_or(InvalidUrl::Character)
 }
 
-impl fmt::Display for Errand {
+impl fmt::Display for ProbeRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { target, work, .. } = self;
         match work {
@@ -131,12 +131,13 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Result<&str, InvalidUrl>) {
-        let errand = text.parse::<Errand>().map(|errand| errand.to_string());
-        assert_eq!(errand.as_deref().map_err(|error| *error), expected, "{text}");
+        let probe_request =
+            text.parse::<ProbeRequest>().map(|probe_request| probe_request.to_string());
+        assert_eq!(probe_request.as_deref().map_err(|error| *error), expected, "{text}");
     }
 
     #[test]
-    fn urls_and_authorities_are_errands() {
+    fn urls_and_authorities_are_probe_requests() {
         check("https://a.example/x?y#z", Ok("GET https://a.example:443"));
         check("HTTP://joe:hunter2@a.example:8080?b@c", Ok("GET http://a.example:8080"));
         check("[::1]:22", Ok("CONNECT [::1]:22"));

@@ -13,7 +13,7 @@ use crate::http::chunked::{CHUNK_END, ChunkLine};
 
 /// Bytes on their way to one connection. Small pieces are collected into one write; a large one is never copied.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct SendBuffer {
     /// Bytes that leave before `piece`.
     collected: Vec<u8>,
     /// How much of `collected` has left.
@@ -29,7 +29,7 @@ pub(super) struct Outbox {
     blocked: Option<(Instant, u64)>,
 }
 
-impl Outbox {
+impl SendBuffer {
     /// Bytes that the connection has taken.
     pub(super) fn sent(&self) -> u64 {
         self.sent

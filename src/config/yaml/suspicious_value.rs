@@ -8,7 +8,7 @@ use crate::config::credentials::Credential;
 
 /// The reason why a value is probably not the intended one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Oddity {
+pub(crate) enum SuspiciousValue {
     /// It has no quotes, and ends where a comment begins.
     CutByComment,
     /// It has this character after a `\` in double quotes, which together are an escape.
@@ -17,7 +17,7 @@ pub(crate) enum Oddity {
     TypographicQuote(char),
 }
 
-impl Oddity {
+impl SuspiciousValue {
     /// Finds what is odd about the value of `key`, which is written as `written` in `style`, with `rest` after it in its line.
     pub(crate) fn find(key: &str, style: ScalarStyle, written: &str, rest: &str) -> Option<Self> {
         match style {
@@ -72,7 +72,7 @@ impl Oddity {
     }
 }
 
-impl fmt::Display for Oddity {
+impl fmt::Display for SuspiciousValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CutByComment => f.write_str("the value ends before ` #`, which begins a comment"),
@@ -120,19 +120,28 @@ mod tests {
 
     #[test]
     fn odd_values_are_found_and_ordinary_ones_are_not() {
-        let find = Oddity::find;
+        let find = SuspiciousValue::find;
         use ScalarStyle::{DoubleQuoted, Plain, SingleQuoted};
-        assert_eq!(find("password", Plain, "pass", " #word!"), Some(Oddity::CutByComment));
-        assert_eq!(find("password", Plain, "pass", "  # mine"), Some(Oddity::CutByComment));
-        assert_eq!(find("address", Plain, "a:1", " #2"), Some(Oddity::CutByComment));
+        assert_eq!(find("password", Plain, "pass", " #word!"), Some(SuspiciousValue::CutByComment));
+        assert_eq!(
+            find("password", Plain, "pass", "  # mine"),
+            Some(SuspiciousValue::CutByComment)
+        );
+        assert_eq!(find("address", Plain, "a:1", " #2"), Some(SuspiciousValue::CutByComment));
         assert_eq!(find("address", Plain, "a:1", " # the second"), None);
         assert_eq!(find("address", Plain, "a:1", " ## the second"), None);
         assert_eq!(find("password_file", Plain, "pw", " # mine"), None);
         assert_eq!(find("password", Plain, "${P}", " #x"), None);
         assert_eq!(find("password", SingleQuoted, "'pass'", " #word!"), None);
-        assert_eq!(find("username", DoubleQuoted, "\"CORP\\nick\"", ""), Some(Oddity::Escape('n')));
+        assert_eq!(
+            find("username", DoubleQuoted, "\"CORP\\nick\"", ""),
+            Some(SuspiciousValue::Escape('n'))
+        );
         assert_eq!(find("username", DoubleQuoted, "\"CORP\\\\nick\"", ""), None);
         assert_eq!(find("username", SingleQuoted, "'CORP\\nick'", ""), None);
-        assert_eq!(find("username", Plain, "‘u’", ""), Some(Oddity::TypographicQuote('‘')));
+        assert_eq!(
+            find("username", Plain, "‘u’", ""),
+            Some(SuspiciousValue::TypographicQuote('‘'))
+        );
     }
 }
