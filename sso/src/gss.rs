@@ -25,7 +25,8 @@ use self::{
     name::GssName,
 };
 pub(crate) use self::{
-    credential::GssCredential as SystemCredential, identity::ticket, memory::MemoryCache,
+    credential::GssCredential as SystemCredential, identity::ticket,
+    memory::KeytabMemory as SystemMemory,
 };
 use crate::{Credentials, Identity, Reason, SsoError, Step};
 

@@ -63,7 +63,7 @@ pub struct Identity {
     credentials: Credentials,
     kept: KeptCredential<system::SystemCredential>,
     /// The tickets of a keytab.
-    memory: system::MemoryCache,
+    memory: system::SystemMemory,
 }
 
 impl Identity {
@@ -72,7 +72,7 @@ impl Identity {
         Self {
             credentials,
             kept: KeptCredential::default(),
-            memory: system::MemoryCache::default(),
+            memory: system::SystemMemory::default(),
         }
     }
 

@@ -54,9 +54,9 @@ pub(crate) fn check_available() -> Result<(), SsoError> {
 
 /// Nothing: Windows has no keytabs.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryCache;
+pub(crate) struct SystemMemory;
 
-impl MemoryCache {
+impl SystemMemory {
     #[expect(clippy::unused_self, reason = "as on Unix")]
     pub(crate) fn replace(&self) {}
 }

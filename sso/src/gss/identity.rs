@@ -7,7 +7,7 @@ use super::{
     failure::GssFailure,
     kerberos::{KerberosLibrary, ThreadCache},
     library::GssLibrary,
-    memory::MemoryCache,
+    memory::KeytabMemory,
     name::GssName,
 };
 use crate::{Credentials, Identity, Reason, SsoError, Ticket, Words};
@@ -28,7 +28,7 @@ impl ChosenCredential {
     pub(super) fn acquire(
         library: &'static GssLibrary,
         credentials: &Credentials,
-        memory: &MemoryCache,
+        memory: &KeytabMemory,
     ) -> Result<Self, GssFailure> {
         match credentials {
             Credentials::LoggedIn { principal: None } => {

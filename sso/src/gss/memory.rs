@@ -12,14 +12,14 @@ use super::library::GssLibrary;
 /// Each identity has a cache of its own. A cache that they shared would outlive them, and a hop that was edited would go on with
 /// a ticket that the proxy refuses.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryCache {
+pub(crate) struct KeytabMemory {
     /// Set when the cache is used first.
     id: OnceLock<u64>,
     /// How often it was replaced.
     replaced: AtomicU64,
 }
 
-impl MemoryCache {
+impl KeytabMemory {
     /// Returns the name of the present cache.
     pub(super) fn name(&self) -> String {
         static USED: AtomicU64 = AtomicU64::new(0);
@@ -34,7 +34,7 @@ impl MemoryCache {
     }
 }
 
-impl Drop for MemoryCache {
+impl Drop for KeytabMemory {
     fn drop(&mut self) {
         let Some(id) = self.id.get() else { return };
         let Some(kerberos) = GssLibrary::get().ok().and_then(|library| library.kerberos) else {

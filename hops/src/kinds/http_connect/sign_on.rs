@@ -314,7 +314,10 @@ fn replace_word(text: &str, word: &str, replacement: &str) -> String {
 }
 
 fn is_without_ticket(reason: Reason) -> bool {
-    matches!(reason, Reason::NoTicket | Reason::TicketExpired | Reason::Unsupported)
+    matches!(
+        reason,
+        Reason::NoTicket | Reason::TicketExpired | Reason::Unsupported | Reason::BadCache
+    )
 }
 
 fn failure(reason: Reason, detail: &'static str) -> SsoError {

@@ -1,4 +1,4 @@
-//! What is known about the credentials of a hop.
+//! The verdicts about the credentials of a hop.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Hold, Rejection, Sent, targets::HeldTargets};
 use crate::Authority;
 
-/// The verdicts about the credentials of a hop.
+/// All that the answers of the proxy and of the domain have shown about the credentials of a hop.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     verdict: LastVerdict,
