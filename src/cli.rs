@@ -2,7 +2,7 @@
 
 mod advice;
 mod config_flags;
-mod hop_names;
+mod config_names;
 mod proxy_flags;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -64,7 +64,7 @@ pub enum Command {
     Schema,
     /// Print a shell's completion script
     ///
-    /// It completes commands, flags, values and the names of the configured hops. The shell runs this
+    /// It completes commands, flags, values and the names of the configured hops and chains. The shell runs this
     /// program for each of them, so the script stays the same when the program or the configuration changes.
     #[command(after_help = "Examples:\n  \
         source <(mooltiroute completions bash)                in ~/.bashrc\n  \

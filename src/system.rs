@@ -8,6 +8,7 @@ pub(crate) mod open_files;
 pub(crate) mod own_lack;
 pub(crate) mod regular_file;
 pub(crate) mod replace_file;
+pub(crate) mod runtime;
 pub(crate) mod shutdown;
 pub(crate) mod supervisor;
 pub(crate) mod threads;

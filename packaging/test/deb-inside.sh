@@ -123,11 +123,14 @@ for _ in $(seq 20); do get http://127.0.0.1:8080/ >/dev/null; done
 wait $!
 systemctl disable --now mooltiroute.socket mooltiroute.service
 
-step "two instances: 50 open tunnels outlive the upgrade, and new clients never wait"
+step "instances: from the service to @1, @2 and back, 50 open tunnels go on and no client is refused or waits"
 install -d /etc/systemd/system/mooltiroute@.service.d
 cp /etc/systemd/system/mooltiroute.service.d/credentials.conf /etc/systemd/system/mooltiroute@.service.d/
 systemctl daemon-reload
-systemctl enable --now mooltiroute.socket mooltiroute@1.service
+systemctl enable --now mooltiroute.socket mooltiroute.service
+rm -f /tmp/failed /tmp/stop
+clients() { until [ -e /tmp/stop ]; do get --max-time 2 http://127.0.0.1:8080/ >/dev/null 2>>/tmp/failed || true; done; }
+clients & client=$!
 tunnels=()
 for number in $(seq 50); do
   get --no-buffer --proxytunnel http://origin.example:8080/slow >"/tmp/tunnel-$number" &
@@ -135,15 +138,43 @@ for number in $(seq 50); do
 done
 all_began() { [ "$(grep -l slow /tmp/tunnel-* | wc -l)" -eq 50 ]; }
 eventually all_began
-systemctl start mooltiroute@2.service
-systemctl stop --no-block mooltiroute@1.service
-for _ in $(seq 30); do get --max-time 2 http://127.0.0.1:8080/ >/dev/null; done
-if systemctl is-active mooltiroute@1.service; then exit 1; fi
+# Succeeds if $1 is the only proxy that serves. `disable --now` waits for the others.
+serves_alone() {
+  [ "$(systemctl is-active mooltiroute.service mooltiroute@{1,2}.service mooltiroute.socket | grep -cx active)" -eq 1 ]
+  [ "$(pgrep -x mooltiroute)" = "$(systemctl show --property MainPID --value "$1")" ]
+}
+systemctl disable --now mooltiroute.socket
+systemctl enable --now mooltiroute@1.service
+systemctl disable --now mooltiroute.service
+serves_alone mooltiroute@1.service
 for tunnel in "${tunnels[@]}"; do wait "$tunnel"; done
 [ "$(grep -l '^origin$' /tmp/tunnel-* | wc -l)" -eq 50 ]
-systemctl is-active mooltiroute@2.service
-if systemctl is-active mooltiroute.service; then exit 1; fi
-systemctl disable --now mooltiroute@1.service mooltiroute@2.service mooltiroute.socket
+systemctl enable --now mooltiroute@2.service
+systemctl disable --now mooltiroute@1.service
+serves_alone mooltiroute@2.service
+systemctl enable --now mooltiroute@1.service
+systemctl disable --now mooltiroute@2.service
+serves_alone mooltiroute@1.service
+as_user mooltiroute mooltiroute status | grep -q "process $(systemctl show --property MainPID --value mooltiroute@1)"
+as_user mooltiroute env STATE_DIRECTORY=/var/lib/mooltiroute mooltiroute usage | grep -q corporate
+
+step "instances: an upgrade of the package leaves them alone, and one that can't start leaves the other alone"
+process=$(pgrep -x mooltiroute)
+dpkg --install /root/next.deb
+[ "$(pgrep -x mooltiroute)" = "$process" ]
+printf 'hops: { corporate: { knd: x } }\n' >$files/90-wrong.yaml
+if systemctl start mooltiroute@2.service; then exit 1; fi
+[ "$(systemctl show --property MainPID --value mooltiroute@1)" = "$process" ]
+rm $files/90-wrong.yaml
+serves_in_its_place() { systemctl is-active mooltiroute@2.service && ! systemctl is-active mooltiroute@1.service; }
+eventually serves_in_its_place
+systemctl disable --now mooltiroute@1.service
+serves_alone mooltiroute@2.service
+touch /tmp/stop
+wait "$client"
+if [ -s /tmp/failed ]; then cat /tmp/failed; exit 1; fi
+systemctl stop mooltiroute@2.service
+if pgrep -x mooltiroute; then exit 1; fi
 rm -r /etc/systemd/system/mooltiroute@.service.d
 
 step "a user's own service starts without root, and without a login"
@@ -177,13 +208,21 @@ loginctl terminate-user tester
 loginctl disable-linger tester
 eventually userdel --remove tester
 
-step "a removal keeps the configuration, and a purge leaves nothing"
-systemctl start mooltiroute
-dpkg --remove mooltiroute
+step "a removal keeps the configuration, stops instances too, and a purge leaves nothing"
 rm -r /etc/systemd/system/mooltiroute.service.d
+printf 'hops: { corporate: { enabled: false } }\n' >$files/90-off.yaml
+systemctl enable --now mooltiroute@1.service
+systemctl enable mooltiroute@2.service
+dpkg --remove mooltiroute
 if pgrep -x mooltiroute >/dev/null; then exit 1; fi
 test -e $files/20-hops.yaml
+test ! -e /run/mooltiroute
+if find /etc/systemd -name 'mooltiroute@*' | grep .; then exit 1; fi
+dpkg --install /root/next.deb
+systemctl enable mooltiroute.socket mooltiroute@1.service
+systemctl start mooltiroute
 dpkg --purge mooltiroute
+if pgrep -x mooltiroute >/dev/null; then exit 1; fi
 listing >/root/after
 diff /root/before /root/after
 getent passwd | diff /root/users-before -

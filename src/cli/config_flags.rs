@@ -8,7 +8,7 @@ use clap::{
 };
 use clap_complete::engine::ArgValueCompleter;
 
-use super::hop_names;
+use super::config_names;
 use crate::config::{self, InvalidListenAddress, Level, ListenAddress, Overrides, hop_url::HopUrl};
 
 /// Flags of `run`. They override the files, also after a reload.
@@ -156,10 +156,10 @@ pub struct Switches {
     #[arg(long)]
     pub no_corporate: bool,
     /// Leave this hop out of all chains; may be repeated
-    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(hop_names::candidates))]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(config_names::hops))]
     pub disable: Vec<String>,
     /// Enable this hop even if the configuration disables it; may be repeated
-    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(hop_names::candidates))]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(config_names::hops))]
     pub enable: Vec<String>,
 }
 
@@ -178,8 +178,8 @@ pub struct ConfigOrHops {
 /// The place of the configuration.
 #[derive(Debug, Default, Args)]
 pub struct ConfigPath {
-    /// A directory of YAML files, or one file [default: the first that exists of ./config.d, ./config.yaml, the user's
-    /// and the system's mooltiroute/config.d]
+    /// A directory of YAML files, or one file [default: $MOOLTIROUTE_CONFIG, or the first that exists of ./config.d,
+    /// ./config.yaml, the user's and the system's mooltiroute/config.d]
     #[arg(short = 'c', long = "config", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: Option<PathBuf>,
 }

@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 
 use clap::{Args, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
 
-use super::{ConfigPath, Format};
+use super::{ConfigPath, Format, config_names};
 
 /// Flags of `status`.
 #[derive(Debug, Args)]
@@ -130,10 +131,10 @@ pub struct Kill {
     #[arg(value_name = "ID", value_delimiter = ',', value_parser = connection_id)]
     pub ids: Vec<u64>,
     /// End all connections of this chain
-    #[arg(long, value_name = "CHAIN")]
+    #[arg(long, value_name = "CHAIN", add = ArgValueCompleter::new(config_names::chains))]
     pub chain: Option<String>,
     /// End all connections through this hop, or through one of its members, as in `exits.line 2`
-    #[arg(long, value_name = "HOP")]
+    #[arg(long, value_name = "HOP", add = ArgValueCompleter::new(config_names::hops))]
     pub hop: Option<String>,
     /// End all connections that began before the last reload
     #[arg(long)]
@@ -162,6 +163,7 @@ pub struct Reload {
     mooltiroute hop corporate off --address 127.0.0.1:3128")]
 pub struct Hop {
     /// The hop
+    #[arg(add = ArgValueCompleter::new(config_names::hops))]
     pub name: String,
     /// `on` and `off` change the hop's `enabled` in its file; `auto` restores a condition that they replaced
     pub state: HopState,

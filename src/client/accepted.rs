@@ -54,7 +54,7 @@ impl Accepted {
         let mut client = Client::new(Tunnel::socket(socket), peer, entrance);
         // Read before TLS begins: a client that speaks plain HTTP or SOCKS to this port gets an
         // answer that it can read, and not an alert.
-        client.first_bytes(wait, deadline, shutdown).await.ok()?;
+        client.greeting(wait, deadline, shutdown).await.ok()?;
         let Some(tls) = tls else { return Some(client) };
         if !is_tls(&client.seen) {
             refuse_plain(client).await;
@@ -72,7 +72,7 @@ impl Accepted {
             }
         };
         // A client that is silent after the TLS handshake has to be sent the end of TLS, too.
-        if client.first_bytes(wait, deadline, shutdown).await.is_err() {
+        if client.greeting(wait, deadline, shutdown).await.is_err() {
             client.end().await;
             return None;
         }

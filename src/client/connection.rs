@@ -1,6 +1,13 @@
 //! The connection of one client: reading heads, and closing it so that the last answer arrives.
 
-use std::{future::poll_fn, io, net::SocketAddr, pin::pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use mooltiroute_hops::Tunnel;
@@ -99,7 +106,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Arrival::Idle`] or [`Arrival::End`], if nothing came.
-    pub async fn first_bytes(
+    async fn first_bytes(
         &mut self,
         idle: Duration,
         deadline: &mut LazyDeadline<'_>,
@@ -112,23 +119,48 @@ impl Client {
         // Releases the memory that the body before this head needed.
         self.seen = BytesMut::new();
         let due = Instant::now() + idle;
-        let read = tokio::select! {
-            biased;
-            read = self.read_first(shutdown) => read,
-            () = deadline.until(due) => return Err(Arrival::Idle),
-        };
-        if matches!(read, Ok(1..)) { Ok(()) } else { Err(Arrival::End) }
+        self.read_first(due, None, deadline, shutdown).await
     }
 
-    /// Reads the first bytes of a message, or returns zero if the proxy drains. No buffer is held during the wait, and
-    /// dropping the future loses nothing.
-    async fn read_first(&mut self, shutdown: &Shutdown) -> io::Result<usize> {
+    /// Waits for the first bytes of a connection that has just begun, at most `wait`. A proxy that drains waits too, for
+    /// [`GREETING_TIME`]: a client that connects just before another process takes over has yet to send its request, and
+    /// would see its connection close without an answer. `shutdown` is as in [`next_head`](Self::next_head).
+    ///
+    /// # Errors
+    /// [`Arrival::Idle`] or [`Arrival::End`], if nothing came.
+    pub async fn greeting(
+        &mut self,
+        wait: Duration,
+        deadline: &mut LazyDeadline<'_>,
+        shutdown: &Shutdown,
+    ) -> Result<(), Arrival> {
+        let now = Instant::now();
+        self.read_first(now + wait, Some(now + wait.min(GREETING_TIME)), deadline, shutdown).await
+    }
+
+    /// Reads the first bytes of a message until `due`. If the proxy drains, it reads until `patience`, or not at all without
+    /// that. No buffer is held during the wait, and dropping the future loses nothing.
+    async fn read_first(
+        &mut self,
+        due: Instant,
+        patience: Option<Instant>,
+        deadline: &mut LazyDeadline<'_>,
+        shutdown: &Shutdown,
+    ) -> Result<(), Arrival> {
         poll_fn(|cx| {
-            match read_ahead::poll_read(cx, &mut self.stream, &mut self.seen, READ_BYTES) {
-                // Asked only if nothing is there: a request that has arrived is still read.
-                Poll::Pending if shutdown.is_draining() => Poll::Ready(Ok(0)),
-                read => read,
+            let read = read_ahead::poll_read(cx, &mut self.stream, &mut self.seen, READ_BYTES);
+            if let Poll::Ready(read) = read {
+                let came = if matches!(read, Ok(1..)) { Ok(()) } else { Err(Arrival::End) };
+                return Poll::Ready(came);
             }
+            // Asked only if nothing is there: a request that has arrived is still read.
+            if !shutdown.is_draining() {
+                return deadline.poll_until(cx, due).map(|()| Err(Arrival::Idle));
+            }
+            if let Some(patience) = patience {
+                ready!(deadline.poll_until(cx, patience));
+            }
+            Poll::Ready(Err(Arrival::End))
         })
         .await
     }
@@ -238,6 +270,8 @@ async fn discard<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<()> {
     Ok(())
 }
 
+/// How old a connection without any byte must be for a proxy that drains to close it.
+const GREETING_TIME: Duration = Duration::from_secs(1);
 /// Most heads fit in one read of this size.
 const READ_BYTES: usize = 4096;
 /// How many bytes are read and dropped at once.

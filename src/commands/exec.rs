@@ -186,7 +186,7 @@ fn execute(mut command: process::Command) -> io::Result<ExitCode> {
 /// it: a handler keeps the system from ending this process first.
 #[cfg(not(unix))]
 fn execute(mut command: process::Command) -> io::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = crate::system::runtime::build()?;
     let _outlives_interrupts = {
         let _entered = runtime.enter();
         tokio::signal::windows::ctrl_c()?

@@ -15,7 +15,7 @@ use std::{
 };
 
 use mooltiroute_hops::{Registry, tls::TlsClient};
-use tokio::{runtime::Builder, time::timeout};
+use tokio::time::timeout;
 
 pub use self::probe_request::ProbeRequest;
 use self::{
@@ -36,6 +36,7 @@ use crate::{
         generation::{Generation, Live, Way},
         saved_lists::SavedLists,
     },
+    system::runtime,
 };
 
 /// Runs the command.
@@ -67,9 +68,9 @@ pub fn run(flags: &cli::Probe, registry: Registry, environment: &Environment) ->
         Ok(loader) => loader,
         Err(status) => return status,
     };
-    let runtime = match Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime::build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&format_args!("the runtime can't be started: {error}")),
+        Err(error) => return complain(&runtime::not_built(&error)),
     };
     let mut out = super::answer(flags.format);
     let written =

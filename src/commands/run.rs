@@ -13,7 +13,7 @@ use std::{
 
 use mooltiroute_hops::Registry;
 use serde_json::json;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tracing::warn;
 
 use self::predecessor::Predecessor;
@@ -31,7 +31,7 @@ use crate::{
     log::{self, LogControl},
     proxy::{Loaded, listeners::ListenError},
     system::{
-        file_size, memory, open_files,
+        file_size, memory, open_files, runtime,
         shutdown::{ReloadRequests, Shutdown, Signals},
         supervisor,
         threads::{self, ThreadProbe},
@@ -92,8 +92,7 @@ impl<'a> Launch<'a> {
         let probe = ThreadProbe::start().map_err(|error| threads::too_few(&error))?;
         // The first worker. A second thread costs more in wake-ups than it carries unless there is work for a whole processor
         // more; see ARCHITECTURE.md.
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("the runtime can't be started: {error}"))?;
+        let runtime = runtime::build().map_err(|error| runtime::not_built(&error))?;
         let loader = super::find_loader(&flags.config, flags.overrides(), registry, environment);
         let loader = loader
             .map_err(|error| NotPrepared { why: error.to_string(), status: error.status() })?;

@@ -16,7 +16,7 @@ use mooltiroute_hops::KeyPath;
 pub use self::environment::Environment;
 pub(crate) use self::{
     doubtful_files::{EMPTY_HELP, is_blank},
-    files::{is_read, is_read_from, without_links},
+    files::{SIZE_HELP, is_read, is_read_from, without_links},
     text::{KeptTexts, Text},
 };
 use crate::config::report::{

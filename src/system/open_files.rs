@@ -82,9 +82,9 @@ pub(crate) struct Reserved {
     /// The number of descriptors that were open before there were clients.
     measured: u64,
     /// How many of these are sockets to accept on.
-    measured_doors: AtomicU64,
+    measured_acceptors: AtomicU64,
     /// The sockets to accept on now. Each worker has its own duplicate of each listener.
-    doors: AtomicU64,
+    acceptors: AtomicU64,
     /// The threads that accept.
     workers: AtomicU64,
 }
@@ -98,26 +98,26 @@ impl Reserved {
         let measured = 0;
         Self {
             measured,
-            measured_doors: AtomicU64::new(0),
-            doors: AtomicU64::new(0),
+            measured_acceptors: AtomicU64::new(0),
+            acceptors: AtomicU64::new(0),
             workers: AtomicU64::new(1),
         }
     }
 
     /// Notes that so many sockets to accept on were open when it was measured, and how many threads accept.
-    pub(crate) fn note(&self, measured_doors: usize, workers: usize) {
-        self.measured_doors.store(measured_doors as u64, Relaxed);
+    pub(crate) fn note(&self, measured_acceptors: usize, workers: usize) {
+        self.measured_acceptors.store(measured_acceptors as u64, Relaxed);
         self.workers.store(workers as u64, Relaxed);
     }
 
     /// Counts another socket to accept on.
     pub(crate) fn add_acceptor(&self) {
-        self.doors.fetch_add(1, Relaxed);
+        self.acceptors.fetch_add(1, Relaxed);
     }
 
     /// Takes one socket to accept on off the count.
     pub(crate) fn remove_acceptor(&self) {
-        self.doors.fetch_sub(1, Relaxed);
+        self.acceptors.fetch_sub(1, Relaxed);
     }
 
     /// Returns how many clients fit below the limit as it is now, beside the spare upstream connections that fit of `wanted`
@@ -148,10 +148,11 @@ impl Reserved {
 
     /// Returns how many there are at the moment, without those of pipes.
     fn now(&self) -> u64 {
-        let more_doors = self.doors.load(Relaxed).saturating_sub(self.measured_doors.load(Relaxed));
+        let more =
+            self.acceptors.load(Relaxed).saturating_sub(self.measured_acceptors.load(Relaxed));
         // Workers that look for room at the same time may each take the last one.
         let at_once = (self.workers.load(Relaxed) - 1) * PER_CLIENT;
-        self.measured + more_doors + at_once + SPARE
+        self.measured + more + at_once + SPARE
     }
 }
 

@@ -20,8 +20,10 @@ use std::{
     thread,
 };
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::system::runtime;
 
 /// The workers beside the first one. Dropping it ends them, with the tasks that they still have.
 #[derive(Debug, Default)]
@@ -125,7 +127,7 @@ impl Worker {
         let stop = CancellationToken::new();
         let (stopped, (ready, outcome)) = (stop.clone(), mpsc::channel());
         // The runtime is built on its thread, so that its memory comes from the heap of that thread.
-        let serve = move || match Builder::new_current_thread().enable_all().build() {
+        let serve = move || match runtime::build() {
             Ok(runtime) => {
                 let _ = ready.send(Ok(runtime.handle().clone()));
                 runtime.block_on(stopped.cancelled());

@@ -34,12 +34,15 @@ fn candidates(directory: &Path, words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_shell_completes_the_hops_of_the_configuration_that_is_named() {
+fn a_shell_completes_the_hops_and_chains_of_the_configuration_that_is_named() {
     let directory = directory();
     let offered = |words: &[&str]| candidates(directory.path(), words);
     assert_eq!(offered(&["run", "-c", "a.yaml", "--enable", ""]), ["corporate", "exit", "spare"]);
     assert_eq!(offered(&["run", "--config=a.yaml", "--disable", "s"]), ["spare"]);
     assert_eq!(offered(&["run", "-c", "missing", "--enable", ""]), [""; 0]);
+    assert_eq!(offered(&["hop", "-c", "a.yaml", "s"]), ["spare"]);
+    assert_eq!(offered(&["kill", "-c", "a.yaml", "--hop", "c"]), ["corporate"]);
+    assert_eq!(offered(&["kill", "-c", "a.yaml", "--chain", ""]), ["default", "fast"]);
     let levels = offered(&["run", "--log-level", ""]);
     assert_eq!(levels, ["off", "error", "warn", "info", "debug", "trace"]);
     assert!(offered(&["expl"]).contains(&"explain".to_owned()));

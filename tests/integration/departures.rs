@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     sync::Notify,
     time::sleep,
@@ -194,7 +194,7 @@ async fn a_half_closed_client_that_has_sent_ahead_gets_its_tunnel_and_its_bytes_
 }
 
 /// The end of a client that [`resets`] its connection.
-trait Resets: AsyncWrite + Unpin + Send {
+trait Resets: AsyncRead + AsyncWrite + Unpin + Send {
     fn socket(&self) -> &TcpStream;
 }
 
@@ -292,6 +292,32 @@ async fn a_client_that_resets_behind_pipelined_bytes_keeps_no_stream_open() {
         client.write_all(request.as_bytes()).await.unwrap();
         is_asked(&origin).await;
         sends_and_resets(client, request.repeat(bytes / request.len() + 1).as_bytes()).await;
+        ends_soon(&origin, &format!("{bytes} {}", tls.is_some())).await;
+    }
+}
+
+/// The end waits behind bytes that are not read before the answer is over.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_closes_behind_pipelined_bytes_keeps_no_stream_open() {
+    let certificates = Certificates::new();
+    // All of it fits into what the proxy reads ahead and its receive buffer. Behind more, the end does not arrive.
+    for (tls, bytes) in [(None, 1_000), (None, 100_000), (Some(&certificates), 100_000)] {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n";
+        let origin = Double::start([Step::Answer(answer.into()), Step::Listen]).await;
+        let proxy = proxy_for(tls, "chains: { default: [] }\n").await;
+        let mut client = client_of(&proxy, tls).await;
+        let request = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address());
+        client.write_all(request.as_bytes()).await.unwrap();
+        is_asked(&origin).await;
+        let more = request.repeat(bytes / request.len() + 1);
+        within("the requests are sent", client.write_all(more.as_bytes())).await.unwrap();
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains("data: x") {
+            assert_ne!(within("an answer", client.read_buf(&mut read)).await.unwrap(), 0);
+        }
+        client.shutdown().await.unwrap();
+        drop(client);
         ends_soon(&origin, &format!("{bytes} {}", tls.is_some())).await;
     }
 }

@@ -183,6 +183,26 @@ async fn a_start_with_too_few_threads_is_one_sentence_and_exit_1() {
     assert!(started, "it never starts");
 }
 
+/// tokio panics if it gets no sockets for signals.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_with_too_few_descriptors_is_one_sentence_and_exit_1() {
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let script = "ulimit -n $0; exec timeout 2 \"$1\" run -c \"$2\" --listen 127.0.0.1:0";
+    let failed = (6..12).filter(|descriptors: &u8| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script, &descriptors.to_string(), env!("CARGO_BIN_EXE_mooltiroute")]);
+        crate::support::in_runtime(&mut command, config.runtime());
+        let output = command.arg(config.path()).output().unwrap();
+        let (code, _, error) = crate::support::outcome(&output);
+        assert!(!error.contains("panicked"), "{descriptors}: {error}");
+        let is_sentence = error.starts_with("mooltiroute: ") && error.contains("`ulimit -n`");
+        assert!(code != Some(1) || is_sentence, "{descriptors}: {error}");
+        code == Some(1)
+    });
+    assert!(failed.count() > 1);
+}
+
 #[tokio::test]
 async fn names_edits_and_pages_need_no_thread_that_the_system_does_not_give() {
     let Some(user) = OtherUser::find(64_322) else { return };

@@ -45,6 +45,26 @@ async fn idle_connections_do_not_hold_it() {
     assert_eq!(rest(&mut idle).await, "");
 }
 
+/// A process that takes over shares the listening socket with this one, so this one gets clients to the last moment.
+#[tokio::test]
+async fn a_client_that_has_just_connected_is_served_and_one_that_stays_silent_does_not_hold_it() {
+    let origin = HttpOrigin::plain().await;
+    let config = "server: { workers: 1 }\nchains: { default: [] }\n";
+    let mut proxy = Proxy::start(config).await;
+    let (mut client, mut silent) = (open(proxy.address()).await, open(proxy.address()).await);
+    // Clients are accepted in their order, so the answer shows that both are.
+    let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/bytes/0"));
+    let mut other = open(proxy.address()).await;
+    other.write_all(request.as_bytes()).await.unwrap();
+    head(&mut other).await;
+    proxy.signal(Signal::TERM);
+    proxy.event("shutting down").await;
+    client.write_all(request.as_bytes()).await.unwrap();
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(rest(&mut silent).await, "");
+    assert_eq!(proxy.exit().await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn connections_that_are_open_after_the_drain_are_cut() {
     let echo = EchoOrigin::start().await;

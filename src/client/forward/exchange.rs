@@ -70,6 +70,8 @@ pub(crate) struct Exchange<'a, C, U> {
     client_has_ended: bool,
     /// Whether nothing reads from the client for now, so that no read tells of a reset.
     is_unread: bool,
+    /// Whether the client has ended its direction behind bytes that nothing reads for now. They belong to later requests.
+    client_end_is_unread: bool,
     /// When the client that is not read is looked at next.
     look_due: Option<Instant>,
     /// Whether the upstream has ended its direction behind the answer, while the request is still under way.
@@ -178,6 +180,7 @@ where
             head_begun: None,
             client_has_ended: false,
             is_unread: false,
+            client_end_is_unread: false,
             look_due: None,
             upstream_has_ended: false,
             left: None,

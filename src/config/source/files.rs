@@ -91,7 +91,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Problems> {
         0 => Err(about(path, "source", nothing_to_read(path))),
         1..=FILES_MAX => Ok(paths),
         _ => {
-            Err(about(path, "size", format!("there are over {FILES_MAX} files in this directory")))
+            let message = format!("there are over {FILES_MAX} files in this directory");
+            Err(too_large(path, &message, "put several of them together into one file"))
         }
     }
 }
@@ -141,7 +142,7 @@ fn read(path: &Path, room: usize) -> Result<String, Problems> {
     file.read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() > room {
         let message = format!("the configuration is over {} MiB with this file", BYTES_MAX >> 20);
-        return Err(about(path, "size", message));
+        return Err(too_large(path, &message, SIZE_HELP));
     }
     // The mark would be reported as a byte that is not UTF-8, which helps less.
     if is_utf16(&bytes) {
@@ -182,8 +183,16 @@ fn about(path: &Path, code: &'static str, message: impl Into<String>) -> Problem
     Problem::new(&KeyPath::default(), code, message).into()
 }
 
+fn too_large(path: &Path, message: &str, help: &str) -> Problems {
+    let message = format!("{}: {message}", path.display());
+    Problem::new(&KeyPath::default(), "size", message).with_help(help).into()
+}
+
 const DIRECTORY_HELP: &str = "remove it, or give it a name that does not end in `.yaml` or `.yml`. Docker makes such a directory if \
                               the file to mount does not exist on the host";
+
+/// How to say the same with less text.
+pub(crate) const SIZE_HELP: &str = "one route takes a list of hosts, and `members_from` reads a list of proxies from a file of its own";
 
 /// All files together.
 const BYTES_MAX: usize = 2 << 20;

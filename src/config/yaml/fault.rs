@@ -4,7 +4,10 @@ use std::{borrow::Cow, fmt};
 
 use mooltiroute_hops::Encryption;
 
-use crate::config::yaml::{foreign::ForeignFormat, syntax::SyntaxFault};
+use crate::config::{
+    source::SIZE_HELP,
+    yaml::{foreign::ForeignFormat, syntax::SyntaxFault, tree::NODES_MAX},
+};
 
 /// The reason why a text can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub(crate) enum YamlFault {
     Syntax(SyntaxFault),
     /// A value does not fit its tag, such as `!!int`.
     Tag,
+    /// A number is larger than any setting.
+    Number,
     /// The second reader refuses what the first one has accepted.
     Unreadable,
     /// `<<` names something that can't be merged, as serde_yaml puts it. Its words quote nothing.
@@ -45,6 +50,7 @@ impl YamlFault {
         match self {
             Self::Syntax(_)
             | Self::Tag
+            | Self::Number
             | Self::Unreadable
             | Self::Merge(_)
             | Self::Template(_)
@@ -67,7 +73,12 @@ impl YamlFault {
             Self::Template(help) => Some(help.clone().into()),
             Self::Foreign(format) => Some(format.help().into()),
             Self::Encrypted { encryption, .. } => Some(encryption.help().into()),
+            Self::Number => Some("write a smaller one, or put it in quotes if it is a text".into()),
+            Self::Depth(_) => {
+                Some("no setting is nested that deep; look for a bracket too many".into())
+            }
             Self::Documents => Some("remove the `---`, or write a file for each document".into()),
+            Self::Size => Some(SIZE_HELP.into()),
             Self::Key => Some("write a text that begins with `{` or `[` in quotes".into()),
             Self::DuplicateKey(_) => {
                 Some("remove one of the two, or put their values together".into())
@@ -98,11 +109,17 @@ impl fmt::Display for YamlFault {
             }
             Self::DuplicateKey(None) => "this key appears twice in one mapping",
             Self::Tag => "this value does not fit its YAML tag; remove the tag",
+            Self::Number => "this number is too large",
             Self::Unreadable => "this can't be read; write texts and keys in quotes",
             Self::MergeValue => "`<<` takes a mapping, or a list of mappings",
             Self::Documents => "a second document begins here; a file holds one",
             Self::Alias => "this alias refers to a value that contains it",
-            Self::Size => "up to here there are too many keys and values for a configuration",
+            Self::Size => {
+                return write!(
+                    f,
+                    "the configuration has more than {NODES_MAX} keys and values; the limit is reached here"
+                );
+            }
             Self::Key => "a key must be a plain text",
         })
     }

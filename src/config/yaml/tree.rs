@@ -300,7 +300,7 @@ fn count(value: &Value) -> usize {
 }
 
 /// Keys and values of all files together, with their aliases expanded.
-const NODES_MAX: usize = 80_000;
+pub(in crate::config::yaml) const NODES_MAX: usize = 80_000;
 
 /// More replaced values than this are not kept.
 const REPLACED_MAX: usize = 1000;

@@ -93,8 +93,8 @@ where
     /// long as something moves.
     ///
     /// A client that has its answer, but not sent all of its request, is waited for as well: the origin may go on reading.
-    /// It gets only a moment if the rest is in vain, because the answer was an error or the upstream has ended. The same
-    /// goes for one that sends no body before a 100, since it need not send it behind another answer (RFC 9110 §10.1.1).
+    /// It gets less time if the rest is probably in vain, because the answer was an error or the upstream has ended. One that
+    /// sends no body before a 100 gets only a moment, since it need not send it behind another answer (RFC 9110 §10.1.1).
     fn quiet_due(&self) -> Option<Instant> {
         let (since, _) = self.quiet?;
         let is_in_vain = self.status >= 400 || self.upstream_has_ended;
@@ -102,14 +102,19 @@ where
             let is_unsent = self.client_seen.is_empty() && self.sent() <= self.head_bytes;
             is_unsent && self.outbound.plan.head.expects_continue()
         };
-        if self.may_be_gone() || is_in_vain || may_send_no_body() {
+        if self.may_be_gone() || may_send_no_body() {
             return Some(since + QUIET);
         }
-        Some(since + self.outbound.stall_timeout()?)
+        match self.outbound.stall_timeout() {
+            Some(stall) if is_in_vain => Some(since + stall.min(PAUSE_IN_VAIN)),
+            None if is_in_vain => Some(since + PAUSE_IN_VAIN),
+            stall => Some(since + stall?),
+        }
     }
 
     fn may_be_gone(&self) -> bool {
-        self.client_has_ended && self.to_client.blocked_since().is_none()
+        (self.client_has_ended || self.client_end_is_unread)
+            && self.to_client.blocked_since().is_none()
     }
 
     /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
@@ -157,6 +162,8 @@ where
             }
             (Wait::Look, _) => {
                 self.look_due = None;
+                // While the request is under way, the bytes that wait are its own, and have to arrive before their end counts.
+                self.client_end_is_unread = self.over.is_some() && self.client_end_waits();
                 self.client_is_reset().then_some(Ending::ClientBroke)
             }
         }
@@ -170,10 +177,29 @@ where
             .socket()
             .is_some_and(|socket| matches!(socket.take_error(), Ok(Some(_)) | Err(_)))
     }
+
+    /// Returns whether the client has ended its direction, whatever waits to be read before that end. False on a system that
+    /// tells this only to a reader.
+    fn client_end_waits(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+            self.client.socket().is_some_and(|socket| {
+                let mut ended = [PollFd::new(socket, PollFlags::RDHUP)];
+                let found = poll(&mut ended, Some(&Timespec::default()));
+                found.is_ok() && ended[0].revents().contains(PollFlags::RDHUP)
+            })
+        }
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
 }
 
 /// How long nothing may move for a client that may be gone: origins are to know within two seconds.
 pub(super) const QUIET: Duration = Duration::from_millis(1_500);
+/// The longest pause of a client that sends the rest of a request which the upstream probably does not want.
+pub(super) const PAUSE_IN_VAIN: Duration = Duration::from_secs(10);
 /// How often a client that is not read is looked at. A reset is an event of its socket, but the exchange has lent that to the
-/// parts that write to it, and few clients send so much ahead.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// parts that write to it, and few clients send so much ahead. Together with [`QUIET`] it is less than two seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(400);

@@ -1,4 +1,4 @@
-//! Completes the names of hops, from the configuration that the command line names.
+//! Completes the names of hops and chains, from the configuration that the command line names.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,7 +11,16 @@ use mooltiroute_hops::{KeyPath, Registry};
 use crate::config::{Environment, Loader, Overrides, Source};
 
 /// Returns the hops that begin with `typed`, of the configuration that the command line names so far.
-pub(super) fn candidates(typed: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn hops(typed: &OsStr) -> Vec<CompletionCandidate> {
+    names_of("hops", typed)
+}
+
+/// Returns the chains that begin with `typed`, of the configuration that the command line names so far.
+pub(super) fn chains(typed: &OsStr) -> Vec<CompletionCandidate> {
+    names_of("chains", typed)
+}
+
+fn names_of(section: &str, typed: &OsStr) -> Vec<CompletionCandidate> {
     let environment = Environment::of_process();
     let Ok(source) = Source::find(named_path(std::env::args_os()), &environment) else {
         return Vec::new();
@@ -19,7 +28,7 @@ pub(super) fn candidates(typed: &OsStr) -> Vec<CompletionCandidate> {
     // No kind is needed to know the names, so this works for a program with kinds of its own too.
     let loader = Loader::new(source, Overrides::default(), Registry::default(), environment);
     let typed = typed.to_string_lossy();
-    let names = loader.names(&KeyPath::of(["hops"])).into_iter();
+    let names = loader.names(&KeyPath::of([section])).into_iter();
     names.filter(|name| name.starts_with(&*typed)).map(CompletionCandidate::new).collect()
 }
 
