@@ -149,7 +149,10 @@ async fn bytes_that_a_tls_hop_sent_in_front_of_a_broken_record_arrive() {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
         for (request, head_of_answer) in [
             ("GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n", &*answer),
-            ("CONNECT origin.test:443 HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
+            (
+                "CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n",
+                "HTTP/1.1 200 OK\r\n\r\n",
+            ),
         ] {
             let answer = [head_of_answer.as_bytes(), &fill(length)].concat();
             let hop = breaking_tls_hop(&certificates, answer).await;
