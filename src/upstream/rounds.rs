@@ -195,7 +195,7 @@ impl Rounds {
         if let Entry::Occupied(mut alike) = alike.entry(key) {
             let held_before = alike.get().held.len();
             change(alike.get_mut());
-            // Without this, the place would be held for as long as no more requests for the same come.
+            // Noted for all requests, since the next one may ask for something else.
             held.extend(alike.get().held.iter().skip(held_before).map(|until| (*until, key)));
             if alike.get().is_over() {
                 alike.remove();
@@ -205,12 +205,14 @@ impl Rounds {
 }
 
 impl Unanswered {
-    /// Gives the places free that were held until `now`.
+    /// Frees the places that were held until `now`, and the oldest ones if there are too many.
     fn let_go_of_held(&mut self, now: Instant) {
-        while let Some((_, key)) = self.held.front().copied().filter(|(until, _)| *until <= now) {
+        while let Some(&(until, key)) = self.held.front()
+            && (until <= now || self.held.len() > HELD_PLACES_MAX)
+        {
             self.held.pop_front();
             if let Entry::Occupied(mut alike) = self.alike.entry(key) {
-                alike.get_mut().held.retain(|until| *until > now);
+                alike.get_mut().held.retain(|held| *held > until);
                 if alike.get().is_over() {
                     alike.remove();
                 }
@@ -311,7 +313,7 @@ impl SameRequests {
             && self.running + self.held.len() < limits.most.max(HELD_ROUNDS_MIN)
     }
 
-    /// Returns whether nothing is to be remembered. Nothing is kept about what is not under way, so a client can't fill the
+    /// Returns whether nothing is to be remembered. Little is kept about what is not under way, so a client can't fill the
     /// memory with names.
     fn is_over(&self) -> bool {
         self.running + self.waiting == 0 && self.held.is_empty()
@@ -334,6 +336,8 @@ const SENT: u8 = 1;
 const ENDED: u8 = 2;
 /// Fewer requests in a row say nothing.
 const EVIDENT_ROUNDS: usize = 8;
+/// How many places are held for all requests. A client that asks for many names and leaves takes this much memory at most.
+const HELD_PLACES_MAX: usize = 10_000;
 /// How many places can be held for clients that left, if there are fewer at once.
 const HELD_ROUNDS_MIN: usize = 16;
 /// How long nothing must happen before a row of requests is taken for a loop.
@@ -459,6 +463,18 @@ mod tests {
         }
         assert!(rounds.begin("a", limits(20)).await.is_ok());
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_names_are_forgotten() {
+        let rounds = Arc::new(Rounds::default());
+        for name in 0..2 * HELD_PLACES_MAX {
+            rounds.begin(name, limits(200)).await.unwrap().left();
+        }
+        assert!(rounds.lock().alike.len() <= HELD_PLACES_MAX + 1);
+        tokio::time::advance(PATIENCE).await;
+        drop(rounds.begin("a", limits(200)).await);
+        assert!(rounds.lock().alike.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
