@@ -53,6 +53,8 @@ pub struct Refusal {
     pub held_back: Option<Duration>,
     /// Whether it is about a ticket. The domain issued the ticket, so no account is locked after such a refusal.
     pub is_of_ticket: bool,
+    /// Whether the hop accepts the same credentials for other targets.
+    pub is_of_target: bool,
     /// The login that the refused request had, if it had a complete one.
     pub login: Option<SentLogin>,
     /// A line of the hop's own page, fit for a log and shortened. It repeats no secret of the request.
@@ -125,6 +127,7 @@ impl Refusal {
             retry_after: None,
             held_back: None,
             is_of_ticket: false,
+            is_of_target: false,
             login: None,
             page: None,
             http: None,

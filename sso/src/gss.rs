@@ -6,7 +6,9 @@ mod context;
 mod credential;
 mod failure;
 mod identity;
+mod kerberos;
 mod library;
+mod memory;
 mod name;
 mod negotiation;
 mod reason;
@@ -18,11 +20,14 @@ use self::{
     context::GssContext,
     credential::GssCredential,
     failure::GssFailure,
-    identity::{ChosenCredential, place},
+    identity::{ChosenCredential, choose_default_cache, place},
     library::GssLibrary,
     name::GssName,
 };
-pub(crate) use self::{credential::GssCredential as SystemCredential, identity::ticket};
+pub(crate) use self::{
+    credential::GssCredential as SystemCredential, identity::ticket,
+    memory::KeytabMemory as SystemMemory,
+};
 use crate::{Credentials, Identity, Reason, SsoError, Step};
 
 /// An authentication by SPNEGO.
@@ -30,11 +35,14 @@ use crate::{Credentials, Identity, Reason, SsoError, Step};
 pub(crate) struct SystemContext {
     library: &'static GssLibrary,
     target: GssName,
-    identity: Arc<Identity>,
+    /// The name of the service.
+    service: String,
     credential: ChosenCredential,
     context: GssContext,
     bindings: Option<Vec<u8>>,
     is_first: bool,
+    /// Dropped last: its tickets are removed from memory then.
+    identity: Arc<Identity>,
 }
 
 pub(crate) fn check_available() -> Result<(), SsoError> {
@@ -50,13 +58,22 @@ impl SystemContext {
         let library = GssLibrary::get()?;
         let fail = |failure: GssFailure| failure.into_error(place(identity));
         let target = GssName::service(library, spn).map_err(fail)?;
-        // A password is used only by the first step, so a context that is never used costs no logon.
-        let credential =
-            ChosenCredential::acquire(library, identity.credentials()).map_err(fail)?;
-        let context = GssContext::new(library);
-        let bindings = bindings.map(<[u8]>::to_vec);
-        let identity = Arc::clone(identity);
-        Ok(Self { library, target, identity, credential, context, bindings, is_first: true })
+        // A password is used only by the first step, so a context that is never used costs no logon. A keytab may be used
+        // already now.
+        let credentials = identity.credentials();
+        let credential = identity.kept.guard(|| {
+            ChosenCredential::acquire(library, credentials, &identity.memory).map_err(fail)
+        })?;
+        Ok(Self {
+            library,
+            target,
+            service: spn.to_owned(),
+            credential,
+            context: GssContext::new(library),
+            bindings: bindings.map(<[u8]>::to_vec),
+            is_first: true,
+            identity: Arc::clone(identity),
+        })
     }
 
     pub(crate) fn step(&mut self, token: Option<&[u8]>) -> Result<Step, SsoError> {
@@ -64,15 +81,36 @@ impl SystemContext {
         // the reason: a later one comes from the mechanism that was chosen.
         let is_first = std::mem::replace(&mut self.is_first, false);
         let (token, is_done) = if matches!(self.credential, ChosenCredential::Default) {
-            let bindings = self.bindings.as_deref();
-            let step = self.context.step(&self.target, None, Mechanism::Spnego, bindings, token);
-            let step =
-                step.map_err(|failure| if is_first { self.real_failure(failure) } else { failure });
-            step.map_err(|failure| failure.into_error(place(&self.identity)))?
+            let identity = Arc::clone(&self.identity);
+            identity.kept.guard(|| {
+                let step = self.step_by_default(is_first, token);
+                step.map_err(|failure| failure.into_error(place(&identity)))
+            })?
         } else {
             self.step_by_ticket(is_first)?
         };
         Ok(Step::new(token, is_done))
+    }
+
+    /// Makes the next token of the default credential.
+    fn step_by_default(
+        &mut self,
+        is_first: bool,
+        token: Option<&[u8]>,
+    ) -> Result<(Vec<u8>, bool), GssFailure> {
+        let _cache = choose_default_cache(self.library, Some(&self.service));
+        // With keys, SPNEGO would log on and hide that they were rejected, and to ask Kerberos for the reason is to log on
+        // again. So Kerberos goes first.
+        if is_first && self.library.kerberos.is_some_and(|kerberos| kerberos.has_default_keytab()) {
+            let logged_on = GssCredential::acquire(self.library, None);
+            match logged_on.and_then(|credential| credential.inquire()) {
+                Err(failure) if failure.reason().is_rejection() => return Err(failure),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let bindings = self.bindings.as_deref();
+        let step = self.context.step(&self.target, None, Mechanism::Spnego, bindings, token);
+        step.map_err(|failure| if is_first { self.real_failure(failure) } else { failure })
     }
 
     /// Makes the only token of a chosen credential.
@@ -102,7 +140,9 @@ impl SystemContext {
                 };
                 identity.kept.with_credential(acquire, |kept| step(Some(kept)))
             }
-            (ChosenCredential::Own(credential), _) => step(Some(credential)),
+            (ChosenCredential::Own(credential), _) => {
+                identity.kept.guard(|| step(Some(credential)))
+            }
             (ChosenCredential::Kept | ChosenCredential::Default, _) => step(None),
         }?;
         Ok((negotiation::wrap(&token), is_done))

@@ -1,4 +1,4 @@
-//! The credential that a password gave, shared by all authentications of its user.
+//! The credential that a password gave, and the last rejection, shared by all authentications of a user.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{Reason, SsoError};
 
-/// The credential of a password, once it is acquired, or the last rejection of the password.
+/// The credential of a password, once it is acquired, and the last rejection of the user.
 #[derive(Debug)]
 pub(crate) struct KeptCredential<C>(Mutex<Kept<C>>);
 
@@ -35,6 +35,28 @@ impl<C> KeptCredential<C> {
         acquire: impl FnOnce() -> Result<C, SsoError>,
         mut act: impl FnMut(&C) -> Result<T, SsoError>,
     ) -> Result<T, SsoError> {
+        self.one_at_a_time(|kept| kept.act(acquire, &mut act))
+    }
+
+    /// Calls `act`, in which the library may log the user on by itself: with the keys of a keytab, also of the one that its
+    /// own settings name. Other callers wait, and a rejection answers them, as that of a password does.
+    #[cfg(unix)]
+    pub(crate) fn guard<T>(
+        &self,
+        act: impl FnOnce() -> Result<T, SsoError>,
+    ) -> Result<T, SsoError> {
+        self.one_at_a_time(|_| act())
+    }
+
+    /// Drops the credential, so that the next caller acquires another one.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).credential = None;
+    }
+
+    fn one_at_a_time<T>(
+        &self,
+        act: impl FnOnce(&mut Kept<C>) -> Result<T, SsoError>,
+    ) -> Result<T, SsoError> {
         // The credential is replaced in one step, so a panic leaves nothing half done.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, error)) = &kept.rejected
@@ -42,7 +64,7 @@ impl<C> KeptCredential<C> {
         {
             return Err(error.clone());
         }
-        let done = kept.act(acquire, &mut act);
+        let done = act(&mut kept);
         let rejection = done.as_ref().err().filter(|error| error.reason.is_rejection());
         kept.rejected = rejection.map(|error| (Instant::now(), error.clone()));
         done
@@ -118,6 +140,35 @@ mod tests {
             assert_eq!(used.unwrap_err().reason, Reason::Locked);
         }
         assert_eq!(uses.get(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_logon_by_the_library_itself_is_made_once_for_those_who_wait() {
+        let (kept, logons) = (KeptCredential::<()>::default(), Cell::new(0));
+        for _ in 0..3 {
+            let guarded = kept.guard(|| {
+                logons.set(logons.get() + 1);
+                Err::<(), _>(fail(Reason::WrongPassword))
+            });
+            assert_eq!(guarded.unwrap_err().reason, Reason::WrongPassword);
+        }
+        assert_eq!(logons.get(), 1);
+    }
+
+    #[test]
+    fn a_credential_that_is_forgotten_is_acquired_again() {
+        let (kept, acquired) = (KeptCredential::default(), Cell::new(0));
+        let ask = || {
+            let acquire = || {
+                acquired.set(acquired.get() + 1);
+                Ok(acquired.get())
+            };
+            kept.with_credential(acquire, |ticket| Ok(*ticket)).unwrap()
+        };
+        assert_eq!([ask(), ask()], [1, 1]);
+        kept.forget();
+        assert_eq!(ask(), 2);
     }
 
     #[test]

@@ -62,12 +62,25 @@ pub use crate::{
 pub struct Identity {
     credentials: Credentials,
     kept: KeptCredential<system::SystemCredential>,
+    /// The tickets of a keytab.
+    memory: system::SystemMemory,
 }
 
 impl Identity {
     /// Creates a user with these credentials, which are not used yet.
     pub fn new(credentials: Credentials) -> Self {
-        Self { credentials, kept: KeptCredential::default() }
+        Self {
+            credentials,
+            kept: KeptCredential::default(),
+            memory: system::SystemMemory::default(),
+        }
+    }
+
+    /// Forgets the tickets that a password or a keytab gave and that this program keeps in memory. The next authentication
+    /// gets new ones, as it must if a service has a new key. Tickets in caches of the system stay.
+    pub fn forget_tickets(&self) {
+        self.kept.forget();
+        self.memory.replace();
     }
 
     /// Returns the source of the credentials.
@@ -75,8 +88,8 @@ impl Identity {
         &self.credentials
     }
 
-    /// Identifies the present ticket, so that a new ticket can be told from one that was refused. Reads a file, and sends
-    /// nothing.
+    /// Identifies the present ticket, so that a new ticket can be told from one that was refused. Reads a cache, and sends
+    /// nothing: not even a keytab gets a ticket.
     ///
     /// # Errors
     /// There is no ticket, it has expired, or there is no library. The reason is [`Reason::Unsupported`] if the system

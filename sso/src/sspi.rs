@@ -52,6 +52,15 @@ pub(crate) fn check_available() -> Result<(), SsoError> {
     token_bytes_max().map(drop)
 }
 
+/// Nothing: Windows has no keytabs.
+#[derive(Debug, Default)]
+pub(crate) struct SystemMemory;
+
+impl SystemMemory {
+    #[expect(clippy::unused_self, reason = "as on Unix")]
+    pub(crate) fn replace(&self) {}
+}
+
 /// Fails, because Windows keeps the tickets of a user to itself.
 pub(crate) fn ticket(_: &Identity) -> Result<Ticket, SsoError> {
     Err(SsoError::new(Reason::Unsupported, "Windows does not show tickets"))

@@ -52,6 +52,41 @@ async fn probe_shows_each_round() {
     assert_eq!(rounds(&probed), [(json!("NTLM"), json!(407))], "{:#}", probed.told);
 }
 
+/// Squid answers 407 to good credentials if the last element of the rule that denies the target is about the user.
+#[tokio::test]
+async fn a_target_that_squid_forbids_to_the_user_holds_back_no_other() {
+    let Some(squid) = Squid::start(SquidRules::Basic).await else { return };
+    let proxy = Proxy::start(&yaml(&squid, "basic", PASSWORD, "[corporate]")).await;
+    let (echo, origin) = (EchoOrigin::start().await, HttpOrigin::plain().await);
+    let forbidden = "127.0.0.9:9009";
+    let get = |url: String| {
+        let request =
+            format!("GET {url} HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\n\r\n");
+        let address = proxy.address();
+        async move { exchange(address, request.as_bytes()).await }
+    };
+    ping(&mut connect(proxy.address(), echo.address()).await.stream).await;
+    let first = connect(proxy.address(), forbidden).await.head;
+    assert!(first.contains("credentials rejected"), "{first}");
+    // Another target shows a little later that the credentials are good.
+    ping(&mut connect(proxy.address(), echo.address()).await.stream).await;
+    let told = connect(proxy.address(), forbidden).await.head;
+    assert!(told.contains("held back; 407, probably forbids this target"), "{told}");
+    assert!(told.contains("though it accepts them for others"), "{told}");
+    // The proxy is known to do this now, so a plain request to another such target delays nothing.
+    let told = get("http://127.0.0.9:9010/".to_owned()).await;
+    assert!(told.contains("credentials rejected"), "{told}");
+    let begun = std::time::Instant::now();
+    let told = get(origin.url("/bytes/1")).await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+    let told = get("http://127.0.0.9:9010/".to_owned()).await;
+    assert!(told.contains("probably forbids this target"), "{told}");
+    let passed = squid.passed();
+    let forbidden = passed.iter().filter(|passed| passed.target.contains("127.0.0.9"));
+    assert_eq!(forbidden.count(), 2, "{passed:?}");
+}
+
 #[tokio::test]
 async fn a_proxy_that_offers_nothing_of_the_list_gets_no_credentials() {
     let Some(squid) = Squid::start(SquidRules::Digest).await else { return };

@@ -126,7 +126,7 @@ impl HopConfig for HttpConnectConfig {
         let tls = TlsClient::new(&self.tls, self.address.host(), context)?;
         let written = Written {
             context,
-            host: self.address.host(),
+            address: &self.address,
             schemes: self.auth.map(|OneOrList(schemes)| schemes),
             username: self.username,
             password,
@@ -239,7 +239,7 @@ impl Link for HttpConnect {
         };
         // A password that was rejected for a tunnel is not sent with plain requests either while the rejection
         // counts.
-        match authenticator.is_ready(tunnel) {
+        match authenticator.is_ready(tunnel, request.target) {
             Ok(false) => {}
             ready => return Eventual::Ready(ready.map(|_| Arc::clone(&self.plain))),
         }
@@ -386,7 +386,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_rejected_basic_password_is_sent_once_for_plain_requests_too() {
-        let hop = build("{address: 'a.example:1', username: u, password: p}").unwrap();
+        let hop = build("{address: 'rejects.example:1', username: u, password: p}").unwrap();
         let link = choose(hop).await.link.unwrap();
         let (near, mut far) = duplex(1024);
         far.write_all(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n").await.unwrap();

@@ -14,9 +14,10 @@ pub(super) use self::{
         unanswered, unsettled,
     },
     refusals_of_hops::{
-        FORBIDDEN, HOP_FAULT, PAYMENT, PROBE_IS_A_LOGON, PROBE_SENDS_THE_TICKET, TRAFFIC,
-        UNSUPPORTED, after_own_words, busy, held_back, out_of_service, refused_after_login,
-        refused_port, refused_with_credentials, ticket_held_back,
+        FORBIDDEN, HOP_FAULT, PAYMENT, PROBE_ASKS_AGAIN, PROBE_IS_A_LOGON, PROBE_SENDS_THE_TICKET,
+        TRAFFIC, UNSUPPORTED, after_own_words, busy, held_back, out_of_service,
+        refused_after_login, refused_port, refused_with_credentials, target_held_back,
+        ticket_held_back,
     },
     usernames::{
         CHALLENGE, SESSION_CHALLENGE, SESSION_CHALLENGE_BESIDE_AUTH, UNAUTHORIZED_PAGE,

@@ -230,6 +230,10 @@ impl Hold {
             of_probe: texts::PROBE_SENDS_THE_TICKET,
         }
     }
+
+    fn of_target(wait: Duration, is_of_url: bool) -> Self {
+        Self { text: texts::target_held_back(wait, is_of_url), of_probe: texts::PROBE_ASKS_AGAIN }
+    }
 }
 
 /// Judges an error of TLS with the target itself.

@@ -1,6 +1,9 @@
 //! The types of the C interface (RFC 2744). They are written by hand, since there are only a dozen functions.
 
-use std::{ffi::c_void, ptr};
+use std::{
+    ffi::{c_char, c_void},
+    ptr,
+};
 
 /// `OM_uint32`.
 pub(super) type Status = u32;
@@ -44,8 +47,8 @@ pub(super) struct RawBindings {
 /// `gss_key_value_element_desc`.
 #[repr(C)]
 pub(super) struct RawKeyValue {
-    pub(super) key: *const std::ffi::c_char,
-    pub(super) value: *const std::ffi::c_char,
+    pub(super) key: *const c_char,
+    pub(super) value: *const c_char,
 }
 
 /// `gss_key_value_set_desc`.
@@ -112,11 +115,29 @@ pub(super) const CONTINUE_NEEDED: Status = 1;
 /// The bits of a major status that say that a call failed.
 pub(super) const ERROR_BITS: Status = 0xFFFF_0000;
 
-/// `krb5_init_context`, `krb5_free_context` and `krb5_cc_default_name` of the Kerberos library. Their types are the same in
-/// MIT Kerberos and Heimdal.
+/// `krb5_init_context`, `krb5_free_context`, `krb5_cc_default_name`, `krb5_cc_resolve` and `krb5_cc_destroy` of the Kerberos
+/// library. Their types are the same in MIT Kerberos and Heimdal.
 pub(super) type KerberosInit = unsafe extern "C" fn(*mut Handle) -> i32;
 pub(super) type KerberosFree = unsafe extern "C" fn(Handle);
-pub(super) type DefaultCacheName = unsafe extern "C" fn(Handle) -> *const std::ffi::c_char;
+pub(super) type DefaultCacheName = unsafe extern "C" fn(Handle) -> *const c_char;
+pub(super) type ResolveCache = unsafe extern "C" fn(Handle, *const c_char, *mut Handle) -> i32;
+pub(super) type EndCache = unsafe extern "C" fn(Handle, Handle) -> i32;
+
+/// Functions of MIT Kerberos: `krb5_sname_to_principal`, `krb5_parse_name`, `krb5_free_principal`, `krb5_cc_select`,
+/// `krb5_cc_get_full_name`, `krb5_free_string`, `krb5_kt_client_default` and `gss_krb5_ccache_name`. `krb5_cc_close`,
+/// `krb5_kt_have_content` and `krb5_kt_close` have the type of [`EndCache`].
+pub(super) type NameOfService =
+    unsafe extern "C" fn(Handle, *const c_char, *const c_char, i32, *mut Handle) -> i32;
+pub(super) type ParseName = unsafe extern "C" fn(Handle, *const c_char, *mut Handle) -> i32;
+pub(super) type FreePrincipal = unsafe extern "C" fn(Handle, Handle);
+pub(super) type SelectCache = unsafe extern "C" fn(Handle, Handle, *mut Handle, *mut Handle) -> i32;
+pub(super) type FullCacheName = unsafe extern "C" fn(Handle, Handle, *mut *mut c_char) -> i32;
+pub(super) type FreeString = unsafe extern "C" fn(Handle, *mut c_char);
+pub(super) type DefaultKeytab = unsafe extern "C" fn(Handle, *mut Handle) -> i32;
+pub(super) type NameThreadCache =
+    unsafe extern "C" fn(*mut Status, *const c_char, *mut *const c_char) -> Status;
+/// `KRB5_NT_SRV_HST`.
+pub(super) const SERVICE_AND_HOST: i32 = 3;
 
 /// The functions, with the types of RFC 2744 and of MIT's extensions.
 pub(super) type ImportName =

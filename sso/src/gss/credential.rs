@@ -1,11 +1,6 @@
 //! Credentials: tickets, keys and passwords.
 
-use std::{
-    ffi::CString,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    ptr,
-    time::Duration,
-};
+use std::{ffi::CString, ptr, time::Duration};
 
 use zeroize::Zeroizing;
 
@@ -187,13 +182,6 @@ unsafe impl Send for GssCredential {}
 
 fn handle_of(name: Option<&GssName>) -> Handle {
     name.map_or(ptr::null_mut(), |name| name.handle)
-}
-
-/// Returns the name of a cache in memory for one keytab and principal, so that later contexts find its tickets.
-pub(super) fn memory_cache(keytab: &str, principal: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    (keytab, principal).hash(&mut hasher);
-    format!("MEMORY:mooltiroute-{:016x}", hasher.finish())
 }
 
 /// `GSS_C_INDEFINITE`.

@@ -3,9 +3,11 @@
 use std::{path::Path, time::SystemTime};
 
 use super::{
-    credential::{AcquireFrom, GssCredential, memory_cache},
+    credential::{AcquireFrom, GssCredential},
     failure::GssFailure,
+    kerberos::{KerberosLibrary, ThreadCache},
     library::GssLibrary,
+    memory::KeytabMemory,
     name::GssName,
 };
 use crate::{Credentials, Identity, Reason, SsoError, Ticket, Words};
@@ -26,6 +28,7 @@ impl ChosenCredential {
     pub(super) fn acquire(
         library: &'static GssLibrary,
         credentials: &Credentials,
+        memory: &KeytabMemory,
     ) -> Result<Self, GssFailure> {
         match credentials {
             Credentials::LoggedIn { principal: None } => {
@@ -49,7 +52,7 @@ impl ChosenCredential {
                 let name = GssName::principal(library, principal)?;
                 let path = path.display().to_string();
                 // Without a shared cache, each sign-on would ask the KDC for new tickets.
-                let cache = ccache.clone().unwrap_or_else(|| memory_cache(&path, principal));
+                let cache = ccache.clone().unwrap_or_else(|| memory.name());
                 let store = AcquireFrom(&[("client_keytab", path.as_str()), ("ccache", &cache)]);
                 GssCredential::acquire_from(library, Some(&name), store).map(Self::Own)
             }
@@ -60,16 +63,15 @@ impl ChosenCredential {
 
 /// Refuses a default cache whose file can't be read.
 ///
-/// MIT Kerberos 1.20 looks through all caches for a ticket, and crashes at a file without a principal, such as an empty file or
-/// one of another user. It does not crash if it is asked for the same file by name, so that is done first.
+/// MIT Kerberos 1.20 hides the reason under SPNEGO, or reports that there is no ticket. It tells what is wrong with the same file
+/// if it is asked for it by name, so that is done first.
 fn check_default_cache(library: &'static GssLibrary) -> Result<(), GssFailure> {
-    let set = std::env::var("KRB5CCNAME").ok().filter(|name| !name.is_empty());
-    let name = set.or_else(|| library.kerberos.as_ref()?.default_cache_name());
     // A file that can't be inspected belongs to another user.
     let may_exist = |path: &Path| {
         let found = std::fs::symlink_metadata(path);
         !found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     };
+    let name = default_cache(library);
     let Some(name) = name.filter(|name| file_of(name).is_some_and(may_exist)) else {
         return Ok(());
     };
@@ -79,6 +81,26 @@ fn check_default_cache(library: &'static GssLibrary) -> Result<(), GssFailure> {
         Err(failure) if failure.reason() == Reason::BadCache => Err(failure),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// Returns the name of the user's default cache, which may be a collection of caches.
+fn default_cache(library: &GssLibrary) -> Option<String> {
+    let set = std::env::var("KRB5CCNAME").ok().filter(|name| !name.is_empty());
+    set.or_else(|| library.kerberos?.default_cache_name())
+}
+
+/// Chooses one cache among those of the user, as the library would for `service`, and makes it the default one of this thread.
+/// See [`ThreadCache`] for the reason.
+pub(super) fn choose_default_cache(
+    library: &GssLibrary,
+    service: Option<&str>,
+) -> Option<ThreadCache> {
+    let (kerberos, name) = (library.kerberos?, default_cache(library)?);
+    // A file holds one cache, and so does a name within a directory. The name of a collection stands for its primary cache.
+    let is_one = file_of(&name).is_some() || name.starts_with("DIR::");
+    let service = service.filter(|_| !is_one);
+    let selected = service.and_then(|service| kerberos.selected_cache_name(service));
+    kerberos.name_thread_cache(&selected.unwrap_or(name))
 }
 
 /// Returns the path of a cache that is a file.
@@ -95,26 +117,54 @@ fn file_of(cache: &str) -> Option<&Path> {
 /// Identifies the ticket in a cache.
 pub(crate) fn ticket(identity: &Identity) -> Result<Ticket, SsoError> {
     let library = GssLibrary::get()?;
-    let found = ticket_of(library, identity.credentials());
+    let found = ticket_of(library, identity);
     found.map_err(|failure| failure.into_error(place(identity)))
 }
 
-fn ticket_of(
-    library: &'static GssLibrary,
-    credentials: &Credentials,
-) -> Result<Ticket, GssFailure> {
-    let credential = match ChosenCredential::acquire(library, credentials)? {
-        // The default credential has no handle, so it is acquired to be inspected.
-        ChosenCredential::Default => GssCredential::acquire(library, None)?,
-        ChosenCredential::Own(credential) => credential,
-        // A password gets its tickets inside this process, so no `kinit` can replace them.
-        ChosenCredential::Kept => return Err(GssFailure::unsupported("a password has no ticket")),
+fn ticket_of(library: &'static GssLibrary, identity: &Identity) -> Result<Ticket, GssFailure> {
+    let named = |name: &Option<String>| {
+        name.as_deref().map(|text| GssName::principal(library, text)).transpose()
     };
+    // Only MIT Kerberos uses a keytab that nobody has named.
+    let no_keytab = library.kerberos.filter(KerberosLibrary::is_mit).map(|_| NO_KEYTAB);
+    let look = |name: Option<&GssName>, cache: Option<&str>| {
+        let cache = cache.map(|cache| ("ccache", cache));
+        let store: Vec<_> = cache.into_iter().chain(no_keytab).collect();
+        match store[..] {
+            [] => GssCredential::acquire(library, name),
+            _ => GssCredential::acquire_from(library, name, AcquireFrom(&store)),
+        }
+    };
+    let credential = match identity.credentials() {
+        Credentials::LoggedIn { principal } => {
+            let name = named(principal)?;
+            check_default_cache(library)?;
+            let _cache = choose_default_cache(library, None).filter(|_| name.is_none());
+            return described(&look(name.as_ref(), None)?);
+        }
+        Credentials::Ccache { name, principal } => look(named(principal)?.as_ref(), Some(name))?,
+        Credentials::Keytab { principal, ccache, .. } => {
+            let name = GssName::principal(library, principal)?;
+            let cache = ccache.clone().unwrap_or_else(|| identity.memory.name());
+            look(Some(&name), Some(&cache))?
+        }
+        // A password gets its tickets inside this process, so no `kinit` can replace them.
+        Credentials::Password { .. } => {
+            return Err(GssFailure::unsupported("a password has no ticket"));
+        }
+    };
+    described(&credential)
+}
+
+fn described(credential: &GssCredential) -> Result<Ticket, GssFailure> {
     let (principal, rest) = credential.inquire()?;
     // GSS-API returns the time that is left and not the end, so the computed end can differ by a second between two calls.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ok(Ticket { principal: principal.text()?, ends_at: (now + rest).as_secs() })
 }
+
+/// A keytab without keys. In place of the user's own one, it keeps the library from getting a ticket by itself.
+const NO_KEYTAB: (&str, &str) = ("client_keytab", "MEMORY:mooltiroute-none");
 
 /// Describes the place that is searched for tickets.
 pub(super) fn place(identity: &Identity) -> Vec<Words> {

@@ -1,13 +1,15 @@
 //! The library, found and loaded when it is first needed.
 
-use std::{ffi::CStr, ptr, sync::OnceLock};
+use std::sync::OnceLock;
 
 use libloading::Library;
 
-use super::abi::{
-    AcquireCred, AcquireCredFrom, AcquireCredWithPassword, DefaultCacheName, DeleteContext,
-    DisplayName, DisplayStatus, ImportName, InitContext, InquireCred, KerberosFree, KerberosInit,
-    Release, ReleaseBuffer,
+use super::{
+    abi::{
+        AcquireCred, AcquireCredFrom, AcquireCredWithPassword, DeleteContext, DisplayName,
+        DisplayStatus, ImportName, InitContext, InquireCred, Release, ReleaseBuffer,
+    },
+    kerberos::KerberosLibrary,
 };
 use crate::{Reason, SsoError};
 
@@ -28,14 +30,6 @@ pub(super) struct GssLibrary {
     pub(super) display_status: DisplayStatus,
     /// Functions of the Kerberos library that it is linked to.
     pub(super) kerberos: Option<KerberosLibrary>,
-}
-
-/// The functions that find the default cache of tickets.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KerberosLibrary {
-    init: KerberosInit,
-    free: KerberosFree,
-    default_cache_name: DefaultCacheName,
 }
 
 static LOADED: OnceLock<GssLibrary> = OnceLock::new();
@@ -90,41 +84,6 @@ impl GssLibrary {
                 // The search for a symbol goes on in the libraries that this one needs.
                 kerberos: KerberosLibrary::find(library),
             })
-        }
-    }
-}
-
-impl KerberosLibrary {
-    #[expect(unsafe_code, reason = "a symbol has no type")]
-    /// # Safety
-    /// The library must be one of GSS-API.
-    unsafe fn find(library: &Library) -> Option<Self> {
-        // SAFETY: the caller grants that the library is one of GSS-API, which needs that of Kerberos, and `abi` has the
-        // types of its functions.
-        unsafe {
-            Some(Self {
-                init: *library.get(b"krb5_init_context\0").ok()?,
-                free: *library.get(b"krb5_free_context\0").ok()?,
-                default_cache_name: *library.get(b"krb5_cc_default_name\0").ok()?,
-            })
-        }
-    }
-
-    /// Returns the name of the default cache.
-    pub(super) fn default_cache_name(&self) -> Option<String> {
-        let mut context = ptr::null_mut();
-        #[expect(unsafe_code, reason = "calls of C")]
-        // SAFETY: the context is made by this library, is used by this thread alone, and is freed once. The name belongs
-        // to it, ends with NUL, and is copied before that.
-        unsafe {
-            if (self.init)(&raw mut context) != 0 {
-                return None;
-            }
-            let name = (self.default_cache_name)(context);
-            let name =
-                (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned());
-            (self.free)(context);
-            name
         }
     }
 }

@@ -75,22 +75,40 @@ impl Kdc {
         self.path(name).display().to_string()
     }
 
-    /// Gets alice a ticket of this lifetime into a cache, and returns the cache's name.
+    /// Changes alice's password, so that the keys in her keytab are out of date.
+    pub(crate) fn change_password(&self) {
+        let mut kadmin = Command::new("/usr/sbin/kadmin.local");
+        kadmin.env("KRB5_CONFIG", self.path("krb5.conf"));
+        kadmin.env("KRB5_KDC_PROFILE", self.path("kdc.conf"));
+        run(kadmin.args(["-r", "CORP.TEST", "-q", "cpw -pw another-word alice"]));
+    }
+
+    /// Returns how many logons with a wrong key the KDC has seen.
+    pub(crate) fn failed_logons(&self) -> usize {
+        fs::read_to_string(self.path("kdc.log")).unwrap().matches("PREAUTH_FAILED").count()
+    }
+
+    /// Gets alice a ticket of this lifetime into a cache that is a file, and returns the cache's name.
     pub(crate) fn kinit(&self, cache: &str, lifetime: &str) -> String {
         let name = format!("FILE:{}", self.shown(cache));
+        self.kinit_into(&name, lifetime);
+        name
+    }
+
+    /// Gets alice a ticket of this lifetime into the cache of this name.
+    pub(crate) fn kinit_into(&self, name: &str, lifetime: &str) {
         let mut kinit = Command::new("/usr/bin/kinit");
         kinit.env("KRB5_CONFIG", self.path("krb5.conf"));
         run(kinit.args([
             "-l",
             lifetime,
             "-c",
-            &name,
+            name,
             "-k",
             "-t",
             &self.shown("alice.keytab"),
             "alice",
         ]));
-        name
     }
 }
 

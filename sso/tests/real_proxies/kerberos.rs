@@ -3,7 +3,7 @@
 //! The library reads its configuration from the environment of the process, so each question is asked in a process of
 //! its own: this test program again, with [`asked_by_another_test`] as its only test.
 
-use std::{env, net::TcpListener, process::Command, sync::Arc};
+use std::{env, fs, net::TcpListener, process::Command, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mooltiroute_hops::auth::challenge::AuthScheme;
@@ -58,7 +58,18 @@ fn rounds() -> Result<u16, SsoError> {
         _ => Credentials::LoggedIn { principal },
     };
     let identity = Arc::new(Identity::new(credentials));
-    let mut context = Context::new(&variable("ASK_SPN").unwrap(), &identity, None)?;
+    let service = variable("ASK_SPN").unwrap();
+    // Each of these asks for the ticket of a keytab to be identified too, which must not log on.
+    let others = variable("ASK_AT_ONCE").map_or(0, |count| count.parse::<usize>().unwrap());
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(|| {
+                identity.ticket().unwrap_err();
+                Context::new(&service, &identity, None)?.step(None)
+            });
+        }
+    });
+    let mut context = Context::new(&service, &identity, None)?;
     let Some(proxy) = variable("ASK_PROXY") else {
         context.step(None)?;
         return Ok(0);
@@ -123,12 +134,13 @@ fn squid_accepts_ntlm_inside_of_spnego() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (proxy, target) = (squid.address.to_string(), listener.local_addr().unwrap().to_string());
     let folder = tempfile::tempdir().unwrap();
+    let missing = format!("FILE:{}", folder.path().join("missing").display());
     for (password, status) in [("sesame", "status 200"), ("wrong", "status 407")] {
         let users = folder.path().join(password).display().to_string();
         std::fs::write(&users, format!("CORP:alice:{password}\n")).unwrap();
         let answer = ask(&[
             ("NTLM_USER_FILE", &users),
-            ("KRB5CCNAME", "FILE:/nonexistent"),
+            ("KRB5CCNAME", &missing),
             ("ASK_PROXY", &proxy),
             ("ASK_TARGET", &target),
         ]);
@@ -189,20 +201,81 @@ fn wrong_clocks_and_expired_tickets_have_their_reasons() {
     }
 }
 
-/// A wrong password must be tried only once: another try for the sake of a better message would lock accounts.
+/// A wrong password must be tried only once: another try for the sake of a better message, or by another thread, would lock
+/// accounts. Keys that are out of date are a wrong password too, also those of the keytab that the library uses by itself.
 #[test]
-fn a_wrong_password_reaches_the_kdc_once() {
+fn a_wrong_password_or_key_reaches_the_kdc_once() {
+    if !are_installed(&PROGRAMS) {
+        return;
+    }
+    let kdc = Kdc::start();
+    let (config, keytab) = (kdc.shown("krb5.conf"), kdc.shown("alice.keytab"));
+    let missing = format!("FILE:{}", kdc.shown("missing"));
+    kdc.change_password();
+    let common =
+        [("KRB5_CONFIG", &*config), ("ASK_AT_ONCE", "8"), ("ASK_PRINCIPAL", "alice@CORP.TEST")];
+    for (count, question) in [
+        (1, &[("ASK_KIND", "password"), ("ASK_FROM", "wrong-password")][..]),
+        (2, &[("ASK_KIND", "keytab"), ("ASK_FROM", &keytab)]),
+        (3, &[("KRB5_CLIENT_KTNAME", &keytab), ("KRB5CCNAME", &missing)]),
+        (4, &[("KRB5_CLIENT_KTNAME", &keytab), ("ASK_KIND", "ccache"), ("ASK_FROM", &missing)]),
+    ] {
+        let answer = ask(&[&common, question].concat());
+        assert!(answer.starts_with("WrongPassword: "), "{question:?}: {answer}");
+        assert_eq!(kdc.failed_logons(), count, "{question:?}: {answer}");
+    }
+    let of_any_user = &[&common[..2], &[("KRB5_CLIENT_KTNAME", &keytab), ("KRB5CCNAME", &missing)]];
+    let answer = ask(&of_any_user.concat());
+    assert!(answer.starts_with("WrongPassword: "), "{answer}");
+    assert_eq!(kdc.failed_logons(), 5, "{answer}");
+}
+
+/// MIT Kerberos 1.20 crashes if it looks for any cache with a ticket and comes to one like these. So it must not look.
+#[test]
+fn no_damaged_cache_ends_the_process() {
     if !are_installed(&PROGRAMS) {
         return;
     }
     let kdc = Kdc::start();
     let config = kdc.shown("krb5.conf");
-    let answer = ask(&[
-        ("KRB5_CONFIG", &config),
-        ("ASK_KIND", "password"),
-        ("ASK_FROM", "wrong-password"),
-        ("ASK_PRINCIPAL", "alice@CORP.TEST"),
-    ]);
-    let log = std::fs::read_to_string(kdc.path("kdc.log")).unwrap();
-    assert_eq!(log.matches("PREAUTH_FAILED").count(), 1, "{answer}\n{log}");
+    let good = fs::read(kdc.kinit("cache", "1h").strip_prefix("FILE:").unwrap()).unwrap();
+    let directory = kdc.path("directory");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("primary"), "tkt\n").unwrap();
+    let (ticket, other) = (directory.join("tkt"), directory.join("tktother"));
+    let file = format!("FILE:{}", ticket.display());
+    let collection = format!("DIR:{}", directory.display());
+    let member = format!("DIR::{}", ticket.display());
+    let by_default = kdc.path("krb5-default.conf");
+    let settings = fs::read_to_string(kdc.path("krb5.conf")).unwrap();
+    let named = format!("[libdefaults]\ndefault_ccache_name = {collection}\n");
+    fs::write(&by_default, settings.replace("[libdefaults]\n", &named)).unwrap();
+    let by_default = by_default.display().to_string();
+    let sources = [
+        &[("KRB5_CONFIG", &*config), ("KRB5CCNAME", &*file)][..],
+        &[("KRB5_CONFIG", &config), ("KRB5CCNAME", &collection)],
+        &[("KRB5_CONFIG", &config), ("KRB5CCNAME", &member)],
+        &[("KRB5_CONFIG", &by_default)],
+    ];
+    let user = [("ASK_PRINCIPAL", "alice@CORP.TEST")];
+    let junk: Vec<u8> =
+        [5, 4].into_iter().chain((0..300).map(|byte| (byte * 7 % 251) as u8)).collect();
+    for content in [&good[..0], &good[..4], &good[..60], &junk] {
+        fs::write(&ticket, content).unwrap();
+        fs::write(&other, &good).unwrap();
+        for source in sources {
+            let answer = ask(source);
+            let has_reason = answer.starts_with("BadCache: ") || answer.starts_with("NoTicket: ");
+            // If the library knows how to choose among several caches, it finds the good one.
+            assert!(has_reason || answer == "status 0", "{source:?}: {answer}");
+            ask(&[source, &user].concat());
+        }
+    }
+    // A good cache counts, whatever lies beside it.
+    fs::write(&ticket, &good).unwrap();
+    fs::write(&other, &good[..4]).unwrap();
+    for source in sources {
+        assert_eq!(ask(source), "status 0", "{source:?}");
+        assert_eq!(ask(&[source, &user].concat()), "status 0", "{source:?}");
+    }
 }

@@ -139,7 +139,7 @@ async fn an_order_to_reload_allows_one_more_logon_and_the_next_rejection_counts_
     proxy.signal(rustix::process::Signal::HUP);
     logged(&proxy, "config unchanged", 1).await;
     let second = exchange(proxy.address(), CONNECT).await;
-    assert!(second.contains("does not send these credentials again for 35 m. An edit"), "{second}");
+    assert!(second.contains("does not send these credentials again for 35 m. Other"), "{second}");
     assert!(second.contains("\r\nRetry-After: 2100\r\n"), "{second}");
     exchange(proxy.address(), CONNECT).await;
     assert_eq!(logons(), 2);

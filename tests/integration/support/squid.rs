@@ -29,7 +29,8 @@ pub(crate) enum SquidRules {
     Open,
     /// As `Open`, and everything goes on to the proxy at this address.
     Below(SocketAddr),
-    /// As `Open`, for those who know [`USERNAME`](super::USERNAME) and [`PASSWORD`](super::PASSWORD).
+    /// As `Open`, for those who know [`USERNAME`](super::USERNAME) and [`PASSWORD`](super::PASSWORD). For the host 127.0.0.9, which
+    /// only another user may reach, squid asks them for credentials again.
     Basic,
     /// As `Basic`, by Digest.
     Digest,
@@ -285,6 +286,9 @@ fn config(
                  auth_param basic children 2 startup=1 idle=1\n\
                  auth_param basic realm provider\n\
                  acl account proxy_auth REQUIRED\n\
+                 acl other proxy_auth another\n\
+                 acl forbidden dst 127.0.0.9/32\n\
+                 http_access deny forbidden !other\n\
                  http_access allow account"
             )
         }

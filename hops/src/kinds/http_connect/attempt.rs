@@ -1,5 +1,7 @@
 //! The credentials of one request.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
@@ -16,7 +18,7 @@ use crate::{
 /// A scheme with what it needs.
 #[derive(Debug)]
 pub(super) enum Method {
-    Negotiate(Box<SignOn>),
+    Negotiate(Arc<SignOn>),
     Ntlm(Box<NtlmCredentials>),
     Digest(Box<DigestCredentials>, Box<DigestSession>),
     /// The value of the field.

@@ -18,7 +18,7 @@ use self::{
 };
 use super::{
     attempt::{Attempt, Method},
-    lockout::Lockout,
+    lockout::{Lockout, Permit, Sent},
     sign_on::SignOn,
 };
 use crate::{
@@ -61,6 +61,7 @@ pub(super) enum ConnectEnd {
 pub(super) struct Purpose<'a> {
     pub(super) method: &'a str,
     pub(super) uri: &'a str,
+    pub(super) target: &'a Authority,
     /// The bindings to the TLS connection with the proxy, if there is one.
     pub(super) bindings: Option<&'a ChannelBindings>,
 }
@@ -90,8 +91,8 @@ impl From<HopError> for Stop {
 }
 
 impl Authenticator {
-    /// Creates one that begins with no knowledge of the proxy. A request has `handshake` for all its rounds.
-    pub(super) fn new(methods: Vec<Method>, service: String, handshake: Duration) -> Self {
+    /// Creates one that begins with no knowledge of the proxy, except of rejected credentials.
+    pub(super) fn new(methods: Vec<Method>, service: String, lockout: Arc<Lockout>) -> Self {
         // Basic alone needs no challenge.
         let at_once = matches!(methods[..], [Method::Basic(_)]).then(|| vec![AuthScheme::Basic]);
         let wishes = Mutex::new(Wishes::presumed(at_once));
@@ -105,7 +106,7 @@ impl Authenticator {
             methods,
             service,
             wishes,
-            lockout: Arc::new(Lockout::new(handshake)),
+            lockout,
             ntlm_domain: Mutex::default(),
             secrets,
             secret_key: "password",
@@ -193,25 +194,30 @@ impl Authenticator {
         // Digest hashes the request target, and Negotiate and NTLM hash the proxy's certificate if there is TLS. So
         // their answers are made for this one request on this one connection, and are never kept for another.
         let uri = next.to_string();
-        let purpose = Purpose { method: "CONNECT", uri: &uri, bindings };
+        let purpose = Purpose { method: "CONNECT", uri: &uri, target: next, bindings };
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
         let opening = self.opening(purpose).await?;
         let asked = HopRequest::Connect(next, fields);
         match self.rounds(&mut exchange, asked, opening, purpose).await? {
             // Any 2xx at any round opens the tunnel. Proxies that know users by their IP address agree to NTLM's
             // first message.
-            RoundsEnd::Answered(answer, attempt) if answer.is_success() => {
-                self.succeeded(&attempt);
+            RoundsEnd::Answered(answer, attempt, permit) if answer.is_success() => {
+                self.succeeded(&attempt, permit.as_ref().map(Permit::sent));
                 Ok(ConnectEnd::Connected)
             }
             // Other refusals say nothing about the credentials, so no verdict is recorded, and the next connection may
             // try them.
-            RoundsEnd::Answered(answer, attempt) => {
+            RoundsEnd::Answered(answer, attempt, permit) => {
+                let rejects = answer.status() == 401 && attempt.is_last();
                 let fields = [fields, &self.fields(&attempt)[..]].concat();
                 let mut secrets = RequestSecrets::of(&fields);
                 secrets.extend(&self.secrets);
                 let mut refusal = exchange.refusal(answer, &secrets).await;
                 refusal.login = self.login_of(&attempt);
+                // Some proxies answer 401 in place of 407. It is no answer of the target, which was not reached.
+                if rejects {
+                    return Err(self.rejected_by_proxy(refusal, permit.as_ref().map(Permit::sent)));
+                }
                 Err(refusal.into())
             }
             RoundsEnd::Closes | RoundsEnd::Ready(..) | RoundsEnd::Unanswered => {
@@ -237,13 +243,13 @@ impl Authenticator {
     }
 
     /// Records that the proxy accepted the credentials, if there are any in `attempt`.
-    fn succeeded(&self, attempt: &Attempt) {
+    fn succeeded(&self, attempt: &Attempt, sent: Option<&Sent>) {
         // From now on a new nonce of the proxy is not a rejection, also without `stale=true`.
         if let (Attempt::Digest(sent), Some((_, session))) = (attempt, self.digest()) {
             session.accepted(sent);
         }
-        if !matches!(attempt, Attempt::None) {
-            self.lockout.accepted();
+        if let (Some(sent), false) = (sent, matches!(attempt, Attempt::None)) {
+            self.lockout.accepted(sent);
         }
     }
 
@@ -257,6 +263,11 @@ impl Authenticator {
             if sign_on.ticket().await.is_none_or(|new| !new.is_same(&old)) {
                 self.lockout.ticket_changed(&old);
             }
+        }
+        // Also if the request begins without credentials, so that it does not reach the proxy while they are held back.
+        self.lockout.check(purpose.target)?;
+        if self.lockout.wants_proof() {
+            return Ok(Attempt::None);
         }
         let offered = self.wishes().offered();
         // Except for Basic alone, the proxy gets no credentials before its first challenge: it may not want any, or

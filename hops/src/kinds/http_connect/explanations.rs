@@ -86,6 +86,18 @@ pub(super) fn rejection(
     explained(refusal, detail, CREDENTIALS_REJECTED, &advice)
 }
 
+/// Adds that the proxy may mean the target alone, since it has accepted the credentials before.
+pub(super) fn with_suspicion(refusal: Refusal) -> Refusal {
+    Refusal { note: Some(PERHAPS_THE_TARGET.to_owned()), ..refusal }
+}
+
+/// Explains that the proxy accepts the credentials for other targets.
+pub(super) fn refused_target(refusal: Refusal) -> Refusal {
+    let detail = "it asks for credentials again for this target, though it accepts them for others";
+    let refusal = explained(refusal, detail.to_owned(), "probably forbids this target", ONE_TARGET);
+    Refusal { note: None, is_of_target: true, ..refusal }
+}
+
 /// Adds that the proxy also offers the schemes `untried` of this hop.
 pub(super) fn with_untried(mut refusal: Refusal, untried: &[&str]) -> Refusal {
     let names = untried.join(", ");
@@ -122,4 +134,8 @@ const BROKEN_CHALLENGE: &str = "No credentials were sent. Look at the log of the
      the way. If it offers another scheme, list that first in this hop's `auth`.";
 const REJECTED: &str =
     "If they are right, the account may be locked or expired: ask its administrator.";
+const PERHAPS_THE_TARGET: &str = "Or the proxy forbids this target to this user: then requests to other targets pass, and Mooltiroute \
+     will say so.";
+const ONE_TARGET: &str = "The credentials are good. The proxy probably forbids this target to this user, as squid does with \
+     `http_access deny TARGETS !USERS`: ask its administrator, or send the target another way.";
 const PASS_NT: &str = ", which is the hash that `cntlm -H` prints as `PassNT`: `PassNTLMv2` and `PassLM` are other hashes";

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use mooltiroute_sso::{Credentials, Identity, Password};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::{BuildContext, Host, InvalidSetting, Key, Secret};
 
@@ -33,6 +34,11 @@ impl KerberosSettings {
     /// Returns whether these settings name the user, so that `username` is not used.
     pub(super) fn names_user(&self) -> bool {
         self.principal.is_some() || (self.ccache.is_some() && self.keytab.is_none())
+    }
+
+    /// Returns the content of the keytab.
+    pub(super) fn keys(&self, context: &BuildContext<'_>) -> Option<Zeroizing<Vec<u8>>> {
+        context.read_binary(self.keytab.as_ref()?).ok().map(Zeroizing::new)
     }
 
     /// Returns the service to sign on to.

@@ -1,93 +1,73 @@
 //! Protection against a lock-out: a wrong password is tried once, not once for every client.
 
 mod rejection;
+mod remembered;
+mod standing;
+mod targets;
 
 use std::{
     convert::Infallible,
+    future::{self, Future as _},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
-    sync::{Mutex as AsyncMutex, OwnedMutexGuard, oneshot},
-    time::{self, Instant},
+    sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, futures::Notified, oneshot},
+    time::{self, Instant, error::Elapsed},
 };
 
 use mooltiroute_sso::Ticket;
 
-pub(super) use self::rejection::{Hold, Rejection};
+use self::standing::{Access, Standing};
+pub(super) use self::{
+    rejection::{Hold, Rejection},
+    remembered::{LoginKey, lockout_of},
+    standing::{Ruling, Tried},
+};
+use crate::Authority;
 
-/// The last verdict of a proxy about a hop's credentials. It is shared by all connections of the hop, and a reload that
-/// changes the hop starts with a new one.
+/// The last verdict of a proxy about a hop's credentials. It is shared by all connections of the hop. A hop with other
+/// credentials or another address starts with a new one.
+///
+/// Credentials without a verdict are tried by one request, and the others wait. A proxy that is silent has perhaps accepted
+/// them and waits for the target of that request, so one other request may try them then. Those two are all that may fail: the
+/// others go on waiting, until silence is as good as a verdict.
 #[derive(Debug)]
 pub(super) struct Lockout {
     /// Held by the one request that tries credentials while no verdict about them is known.
     gate: Arc<AsyncMutex<()>>,
     standing: Mutex<Standing>,
-    /// The longest that others wait for the answer to a plain request.
-    trial_max: Duration,
+    /// Wakes those who wait for the gate, after a verdict.
+    news: Notify,
+    /// The time that a request has for all its rounds.
+    handshake: Duration,
+    key: Option<LoginKey>,
 }
 
-#[derive(Debug, Default)]
-struct Standing {
-    verdict: LastVerdict,
-    /// The rejections since the credentials were last accepted.
-    rejected_in_a_row: u32,
-    /// Whether the credentials were ever accepted.
-    has_accepted: bool,
-}
-
-/// The proof that was rejected.
-#[derive(Clone, Debug)]
-pub(super) enum Tried {
-    /// A password, or the keys of a keytab. Its rejection is a failed logon, of which a few lock the account.
-    Logon,
-    /// A ticket, if it can be told which. The domain has already accepted its user, so no account is locked.
-    Ticket(Option<Ticket>),
-}
-
-impl Tried {
-    /// Returns how long nothing is tried after so many rejections in a row before this one.
-    ///
-    /// Domains commonly lock an account after five failed logons, some after three, and count a failed logon for 30 min
-    /// after it. So a logon is repeated once, in case the proxy's own connection to the domain was broken, and then only
-    /// when both are forgotten.
-    fn window(&self, rejected_before: u32) -> Duration {
-        match self {
-            Self::Logon if rejected_before == 0 => WINDOW_MIN,
-            Self::Logon => LOGON_WINDOW_MAX,
-            Self::Ticket(_) => {
-                (WINDOW_MIN * 2_u32.pow(rejected_before.min(DOUBLINGS_MAX))).min(TICKET_WINDOW_MAX)
-            }
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-enum LastVerdict {
-    #[default]
-    Unknown,
-    Accepted,
-    Rejected {
-        rejection: Rejection,
-        /// The ticket that was rejected, if it was one.
-        ticket: Option<Ticket>,
-        until: Instant,
-    },
-}
-
-/// The permission to send credentials once. Others wait for as long as it exists, unless the credentials were accepted
-/// before.
+/// The permission to send credentials once, kept until there is a verdict about them.
 #[derive(Debug)]
 pub(super) struct Permit {
+    lockout: Arc<Lockout>,
+    sent: Sent,
+    /// Others wait for as long as this exists.
     gate: Option<OwnedMutexGuard<()>>,
+    /// Nothing is sent. Its end shows that the request has ended.
+    under_way: Option<oneshot::Sender<Infallible>>,
 }
 
-/// A try of credentials by a request whose answer may take long. Others wait while it exists.
+/// The request that credentials were sent with.
 #[derive(Debug)]
-pub(super) struct Trial {
-    /// Nothing is sent. Its end shows that there is a verdict, or that the request was given up.
-    _under_way: oneshot::Sender<Infallible>,
+pub(super) struct Sent {
+    pub(super) target: Authority,
+    pub(super) at: Instant,
+    /// Whether the proxy asked for credentials for this very request. If not, it may have let the request through
+    /// without a look at them.
+    pub(super) was_asked_for: bool,
+    /// The number of the try, if no verdict was known. The next acceptance begins with another number.
+    pub(super) try_of: Option<u32>,
 }
 
 impl Lockout {
@@ -96,69 +76,109 @@ impl Lockout {
         Self {
             gate: Arc::default(),
             standing: Mutex::default(),
-            trial_max: TRIAL_MAX.min(handshake / 2),
+            news: Notify::new(),
+            handshake,
+            key: None,
         }
     }
 
-    /// Waits until the credentials may be sent.
+    /// Waits until the credentials may be sent in a request to `target`. `was_asked_for` says whether the proxy has asked
+    /// for them in answer to the same request.
     ///
     /// Credentials that the proxy has accepted may be sent by many requests at once. Otherwise one request tries them,
-    /// and the others wait for its verdict. After a rejection no request tries them for a while.
+    /// and the others wait for its verdict. After a rejection no request tries them for a while, except one to another
+    /// target if the proxy may have meant that target alone.
     ///
     /// # Errors
     /// The rejection of the last try, while it counts.
-    pub(super) async fn permit(&self) -> Result<Permit, Hold> {
-        if self.is_accepted()? {
-            return Ok(Permit { gate: None });
+    pub(super) async fn permit(
+        self: &Arc<Self>,
+        target: &Authority,
+        was_asked_for: bool,
+    ) -> Result<Permit, Hold> {
+        loop {
+            // Before the look at the verdict, so that none between the two is missed.
+            let news = self.news.notified();
+            let access = self.standing().access(target)?;
+            match access {
+                Access::Free => return Ok(self.permitted(target, was_asked_for, None)),
+                Access::From(instant) => {
+                    // Whichever comes first.
+                    let _: Result<(), Elapsed> = time::timeout_at(instant, news).await;
+                    continue;
+                }
+                Access::OneAtATime => {}
+            }
+            // The gate is a lock and not a flag, because a request can be dropped at any point: its guard then opens the
+            // gate for the next one.
+            let Some(gate) = self.gate_unless(news).await else { continue };
+            // The request that held the gate may have brought a verdict.
+            let access = self.standing().access(target)?;
+            if matches!(access, Access::OneAtATime) {
+                return Ok(self.permitted(target, was_asked_for, Some(gate)));
+            }
         }
-        // The gate is a lock and not a flag, because a request can be dropped at any point: its guard then opens the
-        // gate for the next one.
-        let gate = Arc::clone(&self.gate).lock_owned().await;
-        // The request that held the gate may have brought a verdict.
-        let gate = (!self.is_accepted()?).then_some(gate);
-        Ok(Permit { gate })
     }
 
-    /// Keeps a permit until the answer to a plain request comes, or for a limited time.
-    ///
-    /// A proxy rejects credentials at once. If it has said nothing for that long, it has let the request through and
-    /// waits for the target, which may take minutes. So the credentials count as accepted then. Returns `None` if others
-    /// don't wait for this permit.
-    pub(super) fn trial(self: &Arc<Self>, permit: Permit) -> Option<Trial> {
-        let gate = permit.gate?;
-        let (under_way, ended) = oneshot::channel::<Infallible>();
-        let lockout = Arc::clone(self);
-        let verdict = async move {
-            if time::timeout(lockout.trial_max, ended).await.is_err() {
-                lockout.presumed_accepted();
-            }
-            drop(gate);
-        };
-        #[expect(clippy::disallowed_methods, reason = "shutdown need not wait for it")]
-        drop(tokio::spawn(verdict));
-        Some(Trial { _under_way: under_way })
+    /// Waits for the gate. Returns `None` if `news` come first.
+    async fn gate_unless(&self, news: Notified<'_>) -> Option<OwnedMutexGuard<()>> {
+        let (mut gate, mut news) = (pin!(Arc::clone(&self.gate).lock_owned()), pin!(news));
+        future::poll_fn(|context| match gate.as_mut().poll(context) {
+            Poll::Ready(gate) => Poll::Ready(Some(gate)),
+            Poll::Pending => news.as_mut().poll(context).map(|()| None),
+        })
+        .await
+    }
+
+    fn permitted(
+        self: &Arc<Self>,
+        target: &Authority,
+        was_asked_for: bool,
+        gate: Option<OwnedMutexGuard<()>>,
+    ) -> Permit {
+        let try_of = gate.is_some().then(|| self.standing().begin_try());
+        let sent = Sent { target: target.clone(), at: Instant::now(), was_asked_for, try_of };
+        Permit { lockout: Arc::clone(self), sent, gate, under_way: None }
     }
 
     /// Returns how long a proxy may be silent before it is taken to have let a request through to its target.
     pub(super) fn silence_max(&self) -> Duration {
-        self.trial_max
+        TRIAL_MAX.min(self.handshake / 2)
     }
 
-    /// Fails while a rejection counts. Waits for nothing.
+    /// Fails while a rejection counts for `target`. Waits for nothing.
     ///
     /// # Errors
     /// As [`permit`](Self::permit).
-    pub(super) fn check(&self) -> Result<(), Hold> {
-        self.is_accepted().map(drop)
+    pub(super) fn check(&self, target: &Authority) -> Result<(), Hold> {
+        self.standing().access(target).map(drop)
+    }
+
+    /// Returns the permission to send the credentials to `target`, if many requests may do that at once.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    pub(super) fn permit_at_once(
+        self: &Arc<Self>,
+        target: &Authority,
+    ) -> Result<Option<Permit>, Hold> {
+        let access = self.standing().access(target)?;
+        Ok(matches!(access, Access::Free).then(|| self.permitted(target, false, None)))
+    }
+
+    /// Returns whether a request should first be sent without credentials.
+    ///
+    /// After a rejection of good credentials, only those that the proxy asked for are a proof if it takes them. Many proxies let some targets
+    /// pass without a look at the credentials, and each of these would end the wait for a password that is still wrong.
+    pub(super) fn wants_proof(&self) -> bool {
+        let standing = self.standing();
+        standing.has_accepted && standing.rejected_in_a_row > 0
     }
 
     /// Records that the proxy accepted the credentials. A rejection that another request has met meanwhile still counts.
-    pub(super) fn accepted(&self) {
-        let mut standing = self.standing();
-        standing.has_accepted = true;
-        if standing.accept() {
-            standing.rejected_in_a_row = 0;
-        }
+    pub(super) fn accepted(&self, sent: &Sent) {
+        self.standing().accepted(sent);
+        self.news.notify_waiters();
     }
 
     /// Returns whether the proxy has ever accepted the credentials, so that they were right once.
@@ -166,94 +186,50 @@ impl Lockout {
         self.standing().has_accepted
     }
 
-    /// Lets other requests use the credentials, because the proxy has not rejected them for a while. If it does so after
-    /// all, the rejections before this one still count.
-    fn presumed_accepted(&self) {
-        self.standing().accept();
-    }
-
     /// Returns the ticket whose rejection still counts.
     pub(super) fn rejected_ticket(&self) -> Option<Ticket> {
-        match &self.standing().verdict {
-            LastVerdict::Rejected { ticket, until, .. } if *until > Instant::now() => {
-                ticket.clone()
-            }
-            _ => None,
-        }
+        self.standing().rejected_ticket().cloned()
     }
 
     /// Notes which ticket was rejected, once that is known.
     pub(super) fn ticket_identified(&self, found: Option<Ticket>) {
-        if let LastVerdict::Rejected { ticket, .. } = &mut self.standing().verdict {
-            *ticket = found;
-        }
+        self.standing().ticket_identified(found);
     }
 
     /// Forgets the rejection of `old`, because another ticket is there now.
     pub(super) fn ticket_changed(&self, old: &Ticket) {
-        // Between the two calls another request may have met a rejection of the new ticket, which must not be
-        // forgotten.
-        let mut standing = self.standing();
-        if matches!(&standing.verdict, LastVerdict::Rejected { ticket: Some(ticket), .. } if ticket == old)
-        {
-            *standing = Standing::default();
-        }
+        self.standing().ticket_changed(old);
+        self.news.notify_waiters();
     }
 
     /// Ends the wait after a rejection, by an order of the operator. It allows one more try: a further rejection still is
     /// one in a row.
     pub(super) fn release(&self) {
-        let mut standing = self.standing();
-        if matches!(standing.verdict, LastVerdict::Rejected { .. }) {
-            standing.verdict = LastVerdict::Unknown;
-        }
+        self.standing().release();
+        self.news.notify_waiters();
     }
 
-    /// Records a rejection, so that nothing tries the credentials for a while. Returns how long they are held back from
-    /// now on.
-    pub(super) fn rejected(&self, rejection: Rejection, tried: Tried) -> Duration {
-        let now = Instant::now();
-        let mut standing = self.standing();
-        if let LastVerdict::Rejected { until, .. } = &standing.verdict
-            && *until > now
-        {
-            // Several requests can have been on their way with credentials that were good until now.
-            return until.saturating_duration_since(now);
-        }
-        let window = tried.window(standing.rejected_in_a_row);
-        let ticket = match tried {
-            Tried::Logon => None,
-            Tried::Ticket(ticket) => ticket,
-        };
-        standing.verdict = LastVerdict::Rejected { rejection, ticket, until: now + window };
-        standing.rejected_in_a_row = standing.rejected_in_a_row.saturating_add(1);
-        window
+    /// Records a rejection, so that nothing tries the credentials for a while. Without `sent`, it was the domain that
+    /// rejected them, for all targets.
+    pub(super) fn rejected(
+        self: &Arc<Self>,
+        rejection: Rejection,
+        tried: Tried,
+        sent: Option<&Sent>,
+    ) -> Ruling {
+        let ruling = self.standing().rejected(rejection, tried, sent);
+        self.news.notify_waiters();
+        remembered::remember(self);
+        ruling
+    }
+
+    fn counts_rejections(&self) -> bool {
+        self.standing().rejected_in_a_row > 0
     }
 
     /// Returns how long the credentials are still held back, in whole seconds.
     pub(super) fn held_back(&self) -> Option<Duration> {
-        self.check().err().map(|hold| hold.wait)
-    }
-
-    /// Returns whether the proxy accepted the credentials the last time.
-    ///
-    /// # Errors
-    /// As [`permit`](Self::permit).
-    pub(super) fn is_accepted(&self) -> Result<bool, Hold> {
-        match &self.standing().verdict {
-            LastVerdict::Unknown => Ok(false),
-            LastVerdict::Accepted => Ok(true),
-            // The client receives the proxy's own words again, with the time that is left.
-            LastVerdict::Rejected { rejection, until, .. } => {
-                let rest = until.saturating_duration_since(Instant::now());
-                if rest.is_zero() {
-                    return Ok(false);
-                }
-                // Rounded up, so that a client that comes back after it is not too early.
-                let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
-                Err(Hold { rejection: rejection.clone(), wait: Duration::from_secs(seconds) })
-            }
-        }
+        self.standing().held_back()
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -262,175 +238,59 @@ impl Lockout {
     }
 }
 
-impl Standing {
-    /// Counts the credentials as accepted, unless a rejection holds them back. Returns whether they are.
-    fn accept(&mut self) -> bool {
-        // Requests with credentials that were once accepted run at the same time. A slow success may come after a
-        // newer rejection, as when the password was changed in between.
-        let is_held =
-            matches!(&self.verdict, LastVerdict::Rejected { until, .. } if *until > Instant::now());
-        if !is_held {
-            self.verdict = LastVerdict::Accepted;
-        }
-        !is_held
+impl Permit {
+    /// Returns the request that the credentials go with.
+    pub(super) fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// Returns whether no verdict was known, so that others may wait for this one.
+    pub(super) fn is_try(&self) -> bool {
+        self.sent.try_of.is_some()
+    }
+
+    /// Notes that the last credentials are sent now, and limits how long others wait for the answer.
+    ///
+    /// A proxy rejects credentials at once. If it has said nothing for some seconds, it has probably let the request
+    /// through and waits for the target, which may take minutes.
+    pub(super) fn begin_trial(&mut self, was_asked_for: bool) {
+        (self.sent.at, self.sent.was_asked_for) = (Instant::now(), was_asked_for);
+        let Some(gate) = self.gate.take() else { return };
+        let (under_way, ended) = oneshot::channel::<Infallible>();
+        let lockout = Arc::clone(&self.lockout);
+        let is_first = lockout.standing().is_first_try();
+        let verdict = async move {
+            let patience = if is_first { lockout.silence_max() } else { lockout.last_silence() };
+            let is_silent = time::timeout(patience, ended).await.is_err();
+            // If it does reject them after all, the rejections before that one still count.
+            if is_silent && !is_first {
+                lockout.standing().presumed_accepted();
+            }
+            drop(gate);
+        };
+        #[expect(clippy::disallowed_methods, reason = "shutdown need not wait for it")]
+        drop(tokio::spawn(verdict));
+        self.under_way = Some(under_way);
     }
 }
 
-/// The wait after the first rejection.
-const WINDOW_MIN: Duration = Duration::from_secs(30);
-/// The wait after each further failed logon. It is longer than the 30 min for which domains commonly count one: one after
-/// less than that would extend the count, and so add up to a lock-out.
-const LOGON_WINDOW_MAX: Duration = Duration::from_secs(35 * 60);
-/// The longest wait after a rejected ticket.
-const TICKET_WINDOW_MAX: Duration = Duration::from_secs(300);
-/// After so many, the longest wait is reached.
-const DOUBLINGS_MAX: u32 = 4;
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.lockout.standing().end_try(&self.sent);
+    }
+}
+
+impl Lockout {
+    /// Returns how long the last request that may fail delays the others.
+    fn last_silence(&self) -> Duration {
+        LAST_TRIAL_MAX.min(self.handshake)
+    }
+}
+
 /// PAM delays a rejection by 2 to 3 s.
 const TRIAL_MAX: Duration = Duration::from_secs(5);
+/// A slower proxy than that is not worth the wait of all clients.
+const LAST_TRIAL_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
-mod tests {
-    use tokio::time;
-
-    use super::*;
-    use crate::{Meaning, Party, Refusal};
-
-    fn lockout() -> Lockout {
-        Lockout::new(Duration::from_secs(30))
-    }
-
-    fn rejection() -> Rejection {
-        Rejection::ByProxy(Refusal::new(Meaning::Credentials, Party::Hop, "407").into())
-    }
-
-    /// Returns how long the credentials are not tried.
-    async fn wait(lockout: &Lockout) -> Option<Duration> {
-        Some(lockout.permit().await.unwrap_err().wait)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_never_stops_asking_makes_two_failed_logons_in_thirty_minutes() {
-        let (lockout, begun) = (lockout(), Instant::now());
-        let mut logons = Vec::new();
-        while begun.elapsed() < Duration::from_secs(2 * 3600) {
-            if lockout.permit().await.is_ok() {
-                logons.push(begun.elapsed().as_secs());
-                lockout.rejected(rejection(), Tried::Logon);
-            }
-            time::advance(Duration::from_secs(4)).await;
-        }
-        assert_eq!(logons[..2], [0, 32]);
-        assert!(logons.len() > 3, "they are tried again some day: {logons:?}");
-        // A domain forgets failed logons only if 30 min pass without any.
-        assert!(logons[1..].windows(2).all(|pair| pair[1] - pair[0] > 30 * 60), "{logons:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_acceptance_begins_the_count_again_and_a_presumed_one_does_not() {
-        let lockout = Arc::new(lockout());
-        for _ in 0..3 {
-            lockout.rejected(rejection(), Tried::Logon);
-            assert_eq!(wait(&lockout).await, Some(WINDOW_MIN));
-            time::advance(WINDOW_MIN).await;
-            lockout.accepted();
-        }
-        lockout.rejected(rejection(), Tried::Logon);
-        time::advance(WINDOW_MIN).await;
-        // A proxy that takes longer than this to reject a password.
-        let trial = lockout.trial(lockout.permit().await.unwrap());
-        drop(lockout.permit().await.unwrap());
-        lockout.rejected(rejection(), Tried::Logon);
-        drop(trial);
-        assert_eq!(wait(&lockout).await, Some(LOGON_WINDOW_MAX));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_order_of_the_operator_allows_one_more_try() {
-        let lockout = lockout();
-        lockout.rejected(rejection(), Tried::Logon);
-        lockout.release();
-        drop(lockout.permit().await.unwrap());
-        lockout.rejected(rejection(), Tried::Logon);
-        assert_eq!(wait(&lockout).await, Some(LOGON_WINDOW_MAX));
-        lockout.release();
-        assert!(lockout.held_back().is_none());
-        lockout.accepted();
-        lockout.release();
-        assert!(lockout.is_accepted().unwrap(), "there is nothing to end");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_rejected_ticket_counts_for_windows_that_double_up_to_five_minutes() {
-        let lockout = lockout();
-        for seconds in [30, 60, 120, 240, 300, 300] {
-            drop(lockout.permit().await.unwrap());
-            lockout.rejected(rejection(), Tried::Ticket(None));
-            assert_eq!(wait(&lockout).await, Some(Duration::from_secs(seconds)));
-            time::advance(Duration::from_secs(seconds)).await;
-        }
-        drop(lockout.permit().await.unwrap());
-        lockout.accepted();
-        lockout.rejected(rejection(), Tried::Ticket(None));
-        assert_eq!(wait(&lockout).await, Some(WINDOW_MIN));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn others_wait_for_the_verdict_and_get_it() {
-        let lockout = lockout();
-        let first = lockout.permit().await.unwrap();
-        let (second, ()) = tokio::join!(lockout.permit(), async {
-            lockout.rejected(rejection(), Tried::Logon);
-            drop(first);
-        });
-        assert!(second.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_try_that_was_given_up_makes_room_for_the_next() {
-        let lockout = lockout();
-        drop(lockout.permit().await.unwrap());
-        drop(lockout.permit().await.unwrap());
-        lockout.accepted();
-        let (one, two) = (lockout.permit().await, lockout.permit().await);
-        assert!(one.is_ok() && two.is_ok(), "accepted credentials are used by many at once");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_plain_request_without_an_answer_delays_others_for_a_limited_time() {
-        let lockout = Arc::new(lockout());
-        let begun = Instant::now();
-        let trial = lockout.trial(lockout.permit().await.unwrap());
-        assert!(trial.is_some());
-        lockout.permit().await.unwrap();
-        assert_eq!(begun.elapsed(), TRIAL_MAX);
-        assert!(lockout.is_accepted().unwrap());
-        lockout.rejected(rejection(), Tried::Logon);
-        assert!(lockout.permit().await.is_err(), "a late rejection counts");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_rejection_of_a_plain_request_reaches_those_who_wait_at_once() {
-        let lockout = Arc::new(lockout());
-        let begun = Instant::now();
-        let trial = lockout.trial(lockout.permit().await.unwrap());
-        let (second, ()) = tokio::join!(lockout.permit(), async {
-            lockout.rejected(rejection(), Tried::Logon);
-            drop(trial);
-        });
-        assert!(second.is_err() && begun.elapsed().is_zero());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_new_ticket_ends_the_rejection_of_the_old_one() {
-        let lockout = lockout();
-        let ticket = |ends_at| Ticket { principal: "alice@CORP.TEST".into(), ends_at };
-        lockout.rejected(rejection(), Tried::Ticket(None));
-        assert_eq!(lockout.rejected_ticket(), None);
-        lockout.ticket_identified(Some(ticket(1)));
-        assert_eq!(lockout.rejected_ticket(), Some(ticket(1)));
-        lockout.ticket_changed(&ticket(2));
-        assert!(lockout.check().is_err(), "another request has seen to it");
-        lockout.ticket_changed(&ticket(1));
-        assert!(lockout.check().is_ok());
-    }
-}
+mod tests;

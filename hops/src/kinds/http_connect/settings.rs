@@ -1,5 +1,7 @@
 //! The settings by which a hop authenticates, and the checks that need no connection.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +9,11 @@ use super::{
     attempt::Method,
     authenticator::Authenticator,
     kerberos::{KerberosSettings, Login},
+    lockout::{LoginKey, lockout_of},
     sign_on::SignOn,
 };
 use crate::{
-    BuildContext, Host, InvalidSetting, Listed, Secret,
+    Authority, BuildContext, InvalidSetting, Listed, Secret,
     auth::{
         digest::DigestCredentials,
         ntlm::{NtHash, NtlmCredentials},
@@ -39,7 +42,7 @@ pub(super) enum Scheme {
 #[derive(Debug)]
 pub(super) struct Written<'a> {
     pub(super) context: &'a BuildContext<'a>,
-    pub(super) host: &'a Host,
+    pub(super) address: &'a Authority,
     pub(super) schemes: Option<Vec<Scheme>>,
     pub(super) username: Option<Secret>,
     pub(super) password: Option<Secret>,
@@ -96,12 +99,23 @@ impl Written<'_> {
         }
         let methods = schemes.iter().map(|scheme| self.method(*scheme));
         let methods = methods.collect::<Result<_, _>>()?;
-        let service = format!("HTTP/{}", self.host);
-        let authenticator = Authenticator::new(methods, service, self.context.handshake());
+        let service = format!("HTTP/{}", self.address.host());
+        let lockout = lockout_of(self.login_key(&schemes), self.context.handshake());
+        let authenticator = Authenticator::new(methods, service, lockout);
         let login = [&self.username, &self.password, &self.nt_hash];
         let secret_key = if self.nt_hash.is_some() { NT_HASH } else { self.password_key };
         let authenticator = authenticator.with_secret_key(secret_key);
         Ok(Some(authenticator.hiding(login.into_iter().flatten())))
+    }
+
+    /// Identifies the credentials and the proxy that they are for.
+    fn login_key(&self, schemes: &[Scheme]) -> LoginKey {
+        let secrets = [&self.username, &self.password, &self.nt_hash];
+        let secrets = secrets.map(|secret| secret.as_ref().map(Secret::expose));
+        let names: Vec<_> = schemes.iter().map(|scheme| scheme.name()).collect();
+        let keys = self.kerberos.as_ref().and_then(|kerberos| kerberos.keys(self.context));
+        let kerberos = self.kerberos.as_ref().map(|kerberos| format!("{kerberos:?}"));
+        LoginKey::of(&(self.address.to_string(), secrets, names, kerberos, keys.as_deref()))
     }
 
     fn check_credentials(&self, has_sign_on: bool) -> Result<(), InvalidSetting> {
@@ -174,7 +188,7 @@ impl Written<'_> {
                 invalid("username", "has a `:`, which Digest credentials can't carry")
             }
             Scheme::Digest => Ok(Method::digest(DigestCredentials::new(username, password))),
-            Scheme::Negotiate => self.sign_on().map(Box::new).map(Method::Negotiate),
+            Scheme::Negotiate => self.sign_on().map(Arc::new).map(Method::Negotiate),
             Scheme::Basic => credentials::basic(&username, &password).map(Method::Basic),
         }
     }
@@ -214,7 +228,7 @@ impl Written<'_> {
         let kerberos = self.kerberos.as_ref().unwrap_or(&default);
         let login = Login { username: self.username.as_ref(), password: self.password.as_ref() };
         let identities = kerberos.identities(login, self.context)?;
-        let service = kerberos.service(self.host)?;
+        let service = kerberos.service(self.address.host())?;
         // So that the wait is explained before the chain ends it.
         let patience = self.context.handshake() * 3 / 4;
         Ok(SignOn::new(&service, identities, patience).hiding(self.username.clone()))

@@ -181,13 +181,15 @@ impl SignOn {
         Err(unready(without))
     }
 
-    /// Makes the first token for a connection.
+    /// Makes the first token for a connection. `note_rejection` is called if the domain rejects the user, also if nothing waits
+    /// for the token any more: a logon that was given up is a failed one nevertheless.
     ///
     /// # Errors
     /// The reason of the last identity that was tried.
     pub(super) async fn begin(
         &self,
         bindings: Option<&ChannelBindings>,
+        note_rejection: impl FnOnce(SsoError) + Send + 'static,
     ) -> Result<SignOnRound, SignOnError> {
         // The call runs on a thread that may outlive this future, so it borrows nothing.
         let (service, identities) = (Arc::clone(&self.service), Arc::clone(&self.identities));
@@ -199,7 +201,13 @@ impl SignOn {
             for identity in identities.iter() {
                 match first_token(&service, identity, bindings.as_ref()) {
                     Err(error) if is_without_ticket(error.reason) => last = Some(error),
-                    done => return done,
+                    Err(error) => {
+                        if error.reason.is_rejection() {
+                            note_rejection(error.clone());
+                        }
+                        return Err(error);
+                    }
+                    Ok(round) => return Ok(round),
                 }
             }
             Err(last.unwrap_or_else(|| failure(Reason::NoTicket, "there is no user")))
@@ -232,6 +240,16 @@ impl SignOn {
         let identities = Arc::clone(&self.identities);
         let first = move || identities.iter().find_map(|identity| identity.ticket().ok());
         self.calls.run(first).await.ok().flatten()
+    }
+
+    /// Identifies the ticket that the proxy refused. A ticket that a password or a keytab gave is forgotten instead: the
+    /// service may have another key now, for which there are only new tickets.
+    pub(super) async fn refused_ticket(&self) -> Option<Ticket> {
+        let identities = Arc::clone(&self.identities);
+        let forget = move || identities.iter().for_each(|identity| identity.forget_tickets());
+        // A call, since another one may hold the tickets for as long as it waits for a domain controller.
+        self.calls.run(forget).await.ok()?;
+        self.ticket().await
     }
 
     async fn call<T: Send + 'static>(
@@ -296,7 +314,10 @@ fn replace_word(text: &str, word: &str, replacement: &str) -> String {
 }
 
 fn is_without_ticket(reason: Reason) -> bool {
-    matches!(reason, Reason::NoTicket | Reason::TicketExpired | Reason::Unsupported)
+    matches!(
+        reason,
+        Reason::NoTicket | Reason::TicketExpired | Reason::Unsupported | Reason::BadCache
+    )
 }
 
 fn failure(reason: Reason, detail: &'static str) -> SsoError {

@@ -29,6 +29,8 @@ pub(super) struct Picked {
     is_settled: AtomicBool,
     /// The failure of the member, if it failed.
     left_for: LeftFor,
+    /// Whether it only refused the target, so that it stays.
+    refused_target: bool,
 }
 
 impl Picked {
@@ -51,6 +53,7 @@ impl Picked {
             answers_before,
             is_settled,
             left_for,
+            refused_target: false,
         }
     }
 
@@ -90,6 +93,12 @@ impl Picked {
 
     /// The member failed, with all hops that it may hold: takes another one.
     fn next_member(self) -> Eventual<'static, Option<Chosen>> {
+        if self.refused_target {
+            if self.settle() {
+                self.roster.health.reached(self.taken);
+            }
+            return self.other_member();
+        }
         // A connection that sent nothing, to keep an account from being locked, was not a try.
         if !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent) {
             self.picked().counts.failed();
@@ -241,6 +250,11 @@ impl Selection for Picked {
             Some(inner) => inner.note_error(error),
             None => self.left_for.wait = Wait::of(error),
         }
+        self.refused_target = match error {
+            HopError::Refused(refusal) => refusal.is_of_target,
+            HopError::HeldBack(held) => held.refusal.is_of_target,
+            _ => false,
+        };
         self.left_for.refusal = RefusalKind::of(error);
         self.left_for.why = Wait::reason(error).or_else(|| self.left_for.why.take());
     }

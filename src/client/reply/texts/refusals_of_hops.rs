@@ -106,7 +106,7 @@ pub(in crate::client::reply) fn held_back(wait: Duration, is_of_url: bool) -> St
     let end = match is_of_url {
         true => "A start with another URL ends the wait at once.",
         false => {
-            "An edit of the hop or `mooltiroute reload` ends the wait at once; if they come from variables, a restart does."
+            "Other credentials or `mooltiroute reload` end the wait at once; if they come from variables, a restart does."
         }
     };
     format!(
@@ -119,13 +119,25 @@ pub(in crate::client::reply) fn held_back(wait: Duration, is_of_url: bool) -> St
 pub(in crate::client::reply) fn ticket_held_back(wait: Duration, is_of_url: bool) -> String {
     let end = match is_of_url {
         true => "Another ticket or a restart",
-        false => "Another ticket, an edit of the hop or `mooltiroute reload`",
+        false => "Another ticket or `mooltiroute reload`",
     };
     format!(
         "Mooltiroute does not send this ticket again for {}. {end} ends the wait at once.",
         duration::in_words(duration::whole_seconds(wait))
     )
 }
+
+/// Says how long the hop is not asked for a target that it refuses to this user, and what ends that.
+pub(in crate::client::reply) fn target_held_back(wait: Duration, is_of_url: bool) -> String {
+    let end = if is_of_url { "A restart" } else { "`mooltiroute reload`" };
+    format!(
+        "Mooltiroute does not ask for this target again for {}. {end} ends the wait at once. Other targets don't wait.",
+        duration::in_words(duration::whole_seconds(wait))
+    )
+}
+
+/// Says the same to the user of `probe`, which has no memory of its own.
+pub(in crate::client::reply) const PROBE_ASKS_AGAIN: &str = "Each probe asks for the target again.";
 
 /// Says the same to the user of `probe`, which sends the ticket each time.
 pub(in crate::client::reply) const PROBE_SENDS_THE_TICKET: &str =

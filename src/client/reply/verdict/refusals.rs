@@ -31,7 +31,11 @@ pub(super) fn refused(chain: &ChainError, refusal: &Refusal) -> FailureVerdict {
         None => advice,
     };
     let mut verdict = FailureVerdict::new(cause.error(), refusal_summary(stage, refusal), advice);
-    let hold = if refusal.is_of_ticket { Hold::of_ticket } else { Hold::of_logon };
+    let hold = match refusal {
+        Refusal { is_of_target: true, .. } => Hold::of_target,
+        Refusal { is_of_ticket: true, .. } => Hold::of_ticket,
+        _ => Hold::of_logon,
+    };
     verdict.hold = refusal.held_back.map(|wait| hold(wait, stage.url.is_some()));
     verdict.received_status = refusal.http.as_ref().map(|http| http.status);
     if refusal.meaning == Meaning::Timeout {

@@ -1,6 +1,9 @@
 //! The answers to the challenges of a proxy.
 
-use std::{sync::PoisonError, time::SystemTime};
+use std::{
+    sync::{Arc, PoisonError},
+    time::SystemTime,
+};
 
 use super::{Authenticator, Purpose, Stop};
 use crate::{
@@ -17,7 +20,8 @@ use crate::{
     kinds::http_connect::{
         attempt::{Attempt, Method, ntlm_value},
         diagnosis::missing_credentials,
-        sign_on::{SignOnError, SignOnRound},
+        lockout::{Rejection, Tried},
+        sign_on::{SignOn, SignOnError, SignOnRound},
     },
     random,
 };
@@ -57,7 +61,11 @@ impl Authenticator {
                 // Also if no credentials can be made now, so that the next connection knows of a rejection at once.
                 // This replaces the offer of an earlier challenge, since a proxy may offer less after its settings
                 // have changed.
-                let offered = self.note_offer(challenges);
+                let offered = match self.basic() {
+                    // It is sent without a challenge too, and so needs no offer in one.
+                    Some(_) => vec![AuthScheme::Basic],
+                    None => self.note_offer(challenges),
+                };
                 self.choose(&offered, challenges, purpose).await
             }
         }
@@ -74,12 +82,12 @@ impl Authenticator {
         purpose: Purpose<'_>,
     ) -> Result<Attempt, Stop> {
         // Before a ticket is asked for with a password, which counts as a try.
-        self.lockout.check().map_err(HopError::from)?;
+        self.lockout.check(purpose.target).map_err(HopError::from)?;
         let mut without = None;
         // The order is the operator's. The order in which the proxy offers the schemes does not count.
         for method in self.methods.iter().filter(|method| offered.contains(&method.scheme())) {
             match method {
-                Method::Negotiate(sign_on) => match sign_on.begin(purpose.bindings).await {
+                Method::Negotiate(sign_on) => match self.begin_sign_on(sign_on, purpose).await {
                     Ok(round) => return Ok(Attempt::Negotiate(round)),
                     Err(SignOnError::NoDescriptor(error)) => {
                         return Err(Stop::Failed(HopError::Io(error)));
@@ -117,6 +125,20 @@ impl Authenticator {
             Some(missing) => Stop::Failed(missing.into()),
             None => Stop::NothingInCommon,
         })
+    }
+
+    /// Makes the first token, and records a rejection by the domain even if this request does not wait for it.
+    async fn begin_sign_on(
+        &self,
+        sign_on: &Arc<SignOn>,
+        purpose: Purpose<'_>,
+    ) -> Result<SignOnRound, SignOnError> {
+        let (lockout, of_call) = (Arc::clone(&self.lockout), Arc::clone(sign_on));
+        let note_rejection = move |error| {
+            let missing = missing_credentials(&of_call, SignOnError::Library(error), None);
+            lockout.rejected(Rejection::ByDomain(Box::new(missing)), Tried::Logon, None);
+        };
+        sign_on.begin(purpose.bindings, note_rejection).await
     }
 
     /// Answers the proxy's token. Without one, or if the library has no answer, the proxy refused ours.

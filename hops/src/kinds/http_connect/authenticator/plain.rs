@@ -18,7 +18,7 @@ use super::{
     super::{
         attempt::Attempt,
         explanations,
-        lockout::{Permit, Rejection, Trial, Tried},
+        lockout::{Permit, Rejection, Sent, Tried},
     },
     Authenticator, HopRequest, Purpose, RoundsEnd,
 };
@@ -64,8 +64,8 @@ struct LogonState {
     attempt: Attempt,
     /// The target of that request, if it has no credentials and the connection is not logged on.
     bare_target: Option<Authority>,
-    /// If others wait for the answer to it.
-    trial: Option<Trial>,
+    /// The permission for these credentials. Others may wait for the answer.
+    permit: Option<Permit>,
     /// Whether requests on this connection need no credentials any more.
     is_logged_on: bool,
 }
@@ -75,12 +75,19 @@ impl Authenticator {
     ///
     /// # Errors
     /// The credentials were rejected a short time ago.
-    pub(crate) fn is_ready(self: &Arc<Self>, tunnel: &mut Tunnel) -> Result<bool, HopError> {
-        let is_ready = self.lockout.is_accepted()? && !self.takes_rounds();
-        if is_ready && let Some(basic) = self.basic() {
-            self.logon(tunnel).begin(Attempt::Basic(basic.clone()), None, None);
+    pub(crate) fn is_ready(
+        self: &Arc<Self>,
+        tunnel: &mut Tunnel,
+        target: &Authority,
+    ) -> Result<bool, HopError> {
+        let permit = match self.lockout.permit_at_once(target)? {
+            Some(permit) if !self.takes_rounds() => permit,
+            _ => return Ok(false),
+        };
+        if let Some(basic) = self.basic() {
+            self.logon(tunnel).begin(Attempt::Basic(basic.clone()), Some(permit), None);
         }
-        Ok(is_ready)
+        Ok(true)
     }
 
     /// Makes all rounds but the last for a plain request, unless `probed` says what came of them on another connection.
@@ -105,7 +112,7 @@ impl Authenticator {
         // A round between the requests of a logon to the target would end that logon.
         let takes_rounds = probed.is_none() && !request.is_bound;
         let uri = request.line.uri.to_string();
-        let purpose = Purpose { method: request.line.method, uri: &uri, bindings };
+        let purpose = Purpose { method: request.line.method, uri: &uri, target, bindings };
         let opening = if is_exempt { Attempt::None } else { self.opening(purpose).await? };
         let opening = match opening {
             // The nonce may be used up, and the request could not be sent again. So the proxy is asked for a new one.
@@ -113,8 +120,14 @@ impl Authenticator {
             opening if takes_rounds || opening.is_last() => opening,
             _ => Attempt::None,
         };
-        // Without a body, the request itself can ask for the challenge.
-        let is_bare = is_exempt || !has_body || !takes_rounds;
+        let opening = match opening {
+            Attempt::None if !is_exempt && !takes_rounds => self.without_rounds(),
+            opening => opening,
+        };
+        // Without a body, the request itself can ask for the challenge. After a rejection it does not: the answer must show
+        // whether these credentials are good.
+        let asks_itself = !has_body && !self.lockout.wants_proof();
+        let is_bare = is_exempt || asks_itself || !takes_rounds;
         let (attempt, permit) = if matches!(opening, Attempt::None) && is_bare {
             (opening, None)
         } else {
@@ -123,7 +136,7 @@ impl Authenticator {
                 RoundsEnd::Ready(attempt, permit) => (attempt, permit),
                 RoundsEnd::Closes => return Ok(Authorized::NeedsConnection(None)),
                 // The proxy wants no credentials for this, or knows this machine by its address.
-                RoundsEnd::Answered(answer, _) => {
+                RoundsEnd::Answered(answer, ..) => {
                     // Only a proxy in trouble fails before it asks.
                     if answer.status() < 500 {
                         self.wishes().note_exempt(target);
@@ -163,10 +176,15 @@ impl Authenticator {
         Ok(Authorized::Ready(self.fields(&Attempt::None).into()))
     }
 
+    /// Returns the credentials of a request before which the proxy can't be asked for a challenge.
+    fn without_rounds(&self) -> Attempt {
+        self.basic().map_or(Attempt::None, |basic| Attempt::Basic(basic.clone()))
+    }
+
     /// Records the rejection of a plain request, and notes in it how long the credentials are held back.
-    fn hold_back(&self, refusal: &mut Refusal, tried: Tried) {
+    fn hold_back(&self, refusal: &mut Refusal, tried: Tried, sent: Option<&Sent>) {
         let rejection = Rejection::ByProxy(Box::new(refusal.clone()));
-        refusal.held_back = Some(self.lockout.rejected(rejection, tried));
+        *refusal = self.lockout.rejected(rejection, tried, sent).of(refusal.clone());
     }
 
     /// Returns the logon of a connection. A new connection gets one.
@@ -195,12 +213,11 @@ impl Authenticator {
 }
 
 impl ConnectionLogon {
-    /// Notes the credentials of the next request. With a permit, others wait for the answer to it.
+    /// Notes the credentials of the next request.
     fn begin(&self, attempt: Attempt, permit: Option<Permit>, target: Option<&Authority>) {
-        let trial = permit.and_then(|permit| self.authenticator.lockout.trial(permit));
         let bare_target = target.filter(|_| matches!(attempt, Attempt::None)).cloned();
         let mut state = self.state();
-        *state = LogonState { attempt, bare_target, trial, ..mem::take(&mut state) };
+        *state = LogonState { attempt, bare_target, permit, ..mem::take(&mut state) };
     }
 
     fn state(&self) -> MutexGuard<'_, LogonState> {
@@ -227,17 +244,18 @@ impl Logon for ConnectionLogon {
         }
         state.is_logged_on |=
             matches!(attempt, Attempt::NtlmAuthenticate(_) | Attempt::Negotiate(_));
-        // The verdict comes before the end of the trial, on which others wait for it.
-        self.authenticator.succeeded(&attempt);
-        state.trial = None;
+        // The verdict comes before the end of the permit, on which others wait for it.
+        let permit = state.permit.take();
+        self.authenticator.succeeded(&attempt, permit.as_ref().map(Permit::sent));
     }
 
     fn challenged(&self, challenges: &[&[u8]], refusal: &mut Refusal) -> bool {
         let challenges = Challenge::parse(challenges.iter().copied());
         self.authenticator.leave_secrets_out(refusal);
-        // The trial ends with this function, when the verdict is known.
-        let LogonState { attempt, bare_target, trial, is_logged_on } =
+        // The permit ends with this function, when the verdict is known.
+        let LogonState { attempt, bare_target, permit, is_logged_on } =
             mem::take(&mut *self.state());
+        let sent = permit.as_ref().map(Permit::sent);
         let Self { authenticator, .. } = self;
         let Some(scheme) = attempt.scheme() else {
             if is_logged_on {
@@ -270,13 +288,13 @@ impl Logon for ConnectionLogon {
             && round.is_first()
         {
             *refusal = authenticator.explained_ticket(refusal.clone());
-            authenticator.hold_back(refusal, Tried::Ticket(None));
+            authenticator.hold_back(refusal, Tried::Ticket(None), sent);
             let authenticator = Arc::clone(authenticator);
             // The look at the ticket takes a thread, so it can't be waited for here.
             let record = async move {
-                let ticket = authenticator.ticket().await;
+                let ticket = authenticator.refused_ticket().await;
                 authenticator.lockout.ticket_identified(ticket);
-                drop(trial);
+                drop(permit);
             };
             #[expect(clippy::disallowed_methods, reason = "shutdown need not wait for it")]
             drop(tokio::spawn(record));
@@ -285,7 +303,7 @@ impl Logon for ConnectionLogon {
         if authenticator.takes_rounds() {
             *refusal = authenticator.explained_rejection(refusal.clone(), scheme);
         }
-        authenticator.hold_back(refusal, Tried::Logon);
+        authenticator.hold_back(refusal, Tried::Logon, sent);
         false
     }
 }

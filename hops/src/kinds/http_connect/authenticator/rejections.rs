@@ -11,25 +11,30 @@ use crate::{
     kinds::http_connect::{
         attempt::Method,
         diagnosis, explanations,
-        lockout::{Rejection, Tried},
+        lockout::{Rejection, Sent, Tried},
     },
 };
 
 impl Authenticator {
     /// Turns the end of an authentication into an error, and records a rejection.
-    pub(super) async fn stopped(&self, stop: Stop, refusal: Refusal) -> HopError {
+    pub(super) async fn stopped(
+        &self,
+        stop: Stop,
+        refusal: Refusal,
+        sent: Option<&Sent>,
+    ) -> HopError {
         match stop {
             Stop::Failed(error) => error,
             Stop::NothingInCommon => explanations::nothing_in_common(&self.methods, refusal).into(),
             Stop::BrokenOff(scheme) => explanations::broken_off(refusal, scheme).into(),
             Stop::Refused(reason) => explanations::nothing_sent(refusal, reason).into(),
             Stop::RejectedByDomain(missing) => self.rejected_by_domain(missing),
-            Stop::TokenRefused => self.token_refused(self.explained_ticket(refusal)).await,
+            Stop::TokenRefused => self.token_refused(self.explained_ticket(refusal), sent).await,
             // With Basic alone, the general text about refused credentials fits. The other schemes have texts of
             // their own, which name the scheme.
-            Stop::Rejected(_) if !self.takes_rounds() => self.rejected_by_proxy(refusal),
+            Stop::Rejected(_) if !self.takes_rounds() => self.rejected_by_proxy(refusal, sent),
             Stop::Rejected(scheme) => {
-                self.rejected_by_proxy(self.explained_rejection(refusal, scheme))
+                self.rejected_by_proxy(self.explained_rejection(refusal, scheme), sent)
             }
         }
     }
@@ -62,29 +67,29 @@ impl Authenticator {
 
     /// Records that the proxy does not accept the ticket in use. It stays refused until there is another one. Its identity
     /// is kept with the rejection, so that `kinit` ends the wait at once.
-    async fn token_refused(&self, refusal: Refusal) -> HopError {
-        let ticket = self.ticket().await;
-        self.rejected(Rejection::ByProxy(Box::new(refusal)), Tried::Ticket(ticket))
+    async fn token_refused(&self, refusal: Refusal, sent: Option<&Sent>) -> HopError {
+        let ticket = self.refused_ticket().await;
+        self.rejected(Rejection::ByProxy(Box::new(refusal)), Tried::Ticket(ticket), sent)
     }
 
-    /// Identifies the ticket in use, if that can be told.
-    pub(super) async fn ticket(&self) -> Option<Ticket> {
+    /// Identifies the ticket that was refused, if that can be told.
+    pub(super) async fn refused_ticket(&self) -> Option<Ticket> {
         match self.sign_on() {
-            Some(sign_on) => sign_on.ticket().await,
+            Some(sign_on) => sign_on.refused_ticket().await,
             None => None,
         }
     }
 
-    fn rejected_by_proxy(&self, refusal: Refusal) -> HopError {
-        self.rejected(Rejection::ByProxy(Box::new(refusal)), Tried::Logon)
+    pub(super) fn rejected_by_proxy(&self, refusal: Refusal, sent: Option<&Sent>) -> HopError {
+        self.rejected(Rejection::ByProxy(Box::new(refusal)), Tried::Logon, sent)
     }
 
     pub(super) fn rejected_by_domain(&self, missing: MissingCredentials) -> HopError {
-        self.rejected(Rejection::ByDomain(Box::new(missing)), Tried::Logon)
+        self.rejected(Rejection::ByDomain(Box::new(missing)), Tried::Logon, None)
     }
 
-    fn rejected(&self, rejection: Rejection, tried: Tried) -> HopError {
-        let wait = self.lockout.rejected(rejection.clone(), tried);
-        rejection.met(wait)
+    fn rejected(&self, rejection: Rejection, tried: Tried, sent: Option<&Sent>) -> HopError {
+        let ruling = self.lockout.rejected(rejection.clone(), tried, sent);
+        rejection.met(&ruling)
     }
 }

@@ -23,8 +23,8 @@ pub(super) enum HopRequest<'a> {
 /// The end of the rounds on one connection.
 #[derive(Debug)]
 pub(super) enum RoundsEnd {
-    /// The proxy has not answered 407 to these credentials.
-    Answered(Answer, Attempt),
+    /// The proxy has not answered 407 to these credentials. Others wait as long as the permit exists.
+    Answered(Answer, Attempt, Option<Permit>),
     /// These credentials go with the plain request.
     Ready(Attempt, Option<Permit>),
     /// The proxy closes the connection.
@@ -77,11 +77,21 @@ impl Authenticator {
         let mut attempt = opening;
         // The permit lasts for all rounds of this connection. Other connections with untried credentials wait until
         // then, so that a wrong password reaches the proxy once and not once for each client.
-        let mut permit = None;
+        let mut permit: Option<Permit> = None;
+        let mut was_asked = false;
         for _ in 0..ROUNDS_MAX {
+            // Since the first round, another request may have met a rejection of what was good before.
+            if attempt.is_last() && permit.as_ref().is_some_and(|permit| !permit.is_try()) {
+                permit = None;
+            }
             // A request without credentials needs no permit, so that a proxy that asks for nothing delays no request.
             if permit.is_none() && !matches!(attempt, Attempt::None) {
-                permit = Some(self.lockout.permit().await?);
+                permit = Some(self.lockout.permit(purpose.target, was_asked).await?);
+            }
+            if let Some(permit) = &mut permit
+                && attempt.is_last()
+            {
+                permit.begin_trial(was_asked);
             }
             if asked.takes_along(&attempt) {
                 return Ok(RoundsEnd::Ready(attempt, permit));
@@ -100,8 +110,9 @@ impl Authenticator {
                 exchange.report_round(attempt.scheme(), attempt.source(), &answer);
             }
             if answer.status() != 407 {
-                return Ok(RoundsEnd::Answered(answer, attempt));
+                return Ok(RoundsEnd::Answered(answer, attempt, permit));
             }
+            was_asked = true;
             // The answer is found before the body is drained. A rejection needs no further request, and the schemes
             // on offer must be known to the next connection if this one ends now.
             let challenges = Challenge::parse(answer.challenges());
@@ -110,7 +121,8 @@ impl Authenticator {
                 Ok(attempt) => attempt,
                 Err(stop) => {
                     let refusal = answer.into_refusal().without(&sent).without(&self.secrets);
-                    return Err(self.stopped(stop, refusal).await);
+                    let sent = permit.as_ref().map(Permit::sent);
+                    return Err(self.stopped(stop, refusal, sent).await);
                 }
             };
             // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{HeldBack, HopError, MissingCredentials, Refusal};
+use super::standing::{Ruling, Scope, whole_seconds};
+use crate::{HeldBack, HopError, MissingCredentials, Refusal, kinds::http_connect::explanations};
 
 /// A rejection of credentials, by the proxy or by the domain that issues tickets for it.
 #[derive(Clone, Debug)]
@@ -12,15 +13,13 @@ pub(in crate::kinds::http_connect) enum Rejection {
 }
 
 impl Rejection {
-    /// Returns the error of the request that was rejected. The credentials are held back for `wait` from now on.
-    pub(in crate::kinds::http_connect) fn met(self, wait: Duration) -> HopError {
+    /// Returns the error of the request that was rejected.
+    pub(in crate::kinds::http_connect) fn met(self, ruling: &Ruling) -> HopError {
+        let wait = ruling.wait;
         match self {
-            Self::ByProxy(mut refusal) => {
-                refusal.held_back = Some(wait);
-                HopError::Refused(refusal)
-            }
+            Self::ByProxy(refusal) => HopError::Refused(Box::new(ruling.of(*refusal))),
             Self::ByDomain(mut missing) => {
-                missing.retry_after = Some(wait);
+                missing.retry_after = Some(whole_seconds(wait));
                 HopError::NoCredentials(missing)
             }
         }
@@ -31,8 +30,38 @@ impl Rejection {
 #[derive(Clone, Debug)]
 pub(in crate::kinds::http_connect) struct Hold {
     pub(super) rejection: Rejection,
-    /// The time that is left of it.
+    /// The time that is left of it, in whole seconds.
     pub(super) wait: Duration,
+}
+
+impl Ruling {
+    /// Adds the consequence to the refusal of the request.
+    pub(in crate::kinds::http_connect) fn of(&self, refusal: Refusal) -> Refusal {
+        let mut refusal = match self.scope {
+            Scope::All => refusal,
+            Scope::Suspect => explanations::with_suspicion(refusal),
+            Scope::Target => explanations::refused_target(refusal),
+        };
+        refusal.held_back = Some(whole_seconds(self.wait));
+        refusal
+    }
+}
+
+impl Hold {
+    pub(super) fn of_all(rejection: Rejection, rest: Duration) -> Self {
+        Self { rejection, wait: whole_seconds(rest) }
+    }
+
+    /// Creates the hold of one target, which the proxy refuses to a user whose credentials are good.
+    pub(super) fn of_target(rejection: Rejection, rest: Duration) -> Self {
+        let rejection = match rejection {
+            Rejection::ByProxy(refusal) => {
+                Rejection::ByProxy(Box::new(explanations::refused_target(*refusal)))
+            }
+            of_domain @ Rejection::ByDomain(_) => of_domain,
+        };
+        Self { rejection, wait: whole_seconds(rest) }
+    }
 }
 
 impl From<Hold> for HopError {
