@@ -30,7 +30,7 @@ pub(crate) use self::{
     account::UsageAccount,
     announce::announce,
     budget::BudgetUse,
-    store::{BudgetRecord, Sum, UsageFile, UsageRecord, may_pass},
+    store::{BudgetRecord, Sum, UsageFile, UsageRecord, is_no_record},
     wire::{CountedWire, Owner, RecentOwner, owned_by},
 };
 use self::{book::Book, wire::Wires};

@@ -50,6 +50,11 @@ impl Zone {
     pub fn named(name: &str) -> Result<Self, jiff::Error> {
         if name == "UTC" { Ok(Self::default()) } else { TimeZone::get(name).map(Self) }
     }
+
+    /// Returns whether the system has a time zone database. Small containers have none.
+    pub(crate) fn are_known() -> bool {
+        !jiff::tz::db().is_definitively_empty()
+    }
 }
 
 impl Per {

@@ -163,7 +163,7 @@ fn access(
 
 /// Asks one address after the other, and returns the first answer.
 fn ask_all(access: &ProxyAccess) -> Result<Value, String> {
-    let mut refusals = Vec::new();
+    let (mut refusals, mut is_full) = (Vec::new(), false);
     for address in &access.addresses {
         // The configuration does not say which port the system has chosen.
         if address.port() == 0 {
@@ -172,7 +172,10 @@ fn ask_all(access: &ProxyAccess) -> Result<Value, String> {
         }
         match ask::ask(*address, access.auth.as_ref()) {
             Ok(body) => return Ok(body),
-            Err(error) => refusals.push(format!("{address}: {error}")),
+            Err(error) => {
+                is_full |= matches!(error, ask::NoStatus::Full);
+                refusals.push(format!("{address}: {error}"));
+            }
         }
     }
     for address in &access.over_tls {
@@ -191,8 +194,16 @@ fn ask_all(access: &ProxyAccess) -> Result<Value, String> {
     if let Some(doubt) = &access.doubt {
         why.push_str(&format!("\nThe address may be another one, as {doubt}."));
     }
+    if is_full {
+        why.push_str(FULL);
+        return Err(why);
+    }
     why.push_str(
         "\nIs it running? Its log says where it listens (`listening`); ask there with `mooltiroute status --address HOST:PORT`.",
     );
     Err(why)
 }
+
+/// Advice for the case that a proxy without a control socket has no room for one more connection.
+const FULL: &str = "\nIt is running. Wait until connections end, or raise `limits.connections`. With a control socket, commands need none \
+                    of these connections: the log says why there is none (`no control socket`).";

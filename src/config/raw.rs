@@ -158,7 +158,7 @@ pub(crate) struct RawBudget {
     pub(crate) bytes: Size,
     /// The length of a period.
     pub(crate) per: Per,
-    /// The time zone in which periods begin, such as `Europe/Berlin`.
+    /// The time zone in which periods begin, such as `Europe/Berlin`. Any but `UTC` needs the system's package `tzdata`.
     #[serde(default = "utc")]
     pub(crate) zone: String,
     /// The part of `bytes` after which a warning is logged.

@@ -196,7 +196,7 @@ impl Transform for PartialSchema {
 
 const ROTATE_AFTER: &str = "The age from which a tunnel through the hop ends as soon as nothing has moved in it for a second. \
                             If the last bytes came from the client, the tunnel waits for an answer first, up to 60 seconds. \
-                            With `pick: sticky` the client gets the same member again, so `check` warns. It also warns if no hop of the chain has another exit, as with `session: 7`.";
+                            With `pick: sticky` the client gets the same member again, so `check` warns. It also warns if a new tunnel would get the same exit, as with `session: 7`.";
 
 /// A pattern for a text that contains a variable.
 const VARIABLE: &str = r"\$\{";

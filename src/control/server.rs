@@ -71,7 +71,7 @@ impl ControlServer {
                 }
                 Ok(None) => warn!("another user tried to use the control socket"),
                 Err(error) => {
-                    warn!(%error, "the control socket can't accept now");
+                    warn!(%error, "the control socket can't accept connections now; trying again until it works");
                     time::sleep(PAUSE).await;
                 }
             }

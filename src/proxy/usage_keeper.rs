@@ -14,11 +14,11 @@ use tracing::{info, warn};
 use crate::{
     config::Source,
     state::{
-        advice::{UNFIT_ADVICE, state_advice},
+        advice::{UNFIT_ADVICE, state_advice_at},
         shared::Shared,
     },
     system::threads::ReadyThread,
-    usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce, may_pass},
+    usage::{Activity, UsageFile, UsageLedger, UsageRecord, Woken, announce, is_no_record},
 };
 
 /// A thread that keeps usage while the proxy runs. Call [`end`](Self::end) to save the last counts.
@@ -150,9 +150,11 @@ fn restore(usage: &UsageLedger, file: &UsageFile) -> Restored {
             Restored::Record(record)
         }
         Ok(None) => Restored::Nothing,
-        Err(error) if may_pass(&error) => {
+        // Nothing is refused meanwhile: a budget saves money, and a wrong owner of its file must not stop all traffic.
+        Err(error) if !is_no_record(&error) => {
             let path = file.path().display();
-            warn!(%path, %error, "usage begins at zero: the file of earlier counts can't be read now; they are added once it can");
+            let advice = &*state_advice_at(file.path(), &error);
+            warn!(%path, %error, advice, "usage and budgets begin at zero: the file of earlier counts can't be read now; they are added once it can");
             Restored::Later
         }
         Err(error) => {
@@ -160,11 +162,11 @@ fn restore(usage: &UsageLedger, file: &UsageFile) -> Restored {
             match file.set_aside() {
                 Ok(aside) => {
                     let aside = aside.display();
-                    warn!(%path, %error, %aside, "usage begins at zero: the file of earlier counts can't be read");
+                    warn!(%path, %error, %aside, "usage and budgets begin at zero: the file of earlier counts is damaged");
                 }
-                Err(_) => {
-                    let advice = state_advice(&error);
-                    warn!(%path, %error, advice, "usage begins at zero: the file can't be read");
+                Err(rename) => {
+                    let advice = &*state_advice_at(file.path(), &rename);
+                    warn!(%path, %error, advice, "usage and budgets begin at zero: the file of earlier counts is damaged, and can't be renamed");
                 }
             }
             Restored::Nothing
@@ -214,7 +216,7 @@ impl KeeperWork {
                 tracing::debug!(%path, %error, "usage can't be saved");
             }
             Err(error) => {
-                let advice = state_advice(error);
+                let advice = &*state_advice_at(file.path(), error);
                 warn!(%path, %error, advice, "usage can't be saved; requests go on, and it is tried again");
             }
         }

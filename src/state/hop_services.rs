@@ -18,7 +18,7 @@ use crate::{
     error::with_causes,
     network::Network,
     state::{
-        advice::state_advice,
+        advice::state_advice_at,
         generation::{Generation, settled},
         saved_lists::SavedLists,
     },
@@ -129,7 +129,7 @@ impl Services for HopServices {
     fn save(&self, name: &str, document: &SavedDocument) {
         let Some(file) = self.lists.path(name) else { return };
         if let Err(error) = self.lists.write(name, document) {
-            let advice = state_advice(&error);
+            let advice = &*state_advice_at(&file, &error);
             warn!(hop = &*self.hop, file = %file.display(), %error, advice, "the list can't be kept for the next start");
         }
     }

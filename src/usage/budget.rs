@@ -1,6 +1,6 @@
 //! The used part of a budget.
 
-use std::time::SystemTime;
+use std::{mem, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,19 +36,21 @@ pub(super) struct Spending {
     is_enforced: bool,
     refused: u64,
     rerouted: u64,
-    /// The previous period, to which a clock that was wrong for a moment returns.
-    left: Option<LeftPeriod>,
+    /// Other periods, the latest last. A clock that was wrong for a moment returns to one of them.
+    left: Vec<LeftPeriod>,
+    /// The uses of left periods of this group are parts of the present use.
+    group: u32,
 }
 
-/// A previous period, of this process or of an earlier one, and the use in it.
+/// Another period, of this process or of an earlier one, and the use in it.
 #[derive(Clone, Copy, Debug)]
 struct LeftPeriod {
     period: BudgetPeriod,
     used: u64,
     logged: Logged,
     is_enforced: bool,
-    /// Whether the present use includes this one, if the clock is behind.
-    is_included: bool,
+    /// Periods of one group have one use, since the clock went back from one to the other.
+    group: u32,
 }
 
 /// An event in a period that is logged.
@@ -73,7 +75,17 @@ impl Spending {
     pub(super) fn new(budget: Budget, now: SystemTime) -> Self {
         let period = budget.per.around(now, &budget.zone);
         let (used, logged, is_enforced) = (0, Logged::Nothing, false);
-        Self { budget, period, used, logged, is_enforced, refused: 0, rerouted: 0, left: None }
+        Self {
+            budget,
+            period,
+            used,
+            logged,
+            is_enforced,
+            refused: 0,
+            rerouted: 0,
+            left: Vec::new(),
+            group: 0,
+        }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -83,8 +95,9 @@ impl Spending {
     /// Replaces the budget. The use is kept if the period is the same.
     pub(super) fn under(mut self, budget: Budget, now: SystemTime) -> Self {
         self.roll(now);
-        let (refused, rerouted, left) = (self.refused, self.rerouted, self.left);
-        let mut next = Self { refused, rerouted, left, ..Self::new(budget, now) };
+        let (refused, rerouted, left) = (self.refused, self.rerouted, mem::take(&mut self.left));
+        let mut next =
+            Self { refused, rerouted, left, group: self.group, ..Self::new(budget, now) };
         next.adopt(self.period, self.used, self.logged);
         next.is_enforced = self.is_enforced && next.logged == Logged::Limit;
         next
@@ -112,7 +125,8 @@ impl Spending {
         let is_enforced = logged == Logged::Limit;
         if used.period.is_ahead(now) {
             let BudgetUse { period, used, .. } = used;
-            self.left = Some(LeftPeriod { period, used, logged, is_enforced, is_included: false });
+            self.left.push(LeftPeriod { period, used, logged, is_enforced, group: self.group });
+            self.group += 1;
             return;
         }
         self.adopt(used.period, used.used, logged);
@@ -182,7 +196,7 @@ impl Spending {
     /// Returns whether the budget is used up, but only once in a period.
     pub(super) fn take_limit(&mut self) -> bool {
         let is_reached = self.is_reached();
-        is_reached && !std::mem::replace(&mut self.is_enforced, true)
+        is_reached && !mem::replace(&mut self.is_enforced, true)
     }
 
     fn due(&self) -> Logged {
@@ -197,37 +211,51 @@ impl Spending {
 
     /// Begins the period at `now` if the current one is over or lies in the future.
     ///
-    /// A clock that is wrong for a moment must neither stop the counting nor lose counts. If it was ahead, this returns to the
-    /// right period. Everything in the wrong period was used just now, so it is added to the earlier use in the right period.
-    /// If the clock was set back for a moment, or was behind when the process began, the use since then counts too.
+    /// A clock that is wrong for a moment, also several times in a row, must neither stop the counting nor lose counts. If it
+    /// was ahead, this returns to the right period. Everything in the wrong period was used just now, so it is added to the
+    /// earlier use in the right period. If the clock was set back for a moment, or was behind when the process began, the use
+    /// since then counts too.
     fn roll(&mut self, now: SystemTime) {
         let is_ahead = self.period.is_ahead(now);
         if !is_ahead && !self.period.is_over(now) {
             return;
         }
         let next = self.budget.per.around(now, &self.budget.zone);
-        let Self { period, used, logged, is_enforced, .. } = *self;
-        let known = self.left.take().filter(|left| left.period == next);
-        if known.is_none() {
-            // A step back keeps the use, and a new period does not.
-            self.left =
-                Some(LeftPeriod { period, used, logged, is_enforced, is_included: is_ahead });
-        }
+        let Self { period, used, logged, is_enforced, group, .. } = *self;
+        let current = LeftPeriod { period, used, logged, is_enforced, group };
         self.period = next;
-        match known {
-            Some(left) if !left.is_included => {
-                self.used = used.saturating_add(left.used);
-                self.logged = logged.max(left.logged);
-                self.is_enforced = is_enforced || left.is_enforced;
+        if let Some(known) = self.left.iter().position(|left| left.period == next) {
+            let known = self.left.remove(known);
+            // The present use may include it already.
+            if known.group != group {
+                self.used = used.saturating_add(known.used);
+                self.logged = logged.max(known.logged);
+                self.is_enforced = is_enforced || known.is_enforced;
+                let parts = self.left.iter_mut().filter(|left| left.group == known.group);
+                parts.for_each(|left| left.group = group);
             }
-            // The present use already includes everything.
-            Some(_) => {}
-            None if is_ahead => {}
-            None => (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false),
+            return;
         }
+        // A step back keeps the use, and a new period does not.
+        if !is_ahead {
+            (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false);
+            for left in self.left.iter_mut().filter(|left| left.group == group) {
+                *left = LeftPeriod { period: left.period, ..current };
+            }
+            self.group += 1;
+        }
+        // One period follows the other, so the clock is right, and what it said of the future was wrong.
+        if next.start == period.end {
+            self.left.retain(|left| left.period.start < next.start);
+        }
+        self.left.push(current);
+        let surplus = self.left.len().saturating_sub(LEFT_MAX);
+        self.left.drain(..surplus);
     }
 }
 
+/// How many other periods are remembered.
+const LEFT_MAX: usize = 8;
 /// More than all streams move between two looks of the keeper, a second apart.
 const BYTES_OF_A_MOMENT: u64 = 16 << 30;
 
@@ -293,6 +321,31 @@ mod tests {
             assert_eq!((used.period, used.used), (hour(start + 3600), 0), "{wrong}");
             assert!(!spending.is_reached());
             assert_eq!(spending.now(at(begun + YEAR)).used, 0, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_several_times_in_a_row_costs_no_count_of_the_right_period() {
+        const RIGHT: u64 = 720_000;
+        const AHEAD: [u64; 2] = [RIGHT + 7200, RIGHT + 72_000];
+        const BEHIND: [u64; 2] = [RIGHT - 18_000, RIGHT - 72_000];
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let all = AHEAD.into_iter().chain(BEHIND);
+        for first in all.clone() {
+            for (second, third) in
+                all.clone().flat_map(|two| all.clone().map(move |three| (two, three)))
+            {
+                let mut spending = Spending::new(budget(100), at(RIGHT));
+                spending.add(50, at(RIGHT));
+                for wrong in [first, second, third] {
+                    spending.add(10, at(wrong));
+                }
+                let used = spending.now(at(RIGHT + 60));
+                // At most a step from one wrong time to a later one costs what was used at the first.
+                assert!((60..=80).contains(&used.used), "{first} {second} {third}: {used:?}");
+                // The next hour begins at zero.
+                assert_eq!(spending.now(at(RIGHT + 3600)).used, 0, "{first} {second} {third}");
+            }
         }
     }
 

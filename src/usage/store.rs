@@ -10,7 +10,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use mooltiroute_hops::NO_DESCRIPTOR;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -171,12 +170,14 @@ impl UsageFile {
     /// Reads the file. Returns `None` if there is none.
     ///
     /// # Errors
-    /// It can't be read, or is not a record of this version. The reason [may pass](may_pass).
+    /// It can't be read, or its content [is no record](is_no_record).
     pub(crate) fn read(&self) -> io::Result<Option<UsageRecord>> {
+        use io::ErrorKind::{NotADirectory, NotFound};
+
         let mut text = String::new();
         match regular_file::open(&self.0) {
             Ok(file) => file.take(BYTES_MAX).read_to_string(&mut text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
             Err(error) => return Err(error),
         };
         let record: UsageRecord = serde_json::from_str(&text)?;
@@ -196,7 +197,7 @@ impl UsageFile {
     ///
     /// # Errors
     /// The directory or the file can't be written, for example because the disk is full, or another process keeps the
-    /// directory locked. Or the file can't be read now, for a reason that may pass. The old file stays.
+    /// directory locked. Or the file can't be read, so that its counts would be lost. The old file stays.
     pub(crate) fn save(&self, usage: &UsageLedger, known: &mut UsageRecord) -> io::Result<()> {
         let directory = self.0.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
@@ -207,8 +208,8 @@ impl UsageFile {
                 // Noted before anything can fail, so that nothing is added twice.
                 *known = found;
             }
-            Err(error) if may_pass(&error) => return Err(error),
-            // An unreadable file was set aside at the start. One that became unreadable later is replaced.
+            Err(error) if !is_no_record(&error) => return Err(error),
+            // A file without a record was set aside at the start. One that was damaged later is replaced.
             _ => {}
         }
         let record = usage.record();
@@ -223,7 +224,7 @@ impl UsageFile {
         replace_file(&self.0, &serde_json::to_vec(record)?)
     }
 
-    /// Renames a file that can't be read, so that its content is not lost.
+    /// Renames a file without a record, so that its content is not lost.
     pub(crate) fn set_aside(&self) -> io::Result<PathBuf> {
         let aside = self.0.with_extension("json.unreadable");
         fs::rename(&self.0, &aside)?;
@@ -231,13 +232,13 @@ impl UsageFile {
     }
 }
 
-/// Returns whether a file that could not be read may be fine, because the system lacked something at that moment.
-pub(crate) fn may_pass(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, OutOfMemory, StaleNetworkFileHandle, TimedOut};
-
-    let is_lacking = error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code));
-    is_lacking
-        || matches!(error.kind(), Interrupted | OutOfMemory | StaleNetworkFileHandle | TimedOut)
+/// Returns whether a file was read, and is no record of this version, or no file at all.
+///
+/// Every other error says nothing about the content: the system lacked a descriptor, a disk or a server failed, or the file
+/// belongs to another user. Such a file is kept, also if it will take somebody to mend that.
+pub(crate) fn is_no_record(error: &io::Error) -> bool {
+    // The errors of the system have codes. Those of the parser, and those of this program, have none.
+    error.raw_os_error().is_none()
 }
 
 /// Returns the FNV-1a hash, which is the same in every process.

@@ -307,6 +307,37 @@ fn exec_says_that_a_program_ignores_the_variables() {
 
 #[cfg(unix)]
 #[test]
+fn exec_looks_at_scripts_on_the_path() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let (config, _) = at_a_known_port(ROUTES);
+    let script = |name: &str, text: &str| {
+        let file = config.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("node", "#!/bin/sh\necho v20.20.2\n");
+    script("cli.js", "#!/usr/bin/env node\n");
+    script("npm", "#!/usr/bin/env node\n");
+    symlink("cli.js", config.path().join("agent")).unwrap();
+    for (line, is_noted) in [
+        ("agent --task", true),
+        ("env A=1 agent", true),
+        ("npm install", false),
+        ("npm start", true),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mooltiroute"));
+        command.args(["exec", "-c", path(&config), "--"]).args(line.split(' '));
+        command.env("PATH", format!("{}:/usr/bin:/bin", path(&config)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let noted = text(&output.stderr).contains("Node.js 20.20 ignores the proxy variables");
+        assert_eq!(noted, is_noted, "{line}: {output:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn env_says_that_the_node_on_the_path_ignores_the_variables() {
     use std::os::unix::fs::PermissionsExt as _;
 

@@ -301,8 +301,8 @@ async fn a_client_that_resets_behind_pipelined_bytes_keeps_no_stream_open() {
 #[tokio::test]
 async fn a_client_that_closes_behind_pipelined_bytes_keeps_no_stream_open() {
     let certificates = Certificates::new();
-    // All of it fits into the buffers of the system, since the client does not wait for the proxy to read it.
-    for (tls, bytes) in [(None, 1_000), (None, 300_000), (Some(&certificates), 300_000)] {
+    // All of it fits into what the proxy reads ahead and its receive buffer. Behind more, the end does not arrive.
+    for (tls, bytes) in [(None, 1_000), (None, 100_000), (Some(&certificates), 100_000)] {
         let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n";
         let origin = Double::start([Step::Answer(answer.into()), Step::Listen]).await;
         let proxy = proxy_for(tls, "chains: { default: [] }\n").await;
@@ -313,7 +313,7 @@ async fn a_client_that_closes_behind_pipelined_bytes_keeps_no_stream_open() {
         let more = request.repeat(bytes / request.len() + 1);
         within("the requests are sent", client.write_all(more.as_bytes())).await.unwrap();
         let mut read = Vec::new();
-        while !read.ends_with(b"data: x\n\n") {
+        while !String::from_utf8_lossy(&read).contains("data: x") {
             assert_ne!(within("an answer", client.read_buf(&mut read)).await.unwrap(), 0);
         }
         client.shutdown().await.unwrap();

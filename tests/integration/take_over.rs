@@ -94,7 +94,7 @@ async fn a_file_that_is_gone_for_a_moment_is_waited_for_before_a_take_over() {
         old.config().write("40-routes.yaml", routes);
     };
     let (new, ()) = join!(taking, back);
-    new.event("these files lack settings that the running proxy serves; waiting for them").await;
+    new.event("these files lack settings that the running proxy has; waiting for them").await;
     assert!(refused(address, echo.address()).await, "the routes are in force");
     assert_eq!(old.exit().await.code(), Some(0));
     assert!(refused(address, echo.address()).await);

@@ -72,8 +72,7 @@ pub(super) const TARGET_TLS: &str =
 
 const TARGET_UP: &str =
     "Check that the target is up, and that this machine may reach it without a proxy.";
-const TARGET_NAME: &str =
-    "Check the name; if only a proxy can look it up, route it through a chain that has one.";
+const TARGET_NAME: &str = "Check the name and the name servers of this machine; if only a proxy can look the name up, route it through a chain that has one.";
 
 /// Names the hops that are missing from the way of a request. Returns nothing if all are there.
 pub(super) fn missing_hops(error: &ChainError) -> ReplyText {
@@ -243,11 +242,15 @@ pub(super) fn is_it_up(error: &ChainError) -> Cow<'static, str> {
 
 pub(super) fn look_up(error: &ChainError) -> Cow<'static, str> {
     match address_setting(&error.stage) {
-        Some(address) => {
-            format!("Check {address}, and that this machine's DNS knows the name.").into()
-        }
+        Some(address) => format!(
+            "Check {address}, and that this machine's name servers answer and know the name."
+        )
+        .into(),
         None if error.direct_hops.is_empty() => TARGET_NAME.into(),
-        None => format!("Check the name.{}", direct_hops(error)).into(),
+        None => {
+            format!("Check the name and the name servers of this machine.{}", direct_hops(error))
+                .into()
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod wrapped;
 use std::{
     ffi::{OsStr, OsString},
     io::Read as _,
+    net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
     sync::mpsc,
@@ -28,7 +29,8 @@ pub(super) fn note(
         note_on_named(program, arguments, settings, environment)
     };
     // A shell, or a program such as `env`, passes the variables on to the program that it runs.
-    let wrapped = wrapped::commands(program, arguments);
+    let search_path = environment.variable("PATH");
+    let wrapped = wrapped::commands(program, arguments, search_path.as_deref());
     named((program, arguments)).or_else(|| {
         wrapped.iter().find_map(|command| named((&command.program, &command.arguments)))
     })
@@ -61,7 +63,7 @@ fn note_on_named(
                 )
             })
         }
-        "ssh" | "scp" | "sftp" => {
+        "ssh" | "scp" | "sftp" | "sshfs" | "autossh" => {
             let words = ["proxycommand", "proxyjump", "-j"];
             (!mention(arguments.iter().cloned(), &words)).then(|| {
                 format!(
@@ -70,6 +72,7 @@ fn note_on_named(
                 )
             })
         }
+        "rsync" => note_on_rsync(arguments, address, environment),
         "git" => {
             let is_chosen = ["GIT_SSH_COMMAND", "GIT_SSH"]
                 .iter()
@@ -87,6 +90,56 @@ fn note_on_named(
             })
         }
         _ => None,
+    }
+}
+
+/// Returns a note if rsync reaches another machine. It runs `ssh`, or connects to a daemon by itself.
+fn note_on_rsync(
+    arguments: &[OsString],
+    address: SocketAddr,
+    environment: &Environment,
+) -> Option<String> {
+    let remotes = arguments.iter().filter_map(|text| RsyncRemote::of(&text.to_string_lossy()));
+    match remotes.max()? {
+        RsyncRemote::Daemon => environment.variable("RSYNC_PROXY").is_none().then(|| {
+            format!(
+                "`rsync` ignores the proxy variables, and connects directly to the daemon of this address; set \
+                 `RSYNC_PROXY={address}`"
+            )
+        }),
+        RsyncRemote::Ssh => {
+            let is_chosen = environment.variable("RSYNC_RSH").is_some()
+                || mention(arguments.iter().cloned(), &["proxycommand", "proxyjump"]);
+            (!is_chosen).then(|| {
+                format!(
+                    "`rsync` runs `ssh` for this address, which ignores the proxy variables, and connects directly unless its \
+                     configuration has a ProxyCommand; add `-e \"ssh -o ProxyCommand='nc -X connect -x {address} %h %p'\"`"
+                )
+            })
+        }
+    }
+}
+
+/// The other machine that an argument of rsync names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum RsyncRemote {
+    /// `rsync://host/module` or `host::module`.
+    Daemon,
+    /// `host:path` or `user@host:path`.
+    Ssh,
+}
+
+impl RsyncRemote {
+    fn of(text: &str) -> Option<Self> {
+        if text.starts_with("rsync://") {
+            return Some(Self::Daemon);
+        }
+        let (host, path) = text.split_once(':')?;
+        // rsync takes a colon after the first slash for a part of a file name. A single letter is a drive of Windows.
+        if text.starts_with('-') || host.contains('/') || host.len() < 2 {
+            return None;
+        }
+        Some(if path.starts_with(':') { Self::Daemon } else { Self::Ssh })
     }
 }
 
@@ -220,6 +273,13 @@ const VALUED: [&str; 21] = [
     "--use-yarnrc",
 ];
 
+/// Programs that are judged by their name and arguments, also if they are scripts. npm is one for Node.js, and still uses the
+/// variables.
+const KNOWN: [&str; 17] = [
+    "node", "nodejs", "npx", "pnpx", "tsx", "ts-node", "npm", "pnpm", "yarn", "java", "ssh", "scp",
+    "sftp", "sshfs", "autossh", "rsync", "git",
+];
+
 /// How long a program may take to say its version.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// Longer than any version.
@@ -290,6 +350,26 @@ mod tests {
             "main:main",
         ] {
             assert!(!is_ssh_remote(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn machines_that_rsync_reaches_are_found() {
+        use RsyncRemote::{Daemon, Ssh};
+
+        for (text, remote) in [
+            ("host:", Some(Ssh)),
+            ("me@host:path/x", Some(Ssh)),
+            ("host::module/x", Some(Daemon)),
+            ("rsync://host/module", Some(Daemon)),
+            ("./a:b", None),
+            ("/srv/a:b", None),
+            ("C:x", None),
+            ("--exclude=a:b", None),
+            ("files/", None),
+            (":x", None),
+        ] {
+            assert_eq!(RsyncRemote::of(text), remote, "{text}");
         }
     }
 

@@ -94,7 +94,7 @@ impl Predecessor {
                     }
                     warn!(
                         files,
-                        "the settings of these files are lost, which the running proxy serves"
+                        "these files still lack settings that the running proxy has; using them as they are"
                     );
                     return loaded.again().map_err(|problems| problems.to_string());
                 }
@@ -102,7 +102,7 @@ impl Predecessor {
                     is_told = true;
                     warn!(
                         files,
-                        "these files lack settings that the running proxy serves; waiting for them"
+                        "these files lack settings that the running proxy has; waiting for them"
                     );
                 }
                 thread::sleep(FILES_PAUSE);

@@ -47,5 +47,5 @@ pub(super) enum ServiceError {
 
 /// Says how a user gets a service manager. `su` and `sudo` start none, and in many containers there is none at all.
 const NO_SESSION: &str = "Log in as this user instead of using `su` or `sudo`, or let an administrator run `loginctl \
-                          enable-linger USER`. Without systemd, start `mooltiroute run` in another way; a service for the \
-                          whole machine is `systemctl enable --now mooltiroute` of the packages";
+                          enable-linger USER`. Without systemd, start `mooltiroute run` with another supervisor. With the \
+                          Debian or RPM package, `systemctl enable --now mooltiroute` runs it for the whole machine";

@@ -48,6 +48,9 @@ fn title_line(screen: &Screen) -> Line<'_> {
     let up = age(of.uptime_seconds as f64);
     let mut words = vec![Span::from(format!("mooltiroute {version}  ")).bold()];
     // Before the numbers, since the end of a long line is cut.
+    if of.is_draining {
+        words.push(Span::styled("shutting down  ", deadline(screen)));
+    }
     if of.is_rejected {
         words.push(Span::styled("config rejected  ", deadline(screen)));
     }
@@ -93,7 +96,8 @@ fn hop_table(screen: &Screen) -> Table<'_> {
 
 fn draw_connections(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
     let shown = screen.shown();
-    let columns = Column::ALL.map(|column| match screen.sort == column {
+    let columns = columns(area.width);
+    let titles = columns.iter().map(|column| match screen.sort == *column {
         true => format!("{}{}", column.name(), if screen.is_reversed { "^" } else { "v" }),
         false => column.name().to_owned(),
     });
@@ -103,32 +107,44 @@ fn draw_connections(frame: &mut Frame<'_>, screen: &Screen, area: Rect) {
         (filter, false) => format!(" {} open with /{filter} ", shown.len()),
     };
     let client_width = client_width(area.width);
-    let rows = shown.iter().map(|row| connection_row(screen, row, client_width.into()));
-    let table = Table::new(rows, connection_widths(client_width))
-        .header(head(columns))
+    let rows = shown.iter().map(|row| {
+        Row::new(columns.iter().map(|column| cell(*column, screen, row, client_width.into())))
+    });
+    let table = Table::new(rows, columns.iter().map(|column| width(*column, client_width)))
+        .header(head(titles))
         .block(Block::new().borders(Borders::TOP).title(title))
         .row_highlight_style(Modifier::REVERSED);
     let mut state = TableState::new().with_selected(screen.position(&shown));
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-/// Returns the cells of a connection, in the order of [`Column::ALL`].
-fn connection_row(screen: &Screen, row: &Listed, client_width: usize) -> Row<'static> {
-    let of = &row.connection;
-    let client = match &row.process {
-        Some(process) => process.to_string(),
-        None => of.client.to_string(),
+/// Returns the columns that a terminal of `width` columns has room for. The target is what people look for, so others give way.
+fn columns(width: u16) -> Vec<Column> {
+    let needed = |column: &Column| match column {
+        Column::Id | Column::Target | Column::Rate => 0,
+        Column::Age => 34,
+        Column::Client => 50,
+        Column::Chain => 65,
+        Column::Sent | Column::Received => 75,
     };
-    Row::new([
-        of.id.to_string(),
-        age(of.age_seconds),
-        end_kept(&client, client_width),
-        target(&row.connection).into_owned(),
-        of.chain.clone(),
-        short(of.bytes_sent as f64),
-        short(of.bytes_received as f64),
-        short_rate(screen.rate(row)),
-    ])
+    Column::ALL.into_iter().filter(|column| width >= needed(column)).collect()
+}
+
+fn cell(column: Column, screen: &Screen, row: &Listed, client_width: usize) -> String {
+    let of = &row.connection;
+    match column {
+        Column::Id => of.id.to_string(),
+        Column::Age => age(of.age_seconds),
+        Column::Client => match &row.process {
+            Some(process) => end_kept(&process.to_string(), client_width),
+            None => end_kept(&of.client.to_string(), client_width),
+        },
+        Column::Target => target(of).into_owned(),
+        Column::Chain => of.chain.clone(),
+        Column::Sent => short(of.bytes_sent as f64),
+        Column::Received => short(of.bytes_received as f64),
+        Column::Rate => short_rate(screen.rate(row)),
+    }
 }
 
 /// Returns how wide the column of clients is in a terminal of `width` columns. At 80, a process of six letters fits with
@@ -201,22 +217,19 @@ fn keys_line(screen: &Screen) -> Line<'_> {
 /// How long an answer may take without a word about it.
 const SILENCE_SHOWN: Duration = Duration::from_secs(2);
 
-/// Returns the widths of the columns of connections, of which clients have `client_width`.
-fn connection_widths(client_width: u16) -> [Constraint; 8] {
-    [
-        Constraint::Length(6),
-        Constraint::Length(6),
-        Constraint::Length(client_width),
-        Constraint::Fill(1),
-        Constraint::Max(10),
-        Constraint::Length(6),
-        Constraint::Length(6),
-        RATE,
-    ]
+/// Returns the width of a column of connections. That of clients is `client_width`.
+fn width(column: Column, client_width: u16) -> Constraint {
+    match column {
+        Column::Id | Column::Age | Column::Sent | Column::Received => Constraint::Length(6),
+        Column::Client => Constraint::Length(client_width),
+        Column::Target => Constraint::Fill(1),
+        Column::Chain => Constraint::Max(10),
+        Column::Rate => RATE,
+    }
 }
 
-fn head<const N: usize>(names: [impl Into<String>; N]) -> Row<'static> {
-    Row::new(names.map(Into::into)).style(Modifier::BOLD)
+fn head(names: impl IntoIterator<Item = impl Into<String>>) -> Row<'static> {
+    Row::new(names.into_iter().map(Into::<String>::into)).style(Modifier::BOLD)
 }
 
 /// Returns the style for a good state, which is plain text without colours.
@@ -271,6 +284,7 @@ pub(super) mod tests {
             uptime_seconds: 3_725,
             generation: 7,
             is_rejected: true,
+            is_draining: false,
             open: 3,
             limit: 100,
             chains: vec![ChainOverview {
@@ -322,6 +336,23 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_the_target_and_leaves_out_other_columns() {
+        for (width, client) in [(30, false), (40, false), (60, true), (74, true), (80, true)] {
+            let text = drawn(width, 24, false).backend().to_string();
+            assert!(text.contains("a.test:443"), "{width}:\n{text}");
+            assert_eq!(text.contains("50000"), client, "{width}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_drains_is_said_to_shut_down() {
+        let mut screen = Screen::new(false);
+        let overview = Overview { is_draining: true, ..overview() };
+        screen.update(Vec::new(), overview, Instant::now());
+        assert!(title_line(&screen).to_string().contains("shutting down"));
     }
 
     #[test]

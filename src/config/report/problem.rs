@@ -1,6 +1,10 @@
 //! One problem of a configuration, and how it is shown.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use mooltiroute_hops::{Key, KeyPath};
 
@@ -136,22 +140,23 @@ impl Problem {
         let Colours { bold, mark, help, reset } = colours;
         f.write_str(bold)?;
         self.write_subject(f)?;
-        write!(f, "{reset}{}", self.message)?;
+        write!(f, "{reset}{}", Printable(&self.message))?;
         if let Some(Excerpt { line, start, length }) = &self.excerpt {
             // `start` and `length` count characters of the line as it is shown, so the marks need no
             // knowledge of what was hidden.
             let number = self.place.as_ref().map_or(0, |place| place.line).to_string();
             let (margin, marks) = (" ".repeat(number.len()), "^".repeat(*length));
+            let line = Printable(line);
             write!(f, "\n  {number} | {line}\n  {margin} | {:start$}{mark}{marks}{reset}", "")?;
         }
         for detail in &self.details {
-            write!(f, "\n  {detail}")?;
+            write!(f, "\n  {}", Printable(detail))?;
         }
         if let Some(first) = &self.first {
             write!(f, "\n  first defined at {first}")?;
         }
         match &self.help {
-            Some(text) => write!(f, "\n  {help}help{reset}: {text}"),
+            Some(text) => write!(f, "\n  {help}help{reset}: {}", Printable(text)),
             None => Ok(()),
         }
     }
@@ -197,7 +202,7 @@ impl fmt::Display for Brief<'_> {
                 f.write_str("; ")?;
             }
             problem.write_subject(f)?;
-            f.write_str(&problem.message)?;
+            write!(f, "{}", Printable(&problem.message))?;
             if !problem.details.is_empty() {
                 write!(f, ": {}", problem.details.join("; "))?;
             }
@@ -208,7 +213,20 @@ impl fmt::Display for Brief<'_> {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        write!(f, "{}:{}:{}", Printable(&self.file), self.line, self.column)
+    }
+}
+
+/// A text in which a control character can't reach a terminal: a file may have any name.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |one: char| !one.is_control() || matches!(one, '\n' | '\t');
+        self.0.chars().try_for_each(|one| match is_plain(one) {
+            true => f.write_char(one),
+            false => write!(f, "{}", one.escape_unicode()),
+        })
     }
 }
 

@@ -23,7 +23,14 @@ impl Resolver<'_> {
             );
         }
         let Ok(zone) = Zone::named(&raw.zone) else {
-            let message = "is not a time zone that this system knows; write `UTC`, or a name such as `Europe/Berlin`";
+            let message = match Zone::are_known() {
+                true => {
+                    "is not a time zone that this system knows; write `UTC`, or a name such as `Europe/Berlin`"
+                }
+                false => {
+                    "can't be looked up, as this system has no time zones; install the package `tzdata`, or write `UTC`"
+                }
+            };
             self.invalid(&below("zone"), message);
             return None;
         };

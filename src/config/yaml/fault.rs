@@ -16,6 +16,8 @@ pub(crate) enum YamlFault {
     Syntax(SyntaxFault),
     /// A value does not fit its tag, such as `!!int`.
     Tag,
+    /// A number is larger than any setting.
+    Number,
     /// The second reader refuses what the first one has accepted.
     Unreadable,
     /// `<<` names something that can't be merged, as serde_yaml puts it. Its words quote nothing.
@@ -48,6 +50,7 @@ impl YamlFault {
         match self {
             Self::Syntax(_)
             | Self::Tag
+            | Self::Number
             | Self::Unreadable
             | Self::Merge(_)
             | Self::Template(_)
@@ -70,6 +73,10 @@ impl YamlFault {
             Self::Template(help) => Some(help.clone().into()),
             Self::Foreign(format) => Some(format.help().into()),
             Self::Encrypted { encryption, .. } => Some(encryption.help().into()),
+            Self::Number => Some("write a smaller one, or put it in quotes if it is a text".into()),
+            Self::Depth(_) => {
+                Some("no setting is nested that deep; look for a bracket too many".into())
+            }
             Self::Documents => Some("remove the `---`, or write a file for each document".into()),
             Self::Size => Some(SIZE_HELP.into()),
             Self::Key => Some("write a text that begins with `{` or `[` in quotes".into()),
@@ -102,6 +109,7 @@ impl fmt::Display for YamlFault {
             }
             Self::DuplicateKey(None) => "this key appears twice in one mapping",
             Self::Tag => "this value does not fit its YAML tag; remove the tag",
+            Self::Number => "this number is too large",
             Self::Unreadable => "this can't be read; write texts and keys in quotes",
             Self::MergeValue => "`<<` takes a mapping, or a list of mappings",
             Self::Documents => "a second document begins here; a file holds one",

@@ -78,7 +78,16 @@ impl File {
             }
             return Err(found);
         }
-        match serde_yaml::from_str(&file.text) {
+        let text = match file.without_old_line_ends() {
+            Ok(text) => text,
+            Err(at) => {
+                let fault = YamlFault::Syntax(SyntaxFault::ControlCharacter);
+                return Err(file
+                    .problem(YamlError::new(Span { start: at, end: at }, fault))
+                    .into());
+            }
+        };
+        match serde_yaml::from_str(&text) {
             Ok(value) => file.merged(value),
             Err(error) => {
                 let at = error.location().map_or((1, 1), |at| (at.line(), at.column()));
@@ -124,9 +133,56 @@ impl File {
         let (fault, at) = match syntax::forbidden(&self.text) {
             Some(at) => (YamlFault::Syntax(SyntaxFault::ControlCharacter), at),
             None if has_tags => (YamlFault::Tag, at),
-            None => (YamlFault::Unreadable, at),
+            None => match self.too_large_number() {
+                Some(at) => (YamlFault::Number, at),
+                None => (YamlFault::Unreadable, at),
+            },
         };
         self.problem(YamlError::new(Span { start: at, end: at }, fault))
+    }
+
+    /// Returns the text with a blank for each character that ends a line in YAML 1.1, which serde_yaml reads, and not in
+    /// YAML 1.2, which the parser of the places reads (§ 5.4). Else the rest of a comment would be settings.
+    ///
+    /// # Errors
+    /// Such a character is in a key or a value. This is its place.
+    fn without_old_line_ends(&self) -> Result<Cow<'_, str>, (usize, usize)> {
+        const OLD: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+        if !self.text.contains(OLD) {
+            return Ok(Cow::Borrowed(&self.text));
+        }
+        let mut texts = Vec::new();
+        self.root.iter().for_each(|root| root.add_texts_to(&mut texts));
+        texts.sort();
+        let is_in_text = |at| {
+            let before = texts.partition_point(|text| text.start <= at);
+            before.checked_sub(1).is_some_and(|last| at < texts[last].end)
+        };
+        let lines = self.text.split('\n').enumerate();
+        let odd = lines.flat_map(|(above, line)| {
+            let columns = line.chars().enumerate().filter(|(_, one)| OLD.contains(one));
+            columns.map(move |(before, _)| (above + 1, before + 1))
+        });
+        match odd.into_iter().find(|at| is_in_text(*at)) {
+            Some(at) => Err(at),
+            None => Ok(Cow::Owned(self.text.replace(OLD, " "))),
+        }
+    }
+
+    /// Returns the place of a number that no setting can have, and that serde_yaml has no type for.
+    fn too_large_number(&self) -> Option<(usize, usize)> {
+        let is_too_large = |text: &str| {
+            text.parse::<u128>().is_ok_and(|number| number > u64::MAX.into())
+                || text.parse::<i128>().is_ok_and(|number| number < i64::MIN.into())
+        };
+        let mut texts = Vec::new();
+        self.root.as_ref()?.add_texts_to(&mut texts);
+        let number = texts.into_iter().find(|Span { start, end }| {
+            let length = end.1.saturating_sub(start.1);
+            let text = self.line(start.0).chars().skip(start.1 - 1).take(length);
+            start.0 == end.0 && length <= SPAN_CHARS_MAX && is_too_large(&text.collect::<String>())
+        });
+        Some(number?.start)
     }
 
     /// Builds the problem that this file is a text or a list.
@@ -318,3 +374,22 @@ const COLUMN_MAX: usize = 500;
 
 /// More than any key and its value need.
 const SPAN_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_ends_where_yaml_1_2_says() {
+        for end in ['\u{85}', '\u{2028}', '\u{2029}'] {
+            let text = format!("# one{end}a: 1\nb: ß # two{end}c: 1\nd: 2\n");
+            let (_, value) = File::read(Text { name: "a.yaml".into(), text }, 100).unwrap();
+            let keys = value.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap());
+            assert_eq!(keys.collect::<Vec<_>>(), ["b", "d"], "{}", end.escape_unicode());
+            for value in [format!("x{end}y"), format!("'x{end}y'"), format!("{{ x{end}y: 1 }}")] {
+                let text = format!("a: 1\nb: {value}\n");
+                assert!(File::read(Text { name: "a.yaml".into(), text }, 100).is_err(), "{value}");
+            }
+        }
+    }
+}

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use mooltiroute_hops::{Key, KeyPath};
 use saphyr_parser::{Marker, Parser, ScalarStyle};
 
-use self::builder::Builder;
+use self::builder::{Builder, DEPTH_MAX};
 use crate::config::{
     report::problem::MERGE,
     yaml::{
         fault::YamlFault,
-        syntax::{At, diagnose},
+        syntax::{At, diagnose, opened_at_depth},
     },
 };
 
@@ -79,8 +79,16 @@ pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
         let result = match event {
             Ok((event, span)) => builder.take(event, span.into()),
             Err(error) => {
-                let (fault, at) = diagnose(text, position(error.marker()), error.info());
-                Err(YamlError::new(Span { start: at, end: at }, YamlFault::Syntax(fault)))
+                let stopped = position(error.marker());
+                // The parser reads ahead of its events, and gives up at a depth of its own.
+                let (fault, at) = match opened_at_depth(text, stopped, DEPTH_MAX) {
+                    Some(at) => (YamlFault::Depth(DEPTH_MAX), at),
+                    None => {
+                        let (fault, at) = diagnose(text, stopped, error.info());
+                        (YamlFault::Syntax(fault), at)
+                    }
+                };
+                Err(YamlError::new(Span { start: at, end: at }, fault))
             }
         };
         if let Err(fault) = result {
@@ -97,6 +105,19 @@ pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
 }
 
 impl Node {
+    /// Adds the spans of all keys and scalars to `spans`.
+    pub(crate) fn add_texts_to(&self, spans: &mut Vec<Span>) {
+        match &self.content {
+            Content::Scalar(_) => spans.push(self.span),
+            Content::Nothing | Content::Unread => {}
+            Content::List(list) => list.iter().for_each(|node| node.add_texts_to(spans)),
+            Content::Mapping(entries) => entries.iter().for_each(|entry| {
+                spans.push(entry.key);
+                entry.value.add_texts_to(spans);
+            }),
+        }
+    }
+
     /// Returns how many steps of `path` exist, and the spans of the key and the value there. If the path ends early,
     /// these are the spans of its nearest existing parent.
     pub(crate) fn find(&self, path: &KeyPath) -> (usize, Option<Span>, Span) {

@@ -85,6 +85,11 @@ pub(crate) fn forbidden(text: &str) -> Option<At> {
     })
 }
 
+/// Returns the place of the bracket before `at` that is inside of `depth` others.
+pub(crate) fn opened_at_depth(text: &str, at: At, depth: usize) -> Option<At> {
+    scan(text, at).open.get(depth).map(|opened| opened.at)
+}
+
 /// Finds the mistake in `text`, which the parser refuses at `at` with the words `info`.
 pub(crate) fn diagnose(text: &str, at: At, info: &str) -> (SyntaxFault, At) {
     let line = text.lines().nth(at.0 - 1).unwrap_or_default();

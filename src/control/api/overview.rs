@@ -20,6 +20,9 @@ pub(crate) struct Overview {
     pub generation: u64,
     /// Whether the files on disk are rejected.
     pub is_rejected: bool,
+    /// Whether it is draining, and will end. A proxy of an earlier version does not say it.
+    #[serde(default)]
+    pub is_draining: bool,
     /// Client connections that are open.
     pub open: usize,
     /// Client connections that may be open.
@@ -99,6 +102,7 @@ impl Overview {
             uptime_seconds: shared.origin().instant.elapsed().as_secs(),
             generation: current.number(),
             is_rejected: shared.rejection().is_some(),
+            is_draining: shared.shutdown().is_draining(),
             open: shared.open(),
             limit: current.limits.connections,
             chains: chains.collect(),

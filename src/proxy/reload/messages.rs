@@ -68,7 +68,7 @@ pub(crate) fn announce(config: &Config, last: &Announced) -> Announced {
         let hops = chain.hops.iter().filter_map(|index| config.hops.get(*index));
         let names: Vec<&str> = hops.map(|hop| &*hop.name).collect();
         if !names.is_empty() {
-            debug!(chain = %chain.name, hops = names.join(", "), "goes through hops");
+            debug!(chain = %chain.name, hops = names.join(", "), "this chain goes through hops");
         } else if chain.switched_off.is_empty()
             && announced.is_new(&format!("{} direct", chain.name), last)
         {

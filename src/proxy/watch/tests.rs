@@ -117,6 +117,15 @@ async fn where_no_event_comes_the_files_are_looked_at() {
     check(&mut watch, || fs::create_dir(&root).unwrap()).await;
     check(&mut watch, || fs::write(root.join("10.yaml"), "a").unwrap()).await;
     check(&mut watch, || fs::write(root.join("10.yaml"), "ab").unwrap()).await;
+    if cfg!(unix) {
+        check(&mut watch, || {
+            let file = root.join("10.yaml");
+            let time = fs::metadata(&file).unwrap().modified().unwrap();
+            fs::write(&file, "ac").unwrap();
+            fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+        })
+        .await;
+    }
     check(&mut watch, || fs::rename(root.join("10.yaml"), root.join("20.yaml")).unwrap()).await;
     check(&mut watch, || fs::remove_file(root.join("20.yaml")).unwrap()).await;
     let nothing = timeout(50 * LOOKS, watch.changed()).await;

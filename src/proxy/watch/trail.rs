@@ -216,12 +216,25 @@ fn hash(path: &Path, hasher: &mut DefaultHasher) {
     for found in [fs::symlink_metadata(path), fs::metadata(path)] {
         // The time of a directory changes with every file in it, also with those that are not read.
         let found = found.ok().map(|found| {
-            let time = found.modified().ok().filter(|_| !found.is_dir());
-            (identify(&found), (!found.is_dir()).then_some(found.len()), time)
+            let times = found.modified().ok().map(|modified| (modified, changed_at(&found)));
+            let (length, times) = (!found.is_dir()).then_some((found.len(), times)).unzip();
+            (identify(&found), length, times.flatten())
         });
         found.hash(hasher);
     }
 }
+
+/// Returns when the file or what is known of it was changed. No program can set this time, so it also tells an edit that keeps
+/// the length and the time of modification.
+#[cfg(unix)]
+fn changed_at(found: &fs::Metadata) -> (i64, i64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (found.ctime(), found.ctime_nsec())
+}
+
+/// Returns nothing, since std does not tell this time here.
+#[cfg(not(unix))]
+fn changed_at(_: &fs::Metadata) {}
 
 #[cfg(unix)]
 fn identify(found: &fs::Metadata) -> (u64, u64) {

@@ -58,5 +58,4 @@ impl fmt::Display for Unfinished {
     }
 }
 
-const WAITING: &str =
-    "waiting for the process that has this file open for writing; the configuration in force stays";
+const WAITING: &str = "waiting for the process that has this file open for writing; the current configuration stays in use";

@@ -98,7 +98,7 @@ async fn a_failure_without_a_proxy_names_the_file_that_chose_direct() {
         ("null", ", otherwise: direct", without),
     ] {
         for (target, words) in [
-            ("git.corp.invalid:443", "Check the name. "),
+            ("git.corp.invalid:443", "Check the name and the name servers of this machine. "),
             (closed.as_str(), "that this machine may reach it without a proxy. "),
         ] {
             let proxy = Proxy::on(direct(&returning(answer), more), &[]).await;

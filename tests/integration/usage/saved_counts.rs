@@ -185,7 +185,7 @@ async fn a_pipe_in_place_of_the_file_holds_up_nothing() {
 
     let again = Proxy::at(proxy.config().path()).await;
     let warning =
-        again.event("usage begins at zero: the file of earlier counts can't be read").await;
+        again.event("usage and budgets begin at zero: the file of earlier counts is damaged").await;
     assert!(warning.text().contains("it is not a file"), "{}", warning.text());
     within("a request", connect(again.address(), "target.test:443")).await.tunnel();
     saved(proxy.config(), |saved| saved["hops"]["exit"]["requests"] == 1).await;
@@ -223,7 +223,7 @@ async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
 
     let again = Proxy::at(proxy.config().path()).await;
     let warning =
-        again.event("usage begins at zero: the file of earlier counts can't be read").await;
+        again.event("usage and budgets begin at zero: the file of earlier counts is damaged").await;
     assert_eq!(wire(&again, "exit").await, (0, 0));
     let aside = file.with_extension("json.unreadable");
     assert_eq!(warning.field("aside"), aside.display().to_string());
@@ -234,6 +234,77 @@ async fn an_unreadable_file_is_set_aside_and_counting_goes_on() {
     let has_all = |saved: &Value| saved["hops"]["exit"]["sent"].as_u64() == Some(counted.0);
     saved(proxy.config(), has_all).await;
     assert!(file.is_file());
+}
+
+/// A proxy that ran once with `sudo` leaves such a file.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_of_counts_that_this_user_may_not_read_is_kept_and_added_later() {
+    use std::{os::unix::fs::chown, path::Path};
+
+    use crate::support::OtherUser;
+
+    const USER: u32 = 64_324;
+    let Some(user) = OtherUser::find(USER) else { return };
+    let echo = EchoOrigin::start().await;
+    let state = user.directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    chown(&state, Some(USER), Some(USER)).unwrap();
+    let variable = format!("XDG_STATE_HOME={}", state.display());
+    let served = async || {
+        let (child, mut lines) = user.start(&["env", &variable]);
+        let mut log = Vec::new();
+        let address = loop {
+            let line = within("the address", lines.next_line()).await.unwrap().unwrap();
+            let address = line.split_once("listening address=").map(|(_, address)| address.parse());
+            log.push(line);
+            if let Some(address) = address {
+                break address.unwrap();
+            }
+        };
+        ping(&mut connect(address, echo.address()).await.tunnel()).await;
+        (child, lines, log)
+    };
+    let requests = |file: &Path| {
+        let saved: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        saved["chains"]["default"]["requests"].as_u64()
+    };
+    let ends = async |mut child: tokio::process::Child| {
+        let process = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
+        rustix::process::kill_process(process, Signal::TERM).unwrap();
+        assert_eq!(within("its end", child.wait()).await.unwrap().code(), Some(0));
+    };
+    let (child, _lines, _) = served().await;
+    ends(child).await;
+    let directory = state.join("mooltiroute");
+    let file = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(requests(&file), Some(1));
+
+    chown(&file, Some(0), Some(0)).unwrap();
+    for _ in 0..2 {
+        let (child, mut lines, mut log) = served().await;
+        ends(child).await;
+        while let Some(line) = lines.next_line().await.unwrap() {
+            log.push(line);
+        }
+        let told: Vec<_> =
+            log.iter().filter(|line| line.contains("counts can't be read now")).collect();
+        let [told] = told.as_slice() else { panic!("{log:#?}") };
+        assert!(told.contains("the file belongs to 0"), "{told}");
+        let command = format!("`sudo chown -R {USER} '{}'`", directory.display());
+        assert!(told.contains(&command), "{told}");
+        assert_eq!(requests(&file), Some(1), "it is as it was");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+    let (child, _lines, _) = served().await;
+    chown(&file, Some(USER), Some(USER)).unwrap();
+    within("both counts are saved", async {
+        while requests(&file) != Some(2) {
+            pause().await;
+        }
+    })
+    .await;
+    ends(child).await;
 }
 
 /// The file is fine, and only this process can't open one more. How many are too few for that depends on the system.
@@ -262,7 +333,9 @@ async fn a_start_with_too_few_descriptors_loses_no_counts() {
         .map(|start| String::from_utf8(start.wait_with_output().unwrap().stderr).unwrap())
         .collect();
     assert!(
-        logs.contains("usage begins at zero: the file of earlier counts can't be read now"),
+        logs.contains(
+            "usage and budgets begin at zero: the file of earlier counts can't be read now"
+        ),
         "{logs}"
     );
     assert_eq!(hops(), counted, "{logs}");

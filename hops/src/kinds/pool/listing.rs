@@ -196,7 +196,7 @@ impl Listing {
             };
             format!(
                 "has the same proxy in lines {first} and {number}{more}; each line is a member of its own, so \
-                 remove the repeated ones, unless this proxy is to be used more often"
+                 remove the repeats, unless this proxy should get a larger share"
             )
         });
         let cut = self.cut.map(|(number, sign)| {

@@ -93,8 +93,8 @@ where
     /// long as something moves.
     ///
     /// A client that has its answer, but not sent all of its request, is waited for as well: the origin may go on reading.
-    /// It gets only a moment if the rest is in vain, because the answer was an error or the upstream has ended. The same
-    /// goes for one that sends no body before a 100, since it need not send it behind another answer (RFC 9110 §10.1.1).
+    /// It gets less time if the rest is probably in vain, because the answer was an error or the upstream has ended. One that
+    /// sends no body before a 100 gets only a moment, since it need not send it behind another answer (RFC 9110 §10.1.1).
     fn quiet_due(&self) -> Option<Instant> {
         let (since, _) = self.quiet?;
         let is_in_vain = self.status >= 400 || self.upstream_has_ended;
@@ -102,10 +102,14 @@ where
             let is_unsent = self.client_seen.is_empty() && self.sent() <= self.head_bytes;
             is_unsent && self.outbound.plan.head.expects_continue()
         };
-        if self.may_be_gone() || is_in_vain || may_send_no_body() {
+        if self.may_be_gone() || may_send_no_body() {
             return Some(since + QUIET);
         }
-        Some(since + self.outbound.stall_timeout()?)
+        match self.outbound.stall_timeout() {
+            Some(stall) if is_in_vain => Some(since + stall.min(PAUSE_IN_VAIN)),
+            None if is_in_vain => Some(since + PAUSE_IN_VAIN),
+            stall => Some(since + stall?),
+        }
     }
 
     fn may_be_gone(&self) -> bool {
@@ -194,6 +198,8 @@ where
 
 /// How long nothing may move for a client that may be gone: origins are to know within two seconds.
 pub(super) const QUIET: Duration = Duration::from_millis(1_500);
+/// The longest pause of a client that sends the rest of a request which the upstream probably does not want.
+pub(super) const PAUSE_IN_VAIN: Duration = Duration::from_secs(10);
 /// How often a client that is not read is looked at. A reset is an event of its socket, but the exchange has lent that to the
 /// parts that write to it, and few clients send so much ahead. Together with [`QUIET`] it is less than two seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(400);

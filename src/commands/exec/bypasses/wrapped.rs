@@ -4,8 +4,10 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::Read as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use super::KNOWN;
 
 /// A command inside of the arguments of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,26 +17,39 @@ pub(super) struct WrappedCommand {
 }
 
 /// Returns the commands that `program` is known to run: those in the text of a shell or of its script, the interpreter of a
-/// script, or the command behind `env` and the like.
+/// script, or the command behind `env` and the like. Scripts are looked for in the directories of `search_path` as the system
+/// does: the agents that npm installs are such scripts.
 ///
 /// This is not a parser of shells. It finds the first words of commands that are written out, and nothing that the
 /// shell works out, such as variables or another working directory. So a note may be missing, but is about a program
 /// that the user has named.
-pub(super) fn commands(program: &OsStr, arguments: &[OsString]) -> Vec<WrappedCommand> {
-    let mut found = WrappedCommands { commands: Vec::new(), scripts_left: SCRIPTS_MAX };
+pub(super) fn commands(
+    program: &OsStr,
+    arguments: &[OsString],
+    search_path: Option<&OsStr>,
+) -> Vec<WrappedCommand> {
+    let mut found = WrappedCommands {
+        commands: Vec::new(),
+        search_path,
+        scripts_left: SCRIPTS_MAX,
+        searches_left: SEARCHES_MAX,
+    };
     found.add(program, arguments, DEPTH_MAX);
     found.commands
 }
 
 /// The commands that were found so far.
 #[derive(Debug)]
-struct WrappedCommands {
+struct WrappedCommands<'a> {
     commands: Vec<WrappedCommand>,
-    /// How many more files may be read, since a script may name many.
+    search_path: Option<&'a OsStr>,
+    /// How many more scripts may be read, since a script may name many.
     scripts_left: usize,
+    /// How many more programs may be looked for.
+    searches_left: usize,
 }
 
-impl WrappedCommands {
+impl WrappedCommands<'_> {
     /// Adds the commands that `program` runs, and those that these run, `depth` times.
     fn add(&mut self, program: &OsStr, arguments: &[OsString], depth: usize) {
         for command in self.run_by(program, arguments) {
@@ -77,11 +92,15 @@ impl WrappedCommands {
         if WRAPPERS.contains(&&*name) {
             return of_words(words()).into_iter().collect();
         }
-        // A script that is run by its path. One on the search path belongs to a program that was installed, and may have set
-        // a proxy of its own.
-        let is_path = Path::new(program).components().count() > 1;
-        let Some(script) = is_path.then(|| self.read(program)).flatten() else { return Vec::new() };
-        let Some(mut by) = interpreter(&script) else { return Vec::new() };
+        if KNOWN.contains(&&*name) {
+            return Vec::new();
+        }
+        let script = self.find(program).and_then(|path| self.read(path.as_os_str()));
+        let Some((mut by, script)) =
+            script.and_then(|script| Some((interpreter(&script)?, script)))
+        else {
+            return Vec::new();
+        };
         let name = Path::new(&by.program).file_name().and_then(OsStr::to_str).unwrap_or_default();
         if SHELLS.contains(&name) {
             return script.text.map_or_else(Vec::new, |text| of_text(&text));
@@ -89,6 +108,18 @@ impl WrappedCommands {
         by.arguments.push(program.to_owned());
         by.arguments.extend_from_slice(arguments);
         vec![by]
+    }
+
+    /// Returns the path of `program`, which is one itself or the name of a file on the search path.
+    fn find(&mut self, program: &OsStr) -> Option<PathBuf> {
+        if Path::new(program).components().count() > 1 {
+            return Some(program.into());
+        }
+        // Windows finds only programs there, and they are no scripts.
+        let search_path = self.search_path.filter(|_| cfg!(unix))?;
+        self.searches_left = self.searches_left.checked_sub(1)?;
+        let mut found = std::env::split_paths(search_path).map(|directory| directory.join(program));
+        found.find(|path| is_executable(path))
     }
 
     /// Reads a script. Returns `None` if it can't be read.
@@ -116,6 +147,20 @@ struct ScriptFile {
     first_line: String,
     /// `None` if the file is too long to be looked through, or no text.
     text: Option<String>,
+}
+
+/// Returns whether the system would run the file at `path`.
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Returns whether there is a file at `path`.
+#[cfg(not(unix))]
+fn is_executable(path: &Path) -> bool {
+    path.is_file()
 }
 
 /// Returns the program that the first line of a script names, as in `#!/bin/sh -e` and `#!/usr/bin/env -S node --trace`.
@@ -167,8 +212,11 @@ fn of_text(text: &str) -> Vec<WrappedCommand> {
     commands
 }
 
-/// Returns the command that `words` run, without the assignments and the wrappers before it.
+/// Returns the command that `words` run, without the assignments and the wrappers before it. `command -v` runs nothing.
 fn of_words(words: Vec<String>) -> Option<WrappedCommand> {
+    if words.windows(2).any(|pair| pair[0] == "command" && ["-v", "-V"].contains(&&*pair[1])) {
+        return None;
+    }
     let is_before = |word: &String| {
         let is_assignment = word.contains('=');
         let is_option = word.starts_with('-');
@@ -212,7 +260,10 @@ const WRAPPERS: [&str; 20] = [
 const DEPTH_MAX: usize = 3;
 
 /// How many files are read.
-const SCRIPTS_MAX: usize = 32;
+const SCRIPTS_MAX: usize = 64;
+
+/// How many programs are looked for on the search path.
+const SEARCHES_MAX: usize = 256;
 
 /// Scripts that people write are shorter.
 const SCRIPT_BYTES_MAX: u64 = 64 * 1024;
@@ -226,7 +277,10 @@ mod tests {
 
     fn programs(line: &[&str]) -> Vec<String> {
         let arguments: Vec<_> = line[1..].iter().map(OsString::from).collect();
-        let commands = commands(OsStr::new(line[0]), &arguments);
+        names(&commands(OsStr::new(line[0]), &arguments, None))
+    }
+
+    fn names(commands: &[WrappedCommand]) -> Vec<String> {
         commands.iter().map(|one| one.program.to_string_lossy().into_owned()).collect()
     }
 
@@ -246,6 +300,8 @@ mod tests {
             (&["curl", "-c", "node"], &[]),
             (&["bash", "-c", "echo 'node script.js'"], &["echo"]),
             (&["bash", "-c", "'"], &[]),
+            (&["sh", "-c", "command -v node >/dev/null && command ls"], &["ls"]),
+            (&["npm", "install"], &[]),
         ] {
             assert_eq!(programs(line), expected, "{line:?}");
         }
@@ -297,14 +353,51 @@ mod tests {
         let around = write("around.sh", b"");
         write("around.sh", format!("#!/bin/sh\n{around}\n").as_bytes());
         assert!(programs(&[&around]).len() <= DEPTH_MAX + 1, "a script that runs itself");
-        let found = commands(OsStr::new(&app), &["x".into()]);
+        let found = commands(OsStr::new(&app), &["x".into()], None);
         assert_eq!(found[0].arguments, [OsString::from(&app), "x".into()]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn scripts_on_the_search_path_are_found() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let directory = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| directory.path().join(name));
+        let write = |path: &Path, mode, text: &[u8]| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        write(&first.join("agent"), 0o644, b"#!/usr/bin/env python3\n");
+        write(&second.join("lib/cli.js"), 0o755, b"#!/usr/bin/env node\n");
+        symlink("lib/cli.js", second.join("agent")).unwrap();
+        write(&second.join("shim"), 0o755, b"#!/bin/sh\nexec node \"$dir/x.js\" \"$@\"\n");
+        write(&second.join("npm"), 0o755, b"#!/usr/bin/env node\n");
+        write(&second.join("tool"), 0o755, b"\x7fELF\n");
+        let search_path = std::env::join_paths([&first, &second]).unwrap();
+        for (line, expected) in [
+            ("agent --task x", &["node"][..]),
+            ("env A=1 agent", &["agent", "node"]),
+            ("shim x", &["node"]),
+            ("sh -c shim", &["shim", "node"]),
+            ("npm install", &[]),
+            ("tool", &[]),
+            ("absent", &[]),
+        ] {
+            let mut words = line.split(' ').map(OsString::from);
+            let (program, arguments) = (words.next().unwrap(), words.collect::<Vec<_>>());
+            let found = commands(&program, &arguments, Some(&search_path));
+            assert_eq!(names(&found), expected, "{line}");
+        }
+        let found = commands(OsStr::new("agent"), &["x".into()], Some(&search_path));
+        assert_eq!(found[0].arguments[1], "x");
     }
 
     #[test]
     fn a_command_keeps_its_arguments() {
         let text = [OsString::from("-c"), OsString::from("git clone 'ssh://a.test/b c'")];
-        let found = commands(OsStr::new("sh"), &text);
+        let found = commands(OsStr::new("sh"), &text, None);
         assert_eq!(found[0].arguments, ["clone", "ssh://a.test/b c"]);
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn pools(pools: &Value, out: &mut dyn Write) -> io::Result<()> {
     if table.is_tried_last {
         writeln!(
             out,
-            "tried last: after the others that the PAC file names for a request, such as `DIRECT`; at once if it names no other"
+            "tried last: only after the other entries of the PAC file's answer, such as `DIRECT`, or at once if it has no other"
         )?;
     }
     out_of_members(pools, out)?;
@@ -249,7 +249,10 @@ mod tests {
         assert!(none.contains("failed, tried anyway"), "{none}");
         assert!(none.contains("no member of office works, so each request tries it"), "{none}");
         assert!(file.contains("failed, tried last for 4 s"), "{file}");
-        assert!(file.contains("tried last: after the others that the PAC file names"), "{file}");
+        assert!(
+            file.contains("tried last: only after the other entries of the PAC file's answer"),
+            "{file}"
+        );
         for told in [none, file.clone()] {
             assert!(told.contains("office.corporate failed: connection refused"), "{told}");
             assert!(!told.contains("left out"), "{told}");

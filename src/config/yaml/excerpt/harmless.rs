@@ -1,5 +1,7 @@
 //! Decides which keys and values are known to be no secret.
 
+use std::net::Ipv6Addr;
+
 use crate::config::report::problem::{is_host_pattern, is_name, is_word};
 
 /// Returns whether the last key of `path` may be shown: it is a name that operators choose, or a plain word.
@@ -39,7 +41,26 @@ pub(super) fn is_harmless(path: &[&str], text: &str) -> bool {
         ["hops", _, "members"] => is_name(text),
         _ => true,
     };
-    is_setting && is_expected && !text.contains('@') && !text.contains("://")
+    is_setting && is_expected && !may_have_login(text)
+}
+
+/// Returns whether `text` may be a proxy with its credentials: a URL, or a line of a proxy list such as
+/// `host:port:username:password`. People write these where a hop is only named.
+fn may_have_login(text: &str) -> bool {
+    let text = text.trim_matches(['"', '\'']);
+    let is_url = text.contains('@') || text.contains("://") || text.contains("%40");
+    let is_parted = text.matches([';', '|', '\t']).count() > 2;
+    let has_parts = is_parted || (text.contains(':') && text.contains([';', '|', '\t', ' ']));
+    is_url || has_parts || (text.matches(':').count() > 2 && !is_ipv6(text))
+}
+
+/// Returns whether `text` is an IPv6 address, alone or with a port or the length of a network.
+fn is_ipv6(text: &str) -> bool {
+    let (address, rest) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        Some((address, rest)) => (address, rest.strip_prefix(':').unwrap_or(rest)),
+        None => text.split_once('/').unwrap_or((text, "")),
+    };
+    address.parse::<Ipv6Addr>().is_ok() && rest.chars().all(|one| one.is_ascii_digit())
 }
 
 /// Returns whether `text` is a boolean as people write it, or a variable.
@@ -55,3 +76,50 @@ fn is_amount(text: &str) -> bool {
 
 /// As in `500 gigabytes`.
 const AMOUNT_BYTES_MAX: usize = 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_proxy_lists_are_not_shown_in_any_setting() {
+        let lines = [
+            "203.0.113.5:8080:alice:Zq7",
+            "\"alice:Zq7:203.0.113.5:8080\"",
+            "[2001:db8::5]:8080:alice:Zq7",
+            "2001:db8::5:8080:alice:Zq7",
+            "203.0.113.5:8080|alice|Zq7",
+            "203.0.113.5;8080;alice;Zq7",
+            "203.0.113.5:8080 alice Zq7",
+            "alice:Zq7@203.0.113.5:8080",
+            "alice:Zq7%40203.0.113.5:8080",
+        ];
+        let settings: [&[&str]; 6] = [
+            &["chains", "default"],
+            &["chains", "default", "hops"],
+            &["server", "listen"],
+            &["routes", "hosts"],
+            &["routes", "chain"],
+            &["hops", "a", "kind"],
+        ];
+        for path in settings {
+            for line in lines {
+                assert!(!is_harmless(path, line), "{path:?}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_and_times_are_shown() {
+        for text in [
+            "127.0.0.1:8888",
+            "[::1]:8888",
+            "::1",
+            "2001:db8::/32",
+            "\"fe80::1:2:3\"",
+            "10 seconds",
+        ] {
+            assert!(is_harmless(&["routes", "hosts"], text), "{text}");
+        }
+    }
+}

@@ -203,4 +203,4 @@ impl Builder {
 }
 
 /// Far more than a configuration has, and little enough for every recursion over it.
-const DEPTH_MAX: usize = 48;
+pub(super) const DEPTH_MAX: usize = 48;

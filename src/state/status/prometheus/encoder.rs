@@ -231,9 +231,13 @@ impl FamilyEncoder<'_> {
     /// Writes the counts that chains and hops have in common.
     fn totals(&mut self, prefix: &str, label: &str, all: &[(&str, &Totals)]) -> fmt::Result {
         type OfTotals = fn(&Totals) -> u64;
+        let (requests, tunnels) = match label {
+            "hop" => ("Plain HTTP requests sent through the hop", "Tunnels opened through the hop"),
+            _ => ("Plain HTTP requests received", "Tunnels opened"),
+        };
         let counters: [(&str, &str, OfTotals); 3] = [
-            ("requests", "Plain HTTP requests received", |totals| totals.requests),
-            ("tunnels", "Tunnels opened", |totals| totals.tunnels_opened),
+            ("requests", requests, |totals| totals.requests),
+            ("tunnels", tunnels, |totals| totals.tunnels_opened),
             (
                 "failed",
                 "Tunnels that could not be opened, and requests without a complete response",
