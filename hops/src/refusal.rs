@@ -179,6 +179,18 @@ impl Refusal {
         matches!(self.meaning, Meaning::Policy | Meaning::Forbidden)
     }
 
+    /// Returns whether the request came back to a proxy on its way, by the status 508 or because a proxy such as this one has too
+    /// many unanswered requests for the same. That is a fault of the way: another hop in place of this one, which is on it,
+    /// would only begin more rounds.
+    pub fn is_of_loop(&self) -> bool {
+        self.http.as_ref().is_some_and(|http| http.status == 508) || self.unanswered().is_some()
+    }
+
+    /// Returns how many requests for the same are unanswered, if a proxy such as this one refuses one more for that.
+    pub fn unanswered(&self) -> Option<usize> {
+        self.http.as_ref()?.unanswered()
+    }
+
     /// Returns whether an HTTP answer to a plain request says that it comes from the hop itself.
     pub fn is_by_proxy(&self) -> bool {
         self.http.as_ref().is_some_and(HttpRefusal::is_by_proxy)

@@ -113,12 +113,18 @@ pub(crate) async fn open<P: TunnelProtocol>(
     };
     let mut upstream = match reached {
         Ok(Ok(connected)) => {
+            // The hops have answered, so this is not a round of a loop. A tunnel may last for days, and must not count as
+            // unanswered.
+            if let Some(round) = round {
+                round.served();
+            }
             account.took_way(connected.passage, shared);
             account.end_if_its_hop_left(shared);
             connected.tunnel
         }
         Ok(Err(error)) => {
             if let Some(reason) = waited(&error) {
+                round.iter().for_each(Round::left);
                 account.row().set_passage(error.passage());
                 left(&account, Some(&reason));
                 return None;
@@ -130,11 +136,11 @@ pub(crate) async fn open<P: TunnelProtocol>(
             client.close_after(&message).await;
             return None;
         }
-        Err(interruption) => return interrupted(client, &account, interruption),
+        Err(interruption) => {
+            round.iter().for_each(Round::left);
+            return interrupted(client, &account, interruption);
+        }
     };
-    // The hops have answered, so this is not a round of a loop. A tunnel may last for days, and must not count as
-    // unanswered.
-    drop(round);
     if account.is_killed() {
         return interrupted(client, &account, Interruption::Cut);
     }

@@ -117,6 +117,10 @@ impl Forwarder<'_> {
             Ending::Cut if account.is_killed() => Ending::Killed,
             ending => ending,
         };
+        if let Ending::ClientLeft(_) | Ending::ClientBroke | Ending::Cut | Ending::Killed = &ending
+        {
+            plan.is_left();
+        }
         // Taken away whatever happened. Only an exchange that ended well puts it back below, so a
         // connection in an unknown state never carries another request.
         let used = self.kept.take();

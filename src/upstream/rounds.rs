@@ -10,9 +10,14 @@
 //! differ in three ways: each began after the one before had reached the hop, none is answered, and when the next
 //! one waits, nothing else comes. After [`SILENCE_OF_A_LOOP`] of this the waiting request fails as a loop, and its failure
 //! passes back through all rounds. Otherwise it waits as long as a hop may take to answer.
+//!
+//! A loop also outlives its client. When that leaves, each round ends as it sees the one before it end, and frees a place
+//! for a new round at the other end: the loop would go on without a client, as a snake that moves. So the place of a client
+//! that left is held for as long as a hop may take to answer, unless the hop serves somebody. Then the newest round waits
+//! until the end of the others reaches it.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     hash::{BuildHasher as _, Hash},
     pin::pin,
     sync::{
@@ -34,16 +39,24 @@ use super::chain::{Stage, Trace};
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     hasher: RandomState,
-    alike: Mutex<AlikeByKey>,
+    unanswered: Mutex<Unanswered>,
+}
+
+#[derive(Debug, Default)]
+struct Unanswered {
+    alike: AlikeByKey,
+    /// When places are no longer held, and for which requests. The first to end comes first.
+    held: VecDeque<(Instant, u64)>,
 }
 
 type AlikeByKey = HashMap<u64, SameRequests, RandomState>;
 
-/// One unanswered request. Dropping it counts as its answer.
+/// One unanswered request. Dropping it counts as its failure.
 #[derive(Debug)]
 pub(crate) struct Round {
     rounds: Arc<Rounds>,
     key: u64,
+    patience: Duration,
     step: AtomicU8,
 }
 
@@ -74,6 +87,8 @@ struct SameRequests {
     is_serial: bool,
     last_begun: Instant,
     last_answered: Option<Instant>,
+    /// Until when the places of clients that left are held.
+    held: VecDeque<Instant>,
     /// Wakes the requests that wait. Most are never waited for.
     freed: Option<Arc<Notify>>,
 }
@@ -105,17 +120,19 @@ impl Rounds {
         limits: RoundLimits,
     ) -> Result<Round, NotAdmitted> {
         let (key, begun) = (self.hasher.hash_one(asked), Instant::now());
-        let round = || Round { rounds: Arc::clone(self), key, step: AtomicU8::new(UNSENT) };
+        let (patience, step) = (limits.patience, || AtomicU8::new(UNSENT));
+        let round = || Round { rounds: Arc::clone(self), key, patience, step: step() };
         // One look under the lock decides. In the usual case that is all, and nothing is awaited.
         let freed = {
-            let mut alike = self.lock();
-            let alike = alike.entry(key).or_insert_with(|| SameRequests::new(begun));
+            let mut unanswered = self.lock();
+            unanswered.let_go_of_held(begun);
+            let alike = unanswered.alike.entry(key).or_insert_with(|| SameRequests::new(begun));
             // A round of a loop begins only after the one before has reached its hop, since that is
             // how it comes back. Clients that ask for the same thing at once don't wait for that.
             alike.is_serial &= alike.unsent == 0;
             alike.last_begun = begun;
             // A newcomer does not overtake those who wait.
-            if alike.waiting == 0 && alike.running < limits.most {
+            if alike.waiting == 0 && alike.has_room(limits) {
                 alike.run();
                 return Ok(round());
             }
@@ -141,41 +158,62 @@ impl Rounds {
     }
 
     fn turn(&self, key: u64, begun: Instant, limits: RoundLimits) -> Turn {
-        let mut alike = self.lock();
+        let (mut unanswered, now) = (self.lock(), Instant::now());
+        unanswered.let_go_of_held(now);
         // The entry is there as long as one request waits.
-        let Some(alike) = alike.get_mut(&key) else { return Turn::Granted };
-        if alike.running < limits.most {
+        let Some(alike) = unanswered.alike.get_mut(&key) else { return Turn::Granted };
+        if alike.has_room(limits) {
             alike.run();
             return Turn::Granted;
         }
+        let count = alike.running + alike.held.len();
         // In a loop, only the newest round waits, since all others wait for it. If another request
         // waits too, or began a moment ago, this is more than a loop.
-        let is_like_a_loop =
-            alike.is_serial && alike.waiting == 1 && alike.running >= EVIDENT_ROUNDS;
+        let is_like_a_loop = alike.is_serial && alike.waiting == 1 && count >= EVIDENT_ROUNDS;
         let (due, error) = if is_like_a_loop {
-            (alike.last_begun + SILENCE_OF_A_LOOP, NotAdmitted::Loop(alike.running))
+            (alike.last_begun + SILENCE_OF_A_LOOP, NotAdmitted::Loop(count))
         } else {
             // Each answer begins the wait again: a hop that answers others is slow and not dead,
             // and this request gets its turn.
             let since = alike.last_answered.map_or(begun, |answered| answered.max(begun));
-            (since + limits.patience, NotAdmitted::Unanswered(alike.running))
+            (since + limits.patience, NotAdmitted::Unanswered(count))
         };
-        if Instant::now() < due { Turn::WaitUntil(due) } else { Turn::Over(error) }
+        if now >= due {
+            return Turn::Over(error);
+        }
+        Turn::WaitUntil(alike.held.front().map_or(due, |until| due.min(*until)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, AlikeByKey> {
+    fn lock(&self) -> MutexGuard<'_, Unanswered> {
         // Each change is a single step, so a panic elsewhere leaves the counts right.
-        self.alike.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies `change` to the requests under `key`, which are forgotten with the last one.
     fn change(&self, key: u64, change: impl FnOnce(&mut SameRequests)) {
-        if let Entry::Occupied(mut alike) = self.lock().entry(key) {
+        let Unanswered { alike, held } = &mut *self.lock();
+        if let Entry::Occupied(mut alike) = alike.entry(key) {
+            let held_before = alike.get().held.len();
             change(alike.get_mut());
-            // Nothing is kept about what is not under way, so a client can't fill the memory with
-            // names.
-            if alike.get().running + alike.get().waiting == 0 {
+            // Without this, the place would be held for as long as no more requests for the same come.
+            held.extend(alike.get().held.iter().skip(held_before).map(|until| (*until, key)));
+            if alike.get().is_over() {
                 alike.remove();
+            }
+        }
+    }
+}
+
+impl Unanswered {
+    /// Gives the places free that were held until `now`.
+    fn let_go_of_held(&mut self, now: Instant) {
+        while let Some((_, key)) = self.held.front().copied().filter(|(until, _)| *until <= now) {
+            self.held.pop_front();
+            if let Entry::Occupied(mut alike) = self.alike.entry(key) {
+                alike.get_mut().held.retain(|until| *until > now);
+                if alike.get().is_over() {
+                    alike.remove();
+                }
             }
         }
     }
@@ -190,19 +228,39 @@ impl Round {
         }
     }
 
-    /// Notes that the request was answered, or has failed.
-    pub(crate) fn answered(&self) {
-        // Called when the answer comes and again when the round is dropped, and counts once.
-        let step = self.step.swap(ANSWERED, Relaxed);
-        if step == ANSWERED {
+    /// Notes that the hops served the request.
+    pub(crate) fn served(&self) {
+        self.end(|alike| {
+            alike.was_answered();
+            // The hops serve this target, so those who left had no part in a loop.
+            alike.held.clear();
+            if let Some(freed) = &alike.freed {
+                freed.notify_waiters();
+            }
+        });
+    }
+
+    /// Notes that the request was refused, or has failed.
+    pub(crate) fn failed(&self) {
+        self.end(SameRequests::was_answered);
+    }
+
+    /// Notes that the client left before an answer.
+    pub(crate) fn left(&self) {
+        let until = Instant::now() + self.patience;
+        self.end(|alike| alike.held.push_back(until));
+    }
+
+    /// Ends the round, and makes `change` to those like it. Only the first end counts: an answer comes before the drop.
+    fn end(&self, change: impl FnOnce(&mut SameRequests)) {
+        let step = self.step.swap(ENDED, Relaxed);
+        if step == ENDED {
             return;
         }
         self.rounds.change(self.key, |alike| {
             alike.running -= 1;
             alike.unsent -= usize::from(step == UNSENT);
-            // One answer rules a loop out: its rounds are answered only after the newest one was.
-            alike.is_serial = false;
-            alike.last_answered = Some(Instant::now());
+            change(alike);
             if let Some(freed) = &alike.freed {
                 freed.notify_one();
             }
@@ -222,7 +280,7 @@ impl Trace for Round {
 
 impl Drop for Round {
     fn drop(&mut self) {
-        self.answered();
+        self.failed();
     }
 }
 
@@ -241,8 +299,28 @@ impl SameRequests {
             is_serial: true,
             last_begun: now,
             last_answered: None,
+            held: VecDeque::new(),
             freed: None,
         }
+    }
+
+    /// Returns whether one more may be under way.
+    fn has_room(&self, limits: RoundLimits) -> bool {
+        // Few places would be held up by one impatient client, and more of them still end a loop.
+        self.running < limits.most
+            && self.running + self.held.len() < limits.most.max(HELD_ROUNDS_MIN)
+    }
+
+    /// Returns whether nothing is to be remembered. Nothing is kept about what is not under way, so a client can't fill the
+    /// memory with names.
+    fn is_over(&self) -> bool {
+        self.running + self.waiting == 0 && self.held.is_empty()
+    }
+
+    fn was_answered(&mut self) {
+        // One answer rules a loop out: its rounds are answered only after the newest one was.
+        self.is_serial = false;
+        self.last_answered = Some(Instant::now());
     }
 
     fn run(&mut self) {
@@ -253,9 +331,11 @@ impl SameRequests {
 
 const UNSENT: u8 = 0;
 const SENT: u8 = 1;
-const ANSWERED: u8 = 2;
+const ENDED: u8 = 2;
 /// Fewer requests in a row say nothing.
 const EVIDENT_ROUNDS: usize = 8;
+/// How many places can be held for clients that left, if there are fewer at once.
+const HELD_ROUNDS_MIN: usize = 16;
 /// How long nothing must happen before a row of requests is taken for a loop.
 const SILENCE_OF_A_LOOP: Duration = Duration::from_secs(2);
 
@@ -291,7 +371,7 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), SILENCE_OF_A_LOOP.as_secs());
         assert!(rounds.begin("b", limits(200)).await.is_ok());
         drop(begun);
-        assert!(rounds.lock().is_empty());
+        assert!(rounds.lock().alike.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -305,13 +385,13 @@ mod tests {
                 sleep(Duration::from_millis(900)).await;
                 round.reached_hop();
                 sleep(Duration::from_millis(100)).await;
-                round.answered();
+                round.served();
             });
         }
         let start = Instant::now();
         tasks.join_all().await;
         assert_eq!(start.elapsed().as_secs(), 500_u64.div_ceil(19));
-        assert!(rounds.lock().is_empty());
+        assert!(rounds.lock().alike.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -342,6 +422,60 @@ mod tests {
         let short = Duration::from_secs(1);
         assert!(tokio::time::timeout(short, rounds.begin("a", limits(200))).await.is_err());
         drop(begun);
-        assert!(rounds.lock().is_empty());
+        assert!(rounds.lock().alike.is_empty());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_held_after_its_client_left_until_somebody_is_served() {
+        let (rounds, start) = (Arc::new(Rounds::default()), Instant::now());
+        for round in fill(&rounds, 19, false).await {
+            round.left();
+        }
+        assert!(rounds.begin("b", limits(200)).await.is_ok(), "another target is asked for");
+        // With the first of the held places, after the time in which a hop has to answer.
+        let first = rounds.begin("a", limits(200)).await.unwrap();
+        assert_eq!(start.elapsed(), PATIENCE);
+        assert_eq!(rounds.lock().held.len(), 0);
+        drop(first);
+        assert!(rounds.lock().alike.is_empty());
+
+        let mut begun = fill(&rounds, 19, false).await;
+        let served = begun.pop().unwrap();
+        begun.iter().for_each(Round::left);
+        let start = Instant::now();
+        let (waited, ()) = tokio::join!(rounds.begin("a", limits(200)), async {
+            sleep(Duration::from_millis(100)).await;
+            served.served();
+        });
+        assert!(waited.is_ok());
+        assert_eq!(start.elapsed(), Duration::from_millis(100));
+        assert!(rounds.begin("a", limits(200)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_clients_that_leave_hold_up_nobody() {
+        let (rounds, start) = (Arc::new(Rounds::default()), Instant::now());
+        for _ in 1..HELD_ROUNDS_MIN {
+            rounds.begin("a", limits(20)).await.unwrap().left();
+        }
+        assert!(rounds.begin("a", limits(20)).await.is_ok());
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_whose_client_left_ends_from_its_beginning() {
+        let rounds = Arc::new(Rounds::default());
+        let mut loops: VecDeque<_> = fill(&rounds, 10, true).await.into();
+        // Each round that ends, at the beginning, would make room for one more at the end.
+        let mut more = 0;
+        while let Some(first) = loops.pop_front().filter(|_| more < 100) {
+            first.left();
+            let next = rounds.begin("a", limits(200));
+            if let Ok(Ok(next)) = tokio::time::timeout(Duration::from_millis(1), next).await {
+                next.reached_hop();
+                loops.push_back(next);
+                more += 1;
+            }
+        }
+        assert!(more < 19, "{more} more rounds");
     }
 }

@@ -3,6 +3,10 @@
 //! A spare has passed every hop but the last and has sent that one nothing: it fits any credentials and any session,
 //! and is used once. A spare that receives anything while it waits, even its end, is dead. Spares are made one after
 //! another, as long as the chain is in use, and are dropped before they are old.
+//!
+//! If the hops lead back to this proxy, each spare is a request that comes back through this very chain. If that asked for
+//! spares, they would call each other for ever, without any client. So only a connection that has come to the last hop
+//! asks for them, and none in a loop does.
 
 mod stock;
 
@@ -45,8 +49,20 @@ pub(crate) trait SpareMaker {
     /// Returns whether no more spares are needed.
     fn is_over(&self) -> bool;
 
-    /// Makes a spare as if for a connection to `target`. Returns `None` if that failed.
-    fn make(&self, target: &Authority) -> impl Future<Output = Option<(Path, Tunnel)>> + Send;
+    /// Makes a spare as if for a connection to `target`.
+    fn make(
+        &self,
+        target: &Authority,
+    ) -> impl Future<Output = Result<(Path, Tunnel), NotMade>> + Send;
+}
+
+/// Why a spare was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotMade {
+    /// A step failed, and may succeed later.
+    Failed,
+    /// The way leads back to a proxy on it.
+    Looped,
 }
 
 impl Warm {
@@ -83,9 +99,15 @@ impl Warm {
         };
         let count = if taken.is_some() { &self.counts.hits } else { &self.counts.misses };
         count.fetch_add(1, Relaxed);
-        // The keeper has to look again: there is a spare less, or the chain has come into use.
+        // The keeper has to look again: there may be a spare less.
         self.notice();
         taken
+    }
+
+    /// Notes that a connection to `target` has come to the last hop without a spare, so that spares can be made.
+    pub(crate) fn reached_last(&self, target: &Authority) {
+        self.stock().reached_last(target);
+        self.notice();
     }
 
     /// Notes that a spare that seemed alive was dead.
@@ -121,8 +143,9 @@ impl Warm {
                     // One after another, and not all in step with those of other chains.
                     time::sleep(jitter(FILL_JITTER)).await;
                     match maker.make(&target).await {
-                        Some((path, tunnel)) => self.stock().put(path, tunnel),
-                        None => self.stock().failed(jitter(FILL_JITTER)),
+                        Ok((path, tunnel)) => self.stock().put(path, tunnel),
+                        Err(NotMade::Failed) => self.stock().failed(jitter(FILL_JITTER)),
+                        Err(NotMade::Looped) => self.stock().looped(jitter(FILL_JITTER)),
                     }
                 }
                 // An idle chain costs no timer: without a spare to grow old, `until` is `None`.

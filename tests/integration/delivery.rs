@@ -1,13 +1,20 @@
 //! Bytes that one side of a tunnel delivered reach the other side, however the connection ends.
 
-use std::net::SocketAddr;
+use std::{io::Write as _, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
 };
+use tokio_rustls::rustls::{ConnectionCommon, SideData};
 
-use crate::support::{Certificates, Proxy, exchange, fill, first_difference, head, within};
+use crate::{
+    support::{
+        Certificates, ConfigDir, Proxy, assert_reads, exchange, fill, first_difference, head,
+        within,
+    },
+    tls_listeners::connect_tls,
+};
 #[cfg(target_os = "linux")]
 use {
     crate::support::{pause, status},
@@ -135,6 +142,55 @@ async fn a_body_with_a_length_that_a_tls_hop_cuts_short_is_not_completed() {
     }
 }
 
+#[tokio::test]
+async fn bytes_that_a_tls_hop_sent_in_front_of_a_broken_record_arrive() {
+    let certificates = Certificates::new();
+    for length in [10, BYTES] {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        for (request, head_of_answer) in [
+            ("GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n", &*answer),
+            ("CONNECT origin.test:443 HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
+        ] {
+            let answer = [head_of_answer.as_bytes(), &fill(length)].concat();
+            let hop = breaking_tls_hop(&certificates, answer).await;
+            let proxy = Proxy::start(&through_tls(hop, &certificates)).await;
+            let mut client = slow_connection(proxy.address()).await;
+            client.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
+            let told = head(&mut client).await;
+            assert!(told.starts_with("HTTP/1.1 200 "), "{request}: {told}");
+            let mut came = vec![0; length];
+            within("all bytes", client.read_exact(&mut came)).await.unwrap();
+            assert_eq!(first_difference(0, &came), None, "{request}, {length} bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_a_tls_client_sent_in_front_of_a_broken_record_arrive() {
+    let certificates = Certificates::new();
+    let config = ConfigDir::new("chains: { default: [] }\n");
+    let tls = certificates.listener_tls();
+    let server =
+        format!("server: {{ listen: {{ address: \"127.0.0.1:0\", tls: {{ {tls} }} }} }}\n");
+    config.write("00-server.yaml", &server);
+    let proxy = Proxy::on(config, &[]).await;
+    for length in [10, BYTES] {
+        let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = origin.local_addr().unwrap();
+        let mut client = connect_tls(proxy.address(), &certificates, None).await.unwrap();
+        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert_reads(&mut client, "HTTP/1.1 200 Connection established\r\n\r\n").await;
+        let (socket, session) = client.get_mut();
+        let records = before_a_broken_record(session, &fill(length));
+        socket.write_all(&records).await.unwrap();
+        let (mut origin, _) = origin.accept().await.unwrap();
+        let mut came = vec![0; length];
+        within("all bytes", origin.read_exact(&mut came)).await.unwrap();
+        assert_eq!(first_difference(0, &came), None, "{length} bytes");
+    }
+}
+
 /// Returns the text of `/metrics`.
 async fn metrics(proxy: &Proxy) -> String {
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address());
@@ -232,6 +288,37 @@ async fn unclean_tls_hop(certificates: &Certificates, answer: Vec<u8>) -> Socket
         }
     });
     address
+}
+
+/// Starts a hop that reads one head over TLS, and sends `answer` and a broken record at once.
+async fn breaking_tls_hop(certificates: &Certificates, answer: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = certificates.acceptor();
+    tokio::spawn(async move {
+        let mut tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(tls.read_u8().await.unwrap());
+        }
+        let (socket, session) = tls.get_mut();
+        socket.write_all(&before_a_broken_record(session, &answer)).await.unwrap();
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    });
+    address
+}
+
+/// Returns the records of `bytes`, and one that can't be decrypted.
+fn before_a_broken_record(session: &mut ConnectionCommon<impl SideData>, bytes: &[u8]) -> Vec<u8> {
+    session.set_buffer_limit(None);
+    session.writer().write_all(bytes).unwrap();
+    let mut records = Vec::new();
+    while session.wants_write() {
+        session.write_tls(&mut records).unwrap();
+    }
+    records.extend([23, 3, 3, 0, 40]);
+    records.extend([0; 40]);
+    records
 }
 
 fn through_tls(hop: SocketAddr, certificates: &Certificates) -> String {

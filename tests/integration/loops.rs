@@ -26,11 +26,15 @@ fn address() -> SocketAddr {
 }
 
 async fn proxy(listen: SocketAddr, hop: SocketAddr, via: &str) -> Proxy {
-    let config = ConfigDir::new(&format!(
-        "limits: {{ connections: {CONNECTIONS} }}\n\
-         hops: {{ other: {{ kind: http-connect, address: \"{hop}\" }} }}\n\
+    let hops = format!(
+        "hops: {{ other: {{ kind: http-connect, address: \"{hop}\" }} }}\n\
          chains: {{ default: [other] }}\n"
-    ));
+    );
+    proxy_with(listen, &hops, via).await
+}
+
+async fn proxy_with(listen: SocketAddr, hops: &str, via: &str) -> Proxy {
+    let config = ConfigDir::new(&format!("limits: {{ connections: {CONNECTIONS} }}\n{hops}"));
     let server = format!("server: {{ listen: \"{listen}\", via: {via} }}\n");
     config.write("00-server.yaml", &server);
     Proxy::on(config, &[]).await
@@ -78,6 +82,57 @@ async fn an_unmarked_loop_takes_a_tenth_of_the_connections_and_ends_with_508() {
         assert!(begun.elapsed() < NOT_BY_TIMEOUT, "{:?}", begun.elapsed());
         all_end(&both).await;
     }
+}
+
+#[tokio::test]
+async fn a_loop_through_a_pool_or_with_spares_ends_as_early_and_stays_ended() {
+    const POOL: &str = "p: { kind: pool, members: [one, two] }";
+    for (more, chain, requests) in
+        [(POOL, "[p]", &[CONNECT, GET][..]), ("", "{ hops: [one, two], warm: 8 }", &[CONNECT, GET])]
+    {
+        let (a, b) = (address(), address());
+        let to_second = format!("kind: http-connect, address: \"{b}\"");
+        let hops = format!(
+            "hops: {{ one: {{ {to_second} }}, two: {{ {to_second} }}, {more} }}\n\
+             chains: {{ default: {chain} }}\n"
+        );
+        let (first, second) = (proxy_with(a, &hops, "none").await, proxy(b, a, "none").await);
+        let both = [&first, &second];
+        for request in requests {
+            let begun = Instant::now();
+            let (answer, most) = send(&both, request).await;
+            assert!(answer.starts_with("HTTP/1.1 508 Loop Detected"), "{chain}: {answer}");
+            assert!((2..=CONNECTIONS as u64 / 10).contains(&most), "{chain}: {most} connections");
+            assert!(begun.elapsed() < NOT_BY_TIMEOUT, "{chain}: {:?}", begun.elapsed());
+            all_end(&both).await;
+        }
+        // Nobody asks for anything now, so nothing may fail. Spares would be tried again after a second.
+        let failed = async || status(a).await["chains"]["default"]["failed"].as_u64();
+        let before = failed().await;
+        time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(failed().await, before, "{chain}");
+    }
+}
+
+#[tokio::test]
+async fn a_loop_ends_when_its_clients_leave() {
+    let mut loops = JoinSet::new();
+    // One client has a loop recognised. Three are more than one, and the last round ends after `timeouts.handshake`.
+    for (request, clients, patience) in
+        [(CONNECT, 1, 30), (CONNECT, 1, 500), (GET, 1, 30), (CONNECT, 3, 500)]
+    {
+        loops.spawn(async move {
+            let (a, b) = (address(), address());
+            let (first, second) = (proxy(a, b, "none").await, proxy(b, a, "none").await);
+            let mut left = JoinSet::new();
+            for _ in 0..clients {
+                left.spawn(time::timeout(Duration::from_millis(patience), exchange(a, request)));
+            }
+            assert!(left.join_all().await.iter().all(Result::is_err), "no client is answered");
+            all_end(&[&first, &second]).await;
+        });
+    }
+    loops.join_all().await;
 }
 
 #[tokio::test]

@@ -112,6 +112,12 @@ impl HttpRefusal {
         self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
     }
 
+    pub(super) fn unanswered(&self) -> Option<usize> {
+        let status = self.field("Proxy-Status").filter(|_| self.status == 503)?;
+        let rest = status.strip_prefix(UNANSWERED)?;
+        rest.split(';').next()?.trim().parse().ok()
+    }
+
     /// Returns whether an answer to a plain request says that it comes from the hop and not from an origin. That is a 407,
     /// which only a proxy may send, or a server error with Squid's field for its reason, unless `Via` names another
     /// proxy that may have made it. An origin can imitate both.
@@ -126,6 +132,9 @@ impl HttpRefusal {
     }
 }
 
+/// The beginning of our own `Proxy-Status` of a request beyond the bound of equal ones. No other proxy has the parameter
+/// `unanswered`, and what follows the number may be the words of others.
+const UNANSWERED: &str = "mooltiroute; error=connection_limit_reached; unanswered=";
 /// The field in which Squid names the reason.
 const SQUID_ERROR: &str = "X-Squid-Error";
 /// The fields in which proxies and providers name the reason, the most precise first.
@@ -184,6 +193,30 @@ mod tests {
         }
         let harmless = Refusal::from_http(403, b"Blocked", [(&b"X-Error"[..], &b"site"[..])]);
         assert_eq!(harmless.clone().without_secrets_of(&sent), harmless);
+    }
+
+    #[test]
+    fn an_answer_about_a_loop_is_told_from_one_about_the_hop() {
+        const OURS: &str = "mooltiroute; error=connection_limit_reached";
+        let refusal = |status, proxy_status: &str| {
+            let fields =
+                [(&b"Proxy-Status"[..], proxy_status.as_bytes()), (&b"Retry-After"[..], &b"1"[..])];
+            Refusal::from_http(status, b"", fields)
+        };
+        assert!(refusal(508, "").is_of_loop());
+        let passed_on = format!("{OURS}; unanswered=19; next-hop=\"b\"; received-status=503");
+        for told in [format!("{OURS}; unanswered=19"), passed_on] {
+            let refusal = refusal(503, &told);
+            assert_eq!((refusal.unanswered(), refusal.is_of_loop()), (Some(19), true), "{told}");
+        }
+        for (status, told) in [
+            (503, OURS.to_owned()),
+            (429, format!("{OURS}; unanswered=19")),
+            (503, format!("{OURS}; details=\"{OURS}; unanswered=19\"")),
+            (502, String::new()),
+        ] {
+            assert!(!refusal(status, &told).is_of_loop(), "{status} {told}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ mod refusals;
 
 use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
+use mooltiroute_hops::Refusal;
+
 use super::{
     reason_phrase::{Summary, reason_phrase, room_beside, standard_phrase},
     reply_text::ReplyText,
@@ -27,6 +29,9 @@ pub struct Reply {
     summary: Option<String>,
     next_hop: Option<String>,
     received_status: Option<u16>,
+    /// The number of unanswered requests for the same, if that is the reason. It tells a proxy such as this one, whose hop this
+    /// is, that no other hop helps.
+    unanswered: Option<usize>,
     details: String,
     text: ReplyText,
     field: Option<Cow<'static, str>>,
@@ -74,6 +79,7 @@ impl Reply {
             summary: Some(summary.within(room_beside(standard_phrase(verdict.status)))),
             next_hop: Some(next_hop),
             received_status: verdict.received_status,
+            unanswered: error.refusal().and_then(Refusal::unanswered),
             text: texts::failed(error, &details, advice.clone()),
             details: texts::after_others(error) + &details,
             field: verdict.field,
@@ -191,6 +197,7 @@ impl Reply {
             summary: None,
             next_hop: None,
             received_status: None,
+            unanswered: None,
             details: String::new(),
             text: text.into(),
             field: None,
@@ -200,6 +207,10 @@ impl Reply {
 
     fn proxy_status(&self) -> String {
         let mut field = format!("mooltiroute; error={}", self.error.name());
+        // First, so that no words of others come before it.
+        if let Some(unanswered) = self.unanswered {
+            let _ = write!(field, "; unanswered={unanswered}");
+        }
         // Names and words may come from hops, so each text is quoted. A parameter without a value
         // is left out.
         if let Some(next_hop) = &self.next_hop {

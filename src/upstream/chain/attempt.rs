@@ -82,6 +82,9 @@ impl Chain {
             }
         }
         let tunnel = self.reach_last(journey, request, trace).await?;
+        if let (Some(warm), AttemptEnd::Target(_)) = (&self.warm, end) {
+            warm.reached_last(target);
+        }
         self.reach_end(tunnel, journey, target, end, trace).await
     }
 

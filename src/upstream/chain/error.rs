@@ -276,6 +276,11 @@ impl ChainError {
         self.refusal().is_some_and(|refusal| refusal.held_back.is_some())
     }
 
+    /// Returns whether a hop says that the request came back to a proxy on its way.
+    pub(crate) fn is_of_loop(&self) -> bool {
+        self.refusal().is_some_and(Refusal::is_of_loop)
+    }
+
     /// Returns what the client waited for, and how long, if it left before the connection was open.
     pub(crate) fn wait_in_words(&self) -> Option<String> {
         let Cause::ClientLeft(waited) = self.cause else { return None };

@@ -8,7 +8,7 @@ use tracing::debug;
 use super::{Arrived, Chain, ChainError, Destination, LastAnswer};
 use crate::{
     error::with_causes,
-    upstream::warm::{Path, SpareMaker},
+    upstream::warm::{NotMade, Path, SpareMaker},
 };
 
 /// Makes spares for a chain, as long as the chain lives.
@@ -21,13 +21,12 @@ impl SpareMaker for ChainSpares {
         self.0.strong_count() == 0
     }
 
-    async fn make(&self, target: &Authority) -> Option<(Path, Tunnel)> {
-        let chain = self.0.upgrade()?;
-        let made = chain.spare(target).await;
-        made.inspect_err(|error| {
-            debug!(chain = %chain.name(), error = with_causes(error), "no spare tunnel");
+    async fn make(&self, target: &Authority) -> Result<(Path, Tunnel), NotMade> {
+        let chain = self.0.upgrade().ok_or(NotMade::Failed)?;
+        chain.spare(target).await.map_err(|error| {
+            debug!(chain = %chain.name(), error = with_causes(&error), "no spare tunnel");
+            if error.is_of_loop() { NotMade::Looped } else { NotMade::Failed }
         })
-        .ok()
     }
 }
 

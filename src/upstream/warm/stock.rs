@@ -19,7 +19,7 @@ pub(super) struct Stock {
     limit: usize,
     /// The newest last.
     spares: VecDeque<Spare>,
-    /// The last connection that asked for one, and when.
+    /// The target of the last connection that came to the last hop, and when.
     wanted: Option<(Authority, Instant)>,
     /// How old a spare may get. It shrinks when a spare turns out to be dead.
     age_max: Duration,
@@ -62,15 +62,19 @@ impl Stock {
 
     /// Takes the newest spare that came along `path`, since it is the likeliest to live.
     pub(super) fn take(&mut self, path: &Path, target: &Authority) -> Option<(Tunnel, ThreadId)> {
-        // Noted even if there is no spare: this is what makes the keeper begin.
-        self.wanted = Some((target.clone(), Instant::now()));
         self.let_go_of_old();
         let position = self.spares.iter().rposition(|spare| spare.path == *path)?;
         let spare = self.spares.remove(position)?;
+        self.reached_last(target);
         // The maximum age grows back slowly. A dead spare costs a client time, so what it taught is
         // not forgotten at the first success.
         self.age_max = self.age_max.mul_f64(AGE_GROWTH).min(AGE_MAX);
         Some((spare.tunnel, spare.worker))
+    }
+
+    /// Notes that a connection to `target` has come to the last hop. This is what makes the keeper begin.
+    pub(super) fn reached_last(&mut self, target: &Authority) {
+        self.wanted = Some((target.clone(), Instant::now()));
     }
 
     pub(super) fn put(&mut self, path: Path, tunnel: Tunnel) {
@@ -87,6 +91,13 @@ impl Stock {
     pub(super) fn failed(&mut self, more: Duration) {
         let pause = self.pause.map_or(PAUSE_FIRST, |(_, pause)| (pause * 2).min(PAUSE_MAX));
         self.pause = Some((Instant::now() + pause + more, pause));
+    }
+
+    /// Notes that a spare could not be made because the way is a loop. No more are made until a connection comes to the
+    /// last hop again.
+    pub(super) fn looped(&mut self, more: Duration) {
+        self.failed(more);
+        self.wanted = None;
     }
 
     pub(super) fn was_stale(&mut self) {
@@ -168,10 +179,10 @@ mod tests {
         vec![(format!("hop.test:{port}").parse().unwrap(), None)]
     }
 
-    /// A stock that was asked for a spare once.
+    /// A stock of a chain that a connection has passed.
     fn used(limit: usize) -> Stock {
         let mut stock = Stock::new(limit);
-        assert!(stock.take(&path(1), &target()).is_none());
+        stock.reached_last(&target());
         stock
     }
 
@@ -189,7 +200,9 @@ mod tests {
     async fn a_chain_in_use_is_filled_to_its_limit_and_no_further() {
         let mut stock = Stock::new(2);
         assert_eq!(stock.need(stock.limit), Need::Until(None), "the chain has no traffic");
-        stock.take(&path(1), &target());
+        assert!(stock.take(&path(1), &target()).is_none());
+        assert_eq!(stock.need(stock.limit), Need::Until(None), "nothing has come to the last hop");
+        stock.reached_last(&target());
         let _fars = [put(&mut stock), put(&mut stock)];
         assert!(matches!(stock.need(stock.limit), Need::Until(Some(_))));
         assert!(stock.take(&path(2), &target()).is_none(), "it leads elsewhere");
@@ -256,5 +269,15 @@ mod tests {
         assert_eq!(stock.need(stock.limit), Need::One { target: target() });
         advance(USE_MAX).await;
         assert_eq!(stock.need(stock.limit), Need::Until(None));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_ends_the_making_of_spares_until_a_connection_comes_through() {
+        let mut stock = used(1);
+        stock.looped(Duration::ZERO);
+        advance(PAUSE_FIRST * 2).await;
+        assert!(stock.take(&path(1), &target()).is_none());
+        assert_eq!(stock.need(stock.limit), Need::Until(None));
+        stock.reached_last(&target());
+        assert_eq!(stock.need(stock.limit), Need::One { target: target() });
     }
 }

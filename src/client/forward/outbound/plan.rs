@@ -165,8 +165,16 @@ impl<'a> Plan<'a> {
             self.trial().status = status;
         }
         if let Some(round) = &self.round {
-            round.answered();
+            match status {
+                500.. => round.failed(),
+                _ => round.served(),
+            }
         }
+    }
+
+    /// Notes that the client left. That counts only if there was no answer before.
+    pub(crate) fn is_left(&self) {
+        self.round.iter().for_each(Round::left);
     }
 
     /// Notes that the last hop answered, so that it works.

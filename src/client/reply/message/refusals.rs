@@ -129,6 +129,7 @@ impl Reply {
             NotAdmitted::Unanswered(count) => Self {
                 summary: Some("too many unanswered requests".to_owned()),
                 field: Some(texts::RETRY_IN_A_SECOND.into()),
+                unanswered: Some(count),
                 ..Self::of_ours(
                     ProxyError::ConnectionLimitReached,
                     texts::unanswered(count, target),

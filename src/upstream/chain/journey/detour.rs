@@ -28,6 +28,9 @@ impl<'a> Journey<'a> {
     /// 3. A hop failed: it can't be reached, or it refused for a reason of its own. The selection that chose it may
     ///    know another hop in its place. If a hop says that it can't reach the *next* one, that one failed.
     ///
+    /// A loop is final, and says nothing about the hop that reports it: another one is on the same way. If each round asked
+    /// another member after a failure, a loop of `n` rounds would take 2ⁿ requests.
+    ///
     /// A lack of this machine's own, such as of descriptors, is final too, and says nothing about any hop.
     ///
     /// A failure to reach the target itself is final: another hop would meet it too. The one exception is a hop that was
@@ -48,6 +51,12 @@ impl<'a> Journey<'a> {
         // No hop is responsible, and another one would most likely meet the same lack.
         if error.cause.own_lack().is_some() {
             self.reached_before(index.min(self.hops.len()), None);
+            return Err(error);
+        }
+        if error.is_of_loop() {
+            self.refused(index, &error);
+            self.hops.iter().take(index).for_each(|hop| self.agreed(hop));
+            self.reached_before(index, None);
             return Err(error);
         }
         // Kind 2.
@@ -119,6 +128,10 @@ impl<'a> Journey<'a> {
         error: ChainError,
         works: bool,
     ) -> Result<(), ChainError> {
+        if error.is_of_loop() {
+            self.refused(self.hops.len().saturating_sub(1), &error);
+            return Err(error);
+        }
         let Some(last) = self.hops.pop() else { return Err(error) };
         if works {
             let status = error.refusal().and_then(|refusal| refusal.http.as_ref());
@@ -306,7 +319,7 @@ fn may_be_about_next(error: &ChainError) -> bool {
     // A hop that names a time to come back speaks of itself.
     let is_open = is_open && refusal.retry_after.is_none();
     // These statuses say what is wrong, and it is not the stop.
-    let is_clear = matches!(status, 501 | 505 | 508 | 509 | 511);
+    let is_clear = matches!(status, 501 | 505 | 509 | 511);
     error.stage.step == Step::Extend && is_open && status >= 500 && !is_clear
 }
 

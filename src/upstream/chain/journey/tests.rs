@@ -311,6 +311,29 @@ async fn only_a_refusal_about_the_hop_itself_makes_a_selection_leave_it() {
     }
 }
 
+#[tokio::test]
+async fn a_loop_is_the_failure_of_no_member_and_no_other_one_is_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: Authority = listener.local_addr().unwrap().into();
+    let ours = "mooltiroute; error=connection_limit_reached";
+    let (unanswered, over_limit) = (format!("{ours}; unanswered=19"), ours.to_owned());
+    for (status, proxy_status, is_loop) in [
+        (508, String::new(), true),
+        (503, unanswered, true),
+        // The counterpart: a member that has too many clients. Another one may have room.
+        (503, over_limit, false),
+    ] {
+        let fields =
+            [(&b"Retry-After"[..], &b"1"[..]), (&b"Proxy-Status"[..], proxy_status.as_bytes())];
+        let refusal = Some(Refusal::from_http(status, b"", fields));
+        let looping = Told { address: address.clone(), refusal };
+        let row = Row::new(vec![looping, Told { address: address.clone(), refusal: None }]);
+        let is_over = connect(&row_chain(&row)).await.is_err();
+        let counts = if is_loop { [(1, 0), (0, 0)] } else { [(0, 1), (1, 0)] };
+        assert_eq!((is_over, row.counts()), (is_loop, counts.to_vec()), "{status} {proxy_status}");
+    }
+}
+
 /// Asks for a new connection so many times, and notes each.
 #[derive(Clone, Debug)]
 struct Insistent {

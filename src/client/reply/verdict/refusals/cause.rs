@@ -53,6 +53,9 @@ impl RefusalCause {
         if status == Some(508) {
             return Self::Loop;
         }
+        if refusal.unanswered().is_some() {
+            return Self::Busy;
+        }
         // A 503 about the hop itself has such a time, as a proxy that does not reach a target can't know when that is back.
         let pause = refusal.retry_after.filter(|_| status == Some(503));
         match (refusal.meaning, pause) {
@@ -184,6 +187,14 @@ mod tests {
             });
             assert_eq!(RefusalCause::of(&refusal, true), cause, "{meaning:?} {status}");
         }
+    }
+
+    #[test]
+    fn a_hop_with_too_many_equal_requests_is_busy() {
+        let told = b"mooltiroute; error=connection_limit_reached; unanswered=19";
+        let fields = [(&b"Proxy-Status"[..], &told[..]), (b"Retry-After", b"1")];
+        let refusal = Refusal::from_http(503, b"", fields);
+        assert_eq!(RefusalCause::of(&refusal, true), RefusalCause::Busy);
     }
 
     #[test]
