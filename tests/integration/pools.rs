@@ -88,7 +88,7 @@ async fn a_member_that_leaves_is_logged_with_what_to_do() {
         (
             "{ kind: http-connect, address: 'nosuch.invalid:1' }".to_owned(),
             String::from_utf8(REQUEST.into()).unwrap(),
-            "this machine's DNS knows the name",
+            "this machine's name servers answer and know the name",
         ),
         (
             format!("{{ kind: http-connect, address: '{silent}' }}"),

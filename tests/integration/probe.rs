@@ -201,7 +201,7 @@ async fn a_hop_whose_name_is_unknown_is_blamed() {
     let yaml = "hops: { corporate: { kind: http-connect, address: \"no-such-host.invalid:1\" } }\n\
                 chains: { default: [corporate] }\n";
     let probed = probe(yaml, &[TARGET]).await;
-    probed.blames("corporate", "DNS", "this machine's DNS knows the name");
+    probed.blames("corporate", "DNS", "this machine's name servers answer and know the name");
 }
 
 #[tokio::test]

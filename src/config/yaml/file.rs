@@ -156,7 +156,8 @@ impl File {
         texts.sort();
         let is_in_text = |at| {
             let before = texts.partition_point(|text| text.start <= at);
-            before.checked_sub(1).is_some_and(|last| at < texts[last].end)
+            let text = before.checked_sub(1).map(|last| texts[last]);
+            text.is_some_and(|Span { start, end }| at < end && !self.ends_quoted(start, at))
         };
         let lines = self.text.split('\n').enumerate();
         let odd = lines.flat_map(|(above, line)| {
@@ -166,6 +167,29 @@ impl File {
         match odd.into_iter().find(|at| is_in_text(*at)) {
             Some(at) => Err(at),
             None => Ok(Cow::Owned(self.text.replace(OLD, " "))),
+        }
+    }
+
+    /// Returns whether the text in quotes that begins at `start` ends before `at`. The parser counts a comment after it as a
+    /// part of it.
+    fn ends_quoted(&self, start: (usize, usize), at: (usize, usize)) -> bool {
+        let offset = |(number, column): (usize, usize)| {
+            let line = self.lines.get(number - 1).copied().unwrap_or(self.text.len());
+            let inside = self.text[line..].char_indices().nth(column - 1);
+            inside.map_or(self.text.len(), |(inside, _)| line + inside)
+        };
+        // The parser ends lines at `\r` alone, too. Its places mean something else then.
+        let text = self.text.get(offset(start)..offset(at)).unwrap_or_default();
+        let mut text = text.chars();
+        let mut is_escaped = false;
+        match text.next() {
+            Some('\'') => text.as_str().replace("''", "").contains('\''),
+            Some('"') => text.any(|one| {
+                let ends = one == '"' && !is_escaped;
+                is_escaped = one == '\\' && !is_escaped;
+                ends
+            }),
+            _ => false,
         }
     }
 
@@ -382,11 +406,21 @@ mod tests {
     #[test]
     fn a_comment_ends_where_yaml_1_2_says() {
         for end in ['\u{85}', '\u{2028}', '\u{2029}'] {
-            let text = format!("# one{end}a: 1\nb: ß # two{end}c: 1\nd: 2\n");
-            let (_, value) = File::read(Text { name: "a.yaml".into(), text }, 100).unwrap();
-            let keys = value.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap());
-            assert_eq!(keys.collect::<Vec<_>>(), ["b", "d"], "{}", end.escape_unicode());
-            for value in [format!("x{end}y"), format!("'x{end}y'"), format!("{{ x{end}y: 1 }}")] {
+            for value in ["ß", "'it''s ß'", r#""a \" b""#, "[x, 'y']", "{ x: \"y\" }", ""] {
+                let text = format!("# one{end}a: 1\nb: {value} # it's two{end}c: 1\nd: 2\n");
+                let (_, read) = File::read(Text { name: "a.yaml".into(), text }, 100).unwrap();
+                let keys = read.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap());
+                assert_eq!(keys.collect::<Vec<_>>(), ["b", "d"], "{value}");
+            }
+            // Its lines are counted in two ways.
+            let text = format!("a: 1\rb: 2\n\nc: 3 # one{end}d: 4\n");
+            let _ = File::read(Text { name: "a.yaml".into(), text }, 100);
+            for value in [
+                format!("x{end}y"),
+                format!("'x''{end}y'"),
+                format!(r#""x \"{end}y""#),
+                format!("{{ x{end}y: 1 }}"),
+            ] {
                 let text = format!("a: 1\nb: {value}\n");
                 assert!(File::read(Text { name: "a.yaml".into(), text }, 100).is_err(), "{value}");
             }

@@ -276,7 +276,7 @@ pub(super) const DIAGNOSES: [Diagnosis; 18] = [
     Diagnosis {
         reason: Reason::Locked,
         summary: "account locked",
-        advice: "Ask the administrator to unlock the account, then edit this hop or wait.",
+        advice: "Ask the administrator to unlock the account, then run `mooltiroute reload` or wait.",
     },
     Diagnosis {
         reason: Reason::Refused,
