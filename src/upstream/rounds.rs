@@ -39,11 +39,11 @@ use super::chain::{Stage, Trace};
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     hasher: RandomState,
-    unanswered: Mutex<Unanswered>,
+    unanswered: Mutex<UnansweredRounds>,
 }
 
 #[derive(Debug, Default)]
-struct Unanswered {
+struct UnansweredRounds {
     alike: AlikeByKey,
     /// When places are no longer held, and for which requests. The first to end comes first.
     held: VecDeque<(Instant, u64)>,
@@ -184,14 +184,14 @@ impl Rounds {
         Turn::WaitUntil(alike.held.front().map_or(due, |until| due.min(*until)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Unanswered> {
+    fn lock(&self) -> MutexGuard<'_, UnansweredRounds> {
         // Each change is a single step, so a panic elsewhere leaves the counts right.
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies `change` to the requests under `key`, which are forgotten with the last one.
     fn change(&self, key: u64, change: impl FnOnce(&mut SameRequests)) {
-        let Unanswered { alike, held } = &mut *self.lock();
+        let UnansweredRounds { alike, held } = &mut *self.lock();
         if let Entry::Occupied(mut alike) = alike.entry(key) {
             let held_before = alike.get().held.len();
             change(alike.get_mut());
@@ -204,7 +204,7 @@ impl Rounds {
     }
 }
 
-impl Unanswered {
+impl UnansweredRounds {
     /// Frees the places that were held until `now`, and the oldest ones if there are too many.
     fn let_go_of_held(&mut self, now: Instant) {
         while let Some(&(until, key)) = self.held.front()

@@ -114,7 +114,7 @@ async fn advice_on_a_hop_of_the_command_line_names_its_url() {
         ),
         (
             vec!["http://nowhere.invalid:1".to_owned()],
-            "Check the address in the URL of `--hop`, and that this machine's DNS",
+            "Check the address in the URL of `--hop`, and that this machine's name servers",
         ),
         (
             vec!["http://nowhere.invalid:1".to_owned(), "socks5://b.test:2".to_owned()],
