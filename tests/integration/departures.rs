@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     sync::Notify,
     time::sleep,
@@ -300,6 +300,8 @@ async fn a_client_that_resets_behind_pipelined_bytes_keeps_no_stream_open() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_client_that_closes_behind_pipelined_bytes_keeps_no_stream_open() {
+    use tokio::io::AsyncReadExt as _;
+
     let certificates = Certificates::new();
     // All of it fits into what the proxy reads ahead and its receive buffer. Behind more, the end does not arrive.
     for (tls, bytes) in [(None, 1_000), (None, 100_000), (Some(&certificates), 100_000)] {

@@ -342,11 +342,7 @@ async fn changes_without_an_event_are_found_too() {
 
 /// The proxy on what is at a path.
 #[derive(Debug)]
-struct Watched(
-    Proxy,
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only a test with links counts reloads"))]
-    AtomicUsize,
-);
+struct Watched(Proxy, AtomicUsize);
 
 impl Watched {
     /// Begins on the first configuration.
