@@ -78,25 +78,18 @@ impl UsageKeeper {
         thread: ReadyThread,
     ) -> Self {
         let usage = Arc::clone(&shared.live().current().metrics().usage);
-        let mut is_saved = true;
         let known = match &file {
-            Some(file) => match restore(&usage, file) {
-                Restored::Record(record) => record,
-                Restored::Nothing => UsageRecord::default(),
-                Restored::Later => {
-                    is_saved = false;
-                    UsageRecord::default()
-                }
-            },
+            Some(file) => restore(&usage, file),
             None => {
                 // Hops of the command line have no counts to go on with.
                 let has_files =
                     matches!(shared.origin().source, Source::Path(_) | Source::Embedded);
                 let advice = has_files.then_some(UNFIT_ADVICE);
                 info!(advice, "usage is kept in memory only, and lost when the process ends");
-                UsageRecord::default()
+                Some(UsageRecord::default())
             }
         };
+        let (is_saved, known) = (known.is_some(), known.unwrap_or_default());
         let activity = Arc::clone(usage.activity());
         let (shared, total) = (Arc::downgrade(shared), usage.total());
         let mut work = KeeperWork {
@@ -133,29 +126,20 @@ impl Drop for UsageKeeper {
     }
 }
 
-/// The counts of earlier processes.
-enum Restored {
-    Record(UsageRecord),
-    /// There are none.
-    Nothing,
-    /// The file can't be read now. A save adds its counts.
-    Later,
-}
-
-/// Continues with what is in `file`, and returns it.
-fn restore(usage: &UsageLedger, file: &UsageFile) -> Restored {
+/// Continues with what is in `file`, and returns it. Returns `None` if the file can't be read now; a save adds its counts later.
+fn restore(usage: &UsageLedger, file: &UsageFile) -> Option<UsageRecord> {
     match file.read() {
         Ok(Some(record)) => {
             usage.restore(&record);
-            Restored::Record(record)
+            Some(record)
         }
-        Ok(None) => Restored::Nothing,
+        Ok(None) => Some(UsageRecord::default()),
         // Nothing is refused meanwhile: a budget saves money, and a wrong owner of its file must not stop all traffic.
         Err(error) if !is_no_record(&error) => {
             let path = file.path().display();
             let advice = &*state_advice_at(file.path(), &error);
             warn!(%path, %error, advice, "usage and budgets begin at zero: the file of earlier counts can't be read now; they are added once it can");
-            Restored::Later
+            None
         }
         Err(error) => {
             let path = file.path().display();
@@ -169,7 +153,7 @@ fn restore(usage: &UsageLedger, file: &UsageFile) -> Restored {
                     warn!(%path, %error, advice, "usage and budgets begin at zero: the file of earlier counts is damaged, and can't be renamed");
                 }
             }
-            Restored::Nothing
+            Some(UsageRecord::default())
         }
     }
 }

@@ -6,12 +6,12 @@ use std::{
     path::Path,
 };
 
-use mooltiroute_hops::NO_DESCRIPTOR;
+use crate::system::own_lack::{OwnLack, RAISE_OPEN_FILES};
 
 /// Returns what an operator can do about `error`, which a file in the state directory has caused.
 pub(crate) fn state_advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        _ if error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code)) => DESCRIPTORS,
+        _ if OwnLack::of(error) == Some(OwnLack::Descriptors) => RAISE_OPEN_FILES,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FULL,
         _ => UNFIT_ADVICE,
     }
@@ -47,8 +47,6 @@ fn foreign_advice(_: &Path) -> Option<String> {
     None
 }
 
-const DESCRIPTORS: &str =
-    "raise the limit of open files of this process (`ulimit -n`, or `LimitNOFILE=` for systemd)";
 const FULL: &str = "free space on the disk of this directory";
 /// The advice to an operator whose state directory is unknown or can't be used.
 #[cfg(unix)]

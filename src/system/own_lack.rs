@@ -45,6 +45,10 @@ impl OwnLack {
     }
 }
 
+/// The advice to an operator whose process has no descriptor left.
+pub(crate) const RAISE_OPEN_FILES: &str =
+    "raise the limit of open files of this process (`ulimit -n`, or `LimitNOFILE=` for systemd)";
+
 /// Returns whether this machine has an address from which `address` can be reached.
 ///
 /// The system says the same about a missing address as about missing ports. UDP has ports of its own, and to connect it

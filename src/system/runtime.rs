@@ -2,8 +2,9 @@
 
 use std::io;
 
-use mooltiroute_hops::NO_DESCRIPTOR;
 use tokio::runtime::{Builder, Runtime};
+
+use crate::system::own_lack::{OwnLack, RAISE_OPEN_FILES};
 
 /// Builds a runtime that serves on the thread which calls it.
 ///
@@ -23,13 +24,12 @@ pub(crate) fn build() -> io::Result<Runtime> {
 
 /// Describes a runtime that could not be built, and what to do.
 pub(crate) fn not_built(error: &io::Error) -> String {
-    let is_lacking = error.raw_os_error().is_some_and(|code| NO_DESCRIPTOR.contains(&code));
-    let advice = if is_lacking { TOO_FEW } else { "" };
+    let advice = match OwnLack::of(error) {
+        Some(OwnLack::Descriptors) => format!("; {RAISE_OPEN_FILES}"),
+        _ => String::new(),
+    };
     format!("the runtime can't be started: {error}{advice}")
 }
-
-const TOO_FEW: &str =
-    "; raise the limit of open files of this process (`ulimit -n`, or `LimitNOFILE=` for systemd)";
 
 #[cfg(all(test, unix))]
 mod tests {

@@ -5,8 +5,8 @@
 //! another, as long as the chain is in use, and are dropped before they are old.
 //!
 //! If the hops lead back to this proxy, each spare is a request that comes back through this very chain. If that asked for
-//! spares, they would call each other for ever, without any client. So only a connection that has come to the last hop
-//! asks for them, and none in a loop does.
+//! spares, they would go on making each other without any client. So only a connection that has reached the last hop asks for
+//! them, and none in a loop does.
 
 mod stock;
 

@@ -277,6 +277,19 @@ async fn a_post_is_not_carried_out_if_its_client_resets_before_the_way_is_open()
     }
 }
 
+/// Returns an origin whose event stream goes silent after its first event, a proxy, a client that has asked for the stream, and
+/// its request.
+async fn event_stream(tls: Option<&Certificates>) -> (Double, Proxy, Box<dyn Resets>, String) {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n";
+    let origin = Double::start([Step::Answer(answer.into()), Step::Listen]).await;
+    let proxy = proxy_for(tls, "chains: { default: [] }\n").await;
+    let mut client = client_of(&proxy, tls).await;
+    let request = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address());
+    client.write_all(request.as_bytes()).await.unwrap();
+    is_asked(&origin).await;
+    (origin, proxy, client, request)
+}
+
 #[tokio::test]
 async fn a_client_that_resets_behind_pipelined_bytes_keeps_no_stream_open() {
     if !resets_or_skip() {
@@ -284,13 +297,7 @@ async fn a_client_that_resets_behind_pipelined_bytes_keeps_no_stream_open() {
     }
     let certificates = Certificates::new();
     for (tls, bytes) in ahead(&certificates) {
-        let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n";
-        let origin = Double::start([Step::Answer(answer.into()), Step::Listen]).await;
-        let proxy = proxy_for(tls, "chains: { default: [] }\n").await;
-        let mut client = client_of(&proxy, tls).await;
-        let request = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address());
-        client.write_all(request.as_bytes()).await.unwrap();
-        is_asked(&origin).await;
+        let (origin, _proxy, client, request) = event_stream(tls).await;
         sends_and_resets(client, request.repeat(bytes / request.len() + 1).as_bytes()).await;
         ends_soon(&origin, &format!("{bytes} {}", tls.is_some())).await;
     }
@@ -305,13 +312,7 @@ async fn a_client_that_closes_behind_pipelined_bytes_keeps_no_stream_open() {
     let certificates = Certificates::new();
     // All of it fits into what the proxy reads ahead and its receive buffer. Behind more, the end does not arrive.
     for (tls, bytes) in [(None, 1_000), (None, 100_000), (Some(&certificates), 100_000)] {
-        let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n";
-        let origin = Double::start([Step::Answer(answer.into()), Step::Listen]).await;
-        let proxy = proxy_for(tls, "chains: { default: [] }\n").await;
-        let mut client = client_of(&proxy, tls).await;
-        let request = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address());
-        client.write_all(request.as_bytes()).await.unwrap();
-        is_asked(&origin).await;
+        let (origin, _proxy, mut client, request) = event_stream(tls).await;
         let more = request.repeat(bytes / request.len() + 1);
         within("the requests are sent", client.write_all(more.as_bytes())).await.unwrap();
         let mut read = Vec::new();

@@ -102,7 +102,7 @@ impl WatchedDirectories {
     /// Logs which directories of files can't be watched, once for each. The first of them are known before there is a log.
     pub(super) fn tell_of_unwatchable(&mut self) {
         let untold = std::mem::take(&mut self.untold);
-        // If none can be watched, that is said for all at once, where the proxy starts.
+        // If none can be watched, one message at the start of the proxy says so for all.
         if self.watched.is_empty() {
             return;
         }

@@ -10,7 +10,7 @@ use super::{completeness::QUIET_BEFORE_LOOK, *};
 /// Waits for the change that `edit` makes, and fails if none is reported.
 async fn check(watch: &mut Watch, edit: impl FnOnce()) {
     edit();
-    timeout(TOLD_WITHIN, watch.changed()).await.expect("the change is told");
+    timeout(TOLD_WITHIN, watch.changed()).await.expect("the change is noticed");
 }
 
 #[tokio::test]

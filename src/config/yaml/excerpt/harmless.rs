@@ -45,7 +45,7 @@ pub(super) fn is_harmless(path: &[&str], text: &str) -> bool {
 }
 
 /// Returns whether `text` may be a proxy with its credentials: a URL, or a line of a proxy list such as
-/// `host:port:username:password`. People write these where a hop is only named.
+/// `host:port:username:password`. Some operators write one in place of a hop's name.
 fn may_have_login(text: &str) -> bool {
     let text = text.trim_matches(['"', '\'']);
     let is_url = text.contains('@') || text.contains("://") || text.contains("%40");

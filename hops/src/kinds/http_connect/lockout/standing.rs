@@ -164,7 +164,7 @@ impl Standing {
         }
         self.targets.forget(&sent.target);
         if self.targets.clear_suspects(sent.at, now) {
-            // Those that wait for a silent target have good credentials too.
+            // The tries that still wait for a silent target have the same credentials, so they are good too.
             if !self.is_accepted() || self.tries > 0 {
                 (self.tries, self.proofs) = (0, self.proofs.wrapping_add(1));
             }
