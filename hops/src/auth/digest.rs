@@ -1,7 +1,7 @@
 //! Digest (RFC 7616) as a client speaks it to a proxy: MD5 or SHA-256, `qop=auth`.
 //!
-//! One [`DigestSession`] belongs to a hop and is shared by all its connections, because a nonce is counted per server
-//! and not per connection:
+//! One [`DigestSession`] belongs to a hop and is shared by all its connections, because a nonce outlives the connection that
+//! it came on:
 //!
 //! ```
 //! use mooltiroute_hops::{Secret, auth::{challenge::Challenge, digest::*}};

@@ -34,7 +34,7 @@ pub(crate) enum SquidRules {
     Basic,
     /// As `Basic`, by Digest.
     Digest,
-    /// As `Digest`, with nonces for three requests each.
+    /// As `Digest`, with nonces for two requests each, the least that squid allows.
     ScarceNonces,
     /// As `Basic`, by NTLM, which samba's `ntlm_auth` checks.
     Ntlm,
@@ -294,7 +294,7 @@ fn config(
         }
         SquidRules::Digest | SquidRules::ScarceNonces => {
             // Squid's own default is 50.
-            let uses = if matches!(rules, SquidRules::Digest) { 50 } else { 3 };
+            let uses = if matches!(rules, SquidRules::Digest) { 50 } else { 1 };
             fs::write(directory.join("digest"), DIGEST_FILE).unwrap();
             let helper = helper("digest_file_auth");
             let helper = helper.display();

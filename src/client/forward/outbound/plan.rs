@@ -112,8 +112,8 @@ const IDEMPOTENT: [&str; 35] = [
 /// The schemes that authenticate a connection, and not each request (RFC 4559 §6).
 const OF_CONNECTION: [&str; 3] = ["NTLM", "Negotiate", "Kerberos"];
 
-/// How often a request is sent again after a challenge. Clients share a nonce of Digest, so that others may have used up each
-/// one that a request is given. A wrong password ends the request at the first rejection.
+/// How often a request is sent again after a challenge. Requests lease the nonces of Digest in turn, so that each one that this
+/// request gets may be used up. A wrong password ends the request at the first rejection.
 pub(crate) const CHALLENGES_MAX: usize = 5;
 
 /// How many hops are replaced for one request, since they closed the connection without an answer, or refused.
