@@ -10,11 +10,12 @@ mod request_head;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    task::{unconstrained, yield_now},
     time::timeout,
 };
 
@@ -252,6 +253,23 @@ impl<'t> Exchange<'t> {
     /// The connection failed before the end of the body.
     pub async fn finish(&mut self, answer: &Answer) -> Result<bool, HopError> {
         Ok(answer.is_persistent() && self.body(answer).await?.end == BodyEnd::Whole)
+    }
+
+    /// Returns whether the connection carries no other request, though the last answer did not say so: the proxy has closed it by
+    /// now, or has sent bytes that belong to no answer, such as the page of an answer to HEAD.
+    pub(crate) async fn is_used_up(&mut self) -> bool {
+        // The end most often comes with the answer, and the runtime looks for it only between two turns of a task.
+        yield_now().await;
+        let mut seen = BytesMut::with_capacity(READ_BYTES);
+        let read = {
+            let mut read = pin!(self.tunnel.read_buf(&mut seen));
+            // Unconstrained: a task that has used up its budget would read nothing, even if something is there.
+            unconstrained(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx)))).await
+        };
+        // Line ends before an answer are allowed (RFC 9112 §2.2).
+        let is_stray = seen.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        self.tunnel.unread(seen.freeze());
+        is_stray || matches!(read, Poll::Ready(Ok(0) | Err(_)))
     }
 
     /// Turns `answer`, the last one, into a refusal, with a line of its page that repeats none of `secrets`.

@@ -40,6 +40,7 @@ struct Asked {
     method: String,
     /// The number of its message of NTLM, or zero.
     message: u8,
+    has_login: bool,
 }
 
 /// A hop inside the test.
@@ -92,7 +93,9 @@ async fn serve(mut stream: TcpStream, answers: Answers, all: Arc<Mutex<Vec<Asked
         let message = [("NTLM TlRMTVNTUAAB", 1), ("NTLM TlRMTVNTUAAD", 3)];
         let message = message.into_iter().find(|(start, _)| text.contains(start));
         let method = text.split(' ').next().unwrap().to_owned();
-        let asked = Asked { method, message: message.map_or(0, |(_, number)| number) };
+        let message = message.map_or(0, |(_, number)| number);
+        let has_login = text.contains("\r\nProxy-Authorization: ");
+        let asked = Asked { method, message, has_login };
         all.lock().unwrap().push(asked.clone());
         let (words, closes) = match answers(&asked, &mut state) {
             Said::Answer(words) => (words, false),
@@ -256,6 +259,63 @@ async fn a_proxy_that_asks_on_connections_that_are_logged_on_loses_no_request() 
         // One HEAD meets the first challenge, and one shows how the proxy takes a logon.
         assert_eq!((hop.count("HEAD", 1), hop.count("HEAD", 0)), (logons, heads));
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_closes_after_its_challenge_gets_the_answer_on_a_new_connection() {
+    const ASKS: &str = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest realm=a, nonce=b, qop=auth\r\nContent-Length: 0\r\n\r\n";
+    const BREAKS_OFF: &str = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest realm=a, nonce=b, qop=auth\r\nContent-Length: 9\r\n\r\nWho";
+    const SAYS_SO: &str = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest realm=a, nonce=b, qop=auth\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let answers: [(&str, Answers); 4] =
+        [
+            ("as announced", |asked, _| {
+                if asked.has_login { ok(asked) } else { Said::AnswerAndClose(SAYS_SO) }
+            }),
+            (
+                "at once",
+                |asked, _| {
+                    if asked.has_login { ok(asked) } else { Said::AnswerAndClose(ASKS) }
+                },
+            ),
+            ("in the middle of its page", |asked, _| {
+                if asked.has_login { ok(asked) } else { Said::AnswerAndClose(BREAKS_OFF) }
+            }),
+            ("at the next request", |asked, was_asked| match (asked.has_login, *was_asked) {
+                (true, false) => ok(asked),
+                (_, true) => Said::Close,
+                (false, false) => {
+                    *was_asked = true;
+                    Said::Answer(ASKS.into())
+                }
+            }),
+        ];
+    for (words, answers) in answers {
+        for method in ["CONNECT", "GET", "POST"] {
+            // A body that went to a connection which was about to close can't be sent again.
+            if (words, method) == ("at the next request", "POST") {
+                continue;
+            }
+            let hop = Hop::start(answers).await;
+            let proxy = hop.proxy("digest").await;
+            let told = match method {
+                "CONNECT" => head(&mut open_tunnel(&proxy).await).await,
+                "GET" => {
+                    let get =
+                        "GET http://a.example/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                    exchange(proxy.address(), get.as_bytes()).await
+                }
+                _ => post(&proxy, "http://a.example/").await,
+            };
+            assert!(told.starts_with("HTTP/1.1 200 "), "{words}, {method}: {told}");
+        }
+    }
+}
+
+async fn open_tunnel(proxy: &Proxy) -> TcpStream {
+    let mut client = open(proxy.address()).await;
+    let connect = "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n";
+    client.write_all(connect.as_bytes()).await.unwrap();
+    client
 }
 
 fn ntlm(asked: &Asked, is_logged_on: &mut bool, keeps: bool) -> Said {

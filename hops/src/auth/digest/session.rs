@@ -151,8 +151,7 @@ impl Nonces {
         self.known.retain(|known| known.uses < u32::MAX);
         let is_free = |known: &KnownNonce| !known.is_leased;
         let position = self.known.iter().rposition(is_free);
-        let position =
-            position.or_else(|| self.known.iter().rposition(|known| known.is_shared))?;
+        let position = position.or_else(|| self.known.iter().rposition(|known| known.is_shared))?;
         let known = self.known.get_mut(position)?;
         known.is_leased = true;
         known.uses += 1;

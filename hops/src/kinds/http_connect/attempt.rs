@@ -86,6 +86,15 @@ impl Attempt {
         }
     }
 
+    /// Returns whether these credentials answer a challenge that holds for its connection only.
+    pub(super) fn needs_connection(&self) -> bool {
+        match self {
+            Self::None | Self::NtlmNegotiate | Self::Digest(_) | Self::Basic(_) => false,
+            Self::Negotiate(round) => !round.is_first(),
+            Self::NtlmAuthenticate(_) => true,
+        }
+    }
+
     /// Returns the field for the request, if it has credentials.
     pub(super) fn field(&self) -> Option<Field> {
         let value = match self {

@@ -56,6 +56,8 @@ pub(in crate::kinds::http_connect) enum ProbeEnd {
     NotAsked,
     /// There was no usable answer. The request goes with what is known.
     Unanswered,
+    /// It wants some, and closed the connection.
+    Asked,
 }
 
 #[derive(Debug, Default)]
@@ -110,13 +112,14 @@ impl Authenticator {
         let is_exempt =
             probed == Some(ProbeEnd::NotAsked) || self.wishes().exempts(target, has_body);
         // A round between the requests of a logon to the target would end that logon.
-        let takes_rounds = probed.is_none() && !request.is_bound;
+        let takes_rounds = matches!(probed, None | Some(ProbeEnd::Asked)) && !request.is_bound;
         let uri = request.line.uri.to_string();
         let purpose = Purpose { method: request.line.method, uri: &uri, target, bindings };
         let opening = if is_exempt { Attempt::None } else { self.opening(purpose).await? };
         let opening = match opening {
-            // The nonce may be used up, and the request could not be sent again. So the proxy is asked for a new one.
-            Attempt::Digest(_) if has_body && takes_rounds => Attempt::None,
+            // The nonce may be used up, and the request could not be sent again. So the proxy is asked for a new one, unless
+            // this one has just come.
+            Attempt::Digest(_) if has_body && takes_rounds && probed.is_none() => Attempt::None,
             opening if takes_rounds || opening.is_last() => opening,
             _ => Attempt::None,
         };
@@ -134,7 +137,9 @@ impl Authenticator {
             let mut exchange = Exchange::new(tunnel, head_bytes_max);
             match self.rounds(&mut exchange, HopRequest::Plain(request), opening, purpose).await? {
                 RoundsEnd::Ready(attempt, permit) => (attempt, permit),
-                RoundsEnd::Closes => return Ok(Authorized::NeedsConnection(None)),
+                RoundsEnd::Closes => {
+                    return Ok(Authorized::NeedsConnection(Some(ProbeEnd::Asked)));
+                }
                 // The proxy wants no credentials for this, or knows this machine by its address.
                 RoundsEnd::Answered(answer, ..) => {
                     // Only a proxy in trouble fails before it asks.

@@ -66,7 +66,9 @@ impl HopRequest<'_> {
 impl Authenticator {
     /// Sends a request with better credentials each time that the proxy answers 407.
     ///
-    /// Each 407 is answered by at most one more request, until one is a rejection.
+    /// Each 407 is answered by at most one more request, until one is a rejection. Some proxies close the connection after a 407
+    /// without a word, and their end may come before or after the next request. What was learned from the 407 counts on a new
+    /// connection too, unless the credentials belong to the old one.
     pub(super) async fn rounds(
         &self,
         exchange: &mut Exchange<'_>,
@@ -104,7 +106,12 @@ impl Authenticator {
                     None => return Ok(RoundsEnd::Unanswered),
                 }
             } else {
-                asked.send(exchange, self.fields(&attempt)).await?
+                match asked.send(exchange, self.fields(&attempt)).await {
+                    Err(error) if was_asked && is_end(&error) && !attempt.needs_connection() => {
+                        return Ok(RoundsEnd::Closes);
+                    }
+                    answer => answer?,
+                }
             };
             if self.takes_rounds() {
                 exchange.report_round(attempt.scheme(), attempt.source(), &answer);
@@ -127,7 +134,11 @@ impl Authenticator {
             };
             // A challenge of NTLM or Negotiate holds for its connection only. So what was just made is thrown away,
             // and a new connection begins from the start, with the scheme that is known by now.
-            if !exchange.finish(&answer).await? {
+            let goes_on = match exchange.finish(&answer).await {
+                Err(error) if is_end(&error) => false,
+                goes_on => goes_on? && !exchange.is_used_up().await,
+            };
+            if !goes_on {
                 return Ok(RoundsEnd::Closes);
             }
         }
@@ -160,6 +171,11 @@ impl Authenticator {
             Ok(Err(error)) => Err(error),
         }
     }
+}
+
+/// Returns whether the proxy has ended the connection.
+fn is_end(error: &HopError) -> bool {
+    matches!(error, HopError::Closed | HopError::Io(_))
 }
 
 /// The most requests on one connection, so that a proxy which never ends its challenges is given up.
