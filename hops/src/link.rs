@@ -228,6 +228,8 @@ pub struct PlainRequest<'a> {
     /// Whether the client is logging on to the target over this connection, or has done so, as by NTLM. Then no other
     /// connection can carry the request, and no request may come between.
     pub is_bound: bool,
+    /// Whether it is sent again, since the hop has just asked for credentials for it.
+    pub is_again: bool,
 }
 
 /// The first line of a plain request, as a hop that forwards it receives it.

@@ -8,7 +8,7 @@
 //!
 //! let credentials = DigestCredentials::new(Secret::new("alice"), Secret::new("hunter2"));
 //! let session = DigestSession::default();
-//! let request = DigestRequest { method: "CONNECT", uri: "example.com:443", client_nonce: [7; 16] };
+//! let request = DigestRequest { method: "CONNECT", uri: "example.com:443", client_nonce: [7; 16], is_again: false };
 //! // No nonce is known yet, so the first request goes without credentials.
 //! assert!(session.authorize(&credentials, &request).is_none());
 //!
@@ -16,7 +16,7 @@
 //! let field: &[u8] = br#"Digest realm="corp", nonce="abc", qop="auth", algorithm=SHA-256"#;
 //! let challenge = DigestChallenge::strongest(&Challenge::parse([field]))?;
 //! assert_eq!(session.challenged(challenge.clone(), None), DigestVerdict::Answer);
-//! let answer = session.authorize(&credentials, &request).unwrap();
+//! let answer = session.authorize(&credentials, &DigestRequest { is_again: true, ..request }).unwrap();
 //! assert!(answer.value().expose().starts_with("Digest username=\"alice\", realm=\"corp\""));
 //!
 //! // 2xx: `session.accepted(&answer)`. Another 407 without `stale=true`: the password is wrong.
@@ -68,6 +68,8 @@ pub struct DigestRequest<'a> {
     pub uri: &'a str,
     /// Random bytes, never used twice.
     pub client_nonce: [u8; 16],
+    /// Whether the proxy has just asked for credentials for it. Then it gets a nonce that was never used, if there is one.
+    pub is_again: bool,
 }
 
 /// The reason why a challenge of Digest can't be answered.

@@ -167,11 +167,14 @@ impl HttpConnect {
     ) -> Result<Tunnel, HopError> {
         let bindings = self.bindings(&tunnel);
         let limits = (self.head_bytes_max, bindings.as_ref());
-        let connected = authenticator.connect(&mut tunnel, next, &self.connect, limits).await?;
-        match connected {
+        let probed = self.take_probed();
+        let connect = authenticator.connect(&mut tunnel, next, &self.connect, probed, limits);
+        match connect.await? {
             ConnectEnd::Connected => Ok(tunnel),
             // The authenticator is shared, and so knows on the next connection what the proxy asked for.
-            ConnectEnd::Closes => Err(HopError::Again(Arc::new(self.clone()))),
+            ConnectEnd::Closes => {
+                Err(HopError::Again(Arc::new(self.after_probe(Some(ProbeEnd::Asked)))))
+            }
         }
     }
 
@@ -328,7 +331,7 @@ mod tests {
 
     fn get(target: &Authority) -> PlainRequest<'_> {
         let line = RequestLine { method: "GET", uri: &"http://b.example/" };
-        PlainRequest { line, target, has_body: false, is_bound: false }
+        PlainRequest { line, target, has_body: false, is_bound: false, is_again: false }
     }
 
     async fn choose(hop: Arc<dyn Hop>) -> Chosen {

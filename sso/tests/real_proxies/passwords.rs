@@ -94,8 +94,12 @@ fn squid_accepts_our_digest_counts_nonces_and_rejects_a_wrong_password() {
     assert_eq!(curl(&squid, &target, "--proxy-digest", PASSWORD), "200", "{}", squid.log());
     let session = DigestSession::default();
     let alice = DigestCredentials::new(Secret::new("alice"), Secret::new(PASSWORD));
-    let request =
-        |byte| DigestRequest { method: "CONNECT", uri: &target, client_nonce: [byte; 16] };
+    let request = |byte| DigestRequest {
+        method: "CONNECT",
+        uri: &target,
+        client_nonce: [byte; 16],
+        is_again: false,
+    };
     let mut stale = 0;
     // These are more uses than a nonce has, so squid answers some of them with a new nonce.
     for use_number in 1..=8 {

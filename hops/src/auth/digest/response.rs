@@ -118,8 +118,12 @@ mod tests {
         DigestCredentials::new(Secret::new("Mufasa"), Secret::new(password))
     }
 
-    const GET: DigestRequest<'static> =
-        DigestRequest { method: "GET", uri: "/dir/index.html", client_nonce: [0; 16] };
+    const GET: DigestRequest<'static> = DigestRequest {
+        method: "GET",
+        uri: "/dir/index.html",
+        client_nonce: [0; 16],
+        is_again: false,
+    };
 
     /// RFC 2617 §3.5.
     #[test]

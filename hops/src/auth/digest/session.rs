@@ -23,8 +23,7 @@ pub struct DigestSession(Arc<Mutex<Nonces>>);
 
 #[derive(Debug, Default)]
 struct Nonces {
-    /// The one that was learned or returned last is at the end, and the next to be leased. That is most likely the one
-    /// which the asking request was just given, and otherwise the one with the longest time to live.
+    /// The one that was learned or returned last is at the end. It has the longest time to live, and is leased first.
     known: Vec<KnownNonce>,
 }
 
@@ -92,7 +91,7 @@ impl DigestSession {
         // A nonce is chosen and its use counted under one lock. To the proxy, two requests with the same count would look like
         // a replay.
         let mut nonces = lock(&self.0);
-        let current = nonces.lease()?;
+        let current = nonces.lease(request.is_again)?;
         // The key of a `-sess` algorithm is derived from the client's nonce of the first answer. Later answers repeat
         // that nonce, or the proxy would compute another key.
         let mut client_nonce = hex(&request.client_nonce).to_string();
@@ -145,12 +144,17 @@ impl DigestSession {
 }
 
 impl Nonces {
-    /// Leases the last free nonce, or else the last shared one, and counts its use.
-    fn lease(&mut self) -> Option<&mut KnownNonce> {
+    /// Leases a free nonce, or else a shared one, and counts its use.
+    ///
+    /// A request that comes again after a challenge gets one that was never used, and others get one of the rest. With the nonces
+    /// of others, which may be used up, the request would be challenged again and again on a busy proxy.
+    fn lease(&mut self, is_again: bool) -> Option<&mut KnownNonce> {
         // A count never wraps, or the proxy would take the answer for a replay.
         self.known.retain(|known| known.uses < u32::MAX);
         let is_free = |known: &KnownNonce| !known.is_leased;
-        let position = self.known.iter().rposition(is_free);
+        let is_meant = |known: &KnownNonce| is_free(known) && (known.uses == 0) == is_again;
+        let position = self.known.iter().rposition(is_meant);
+        let position = position.or_else(|| self.known.iter().rposition(is_free));
         let position = position.or_else(|| self.known.iter().rposition(|known| known.is_shared))?;
         let known = self.known.get_mut(position)?;
         known.is_leased = true;
@@ -222,8 +226,17 @@ mod tests {
     }
 
     fn authorize(session: &DigestSession, byte: u8) -> Option<DigestAuthorization> {
+        authorize_for(session, byte, false)
+    }
+
+    fn authorize_for(
+        session: &DigestSession,
+        byte: u8,
+        is_again: bool,
+    ) -> Option<DigestAuthorization> {
         let credentials = DigestCredentials::new(Secret::new("u"), Secret::new("p"));
-        let request = DigestRequest { method: "CONNECT", uri: "a:1", client_nonce: [byte; 16] };
+        let request =
+            DigestRequest { method: "CONNECT", uri: "a:1", client_nonce: [byte; 16], is_again };
         session.authorize(&credentials, &request)
     }
 
@@ -243,7 +256,7 @@ mod tests {
         assert_eq!(session.challenged(challenge("n", ""), None), DigestVerdict::Answer);
         assert_eq!(parameter(&authorize(&session, 4).unwrap(), "nc"), "00000004");
         assert_eq!(session.challenged(challenge("m", ""), None), DigestVerdict::Answer);
-        assert_eq!(parameter(&authorize(&session, 5).unwrap(), "nc"), "00000001");
+        assert_eq!(parameter(&authorize_for(&session, 5, true).unwrap(), "nc"), "00000001");
     }
 
     #[test]
@@ -291,6 +304,22 @@ mod tests {
         drop(first);
         let third = authorize(&session, 3).unwrap();
         assert_eq!(["nonce", "nc"].map(|name| parameter(&third, name)), ["n", "00000002"]);
+    }
+
+    #[test]
+    fn a_nonce_that_was_never_used_is_for_a_request_that_was_challenged() {
+        let session = DigestSession::default();
+        assert_eq!(session.challenged(challenge("used", ""), None), DigestVerdict::Answer);
+        let [first, second] = ["used", "new"].map(|_| authorize(&session, 1));
+        assert!(first.is_some() && second.is_none());
+        assert_eq!(session.challenged(challenge("new", ""), None), DigestVerdict::Answer);
+        drop(first);
+        let mut nonces = [false, true, false].map(|is_again| {
+            let sent = authorize_for(&session, 2, is_again);
+            sent.map(|sent| (parameter(&sent, "nonce"), sent))
+        });
+        let leased = nonces.each_mut().map(|lease| lease.take().map(|(nonce, _)| nonce));
+        assert_eq!(leased, [Some("used".into()), Some("new".into()), None]);
     }
 
     #[test]
@@ -349,7 +378,8 @@ mod tests {
             [1, 2].map(|byte| parameter(&authorize(&session, byte).unwrap(), "cnonce"));
         assert_eq!(first, second);
         assert_eq!(session.challenged(challenge("m", ""), None), DigestVerdict::Answer);
-        assert_eq!(parameter(&authorize(&session, 3).unwrap(), "cnonce"), "03".repeat(16));
+        let third = authorize_for(&session, 3, true).unwrap();
+        assert_eq!(parameter(&third, "cnonce"), "03".repeat(16));
     }
 
     #[test]

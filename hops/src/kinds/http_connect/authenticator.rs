@@ -64,6 +64,8 @@ pub(super) struct Purpose<'a> {
     pub(super) target: &'a Authority,
     /// The bindings to the TLS connection with the proxy, if there is one.
     pub(super) bindings: Option<&'a ChannelBindings>,
+    /// Whether the proxy has just asked for credentials for this request.
+    pub(super) is_again: bool,
 }
 
 /// The reason to end an authentication after a 407.
@@ -189,12 +191,14 @@ impl Authenticator {
         tunnel: &mut Tunnel,
         next: &Authority,
         fields: &[Field],
+        probed: Option<ProbeEnd>,
         (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
     ) -> Result<ConnectEnd, HopError> {
         // Digest hashes the request target, and Negotiate and NTLM hash the proxy's certificate if there is TLS. So
         // their answers are made for this one request on this one connection, and are never kept for another.
         let uri = next.to_string();
-        let purpose = Purpose { method: "CONNECT", uri: &uri, target: next, bindings };
+        let is_again = probed == Some(ProbeEnd::Asked);
+        let purpose = Purpose { method: "CONNECT", uri: &uri, target: next, bindings, is_again };
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
         let opening = self.opening(purpose).await?;
         let asked = HopRequest::Connect(next, fields);

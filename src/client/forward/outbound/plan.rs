@@ -67,6 +67,8 @@ struct LastHopTrial {
     status: u16,
     /// The number of hops that closed the connection or refused, and were replaced.
     repeats: usize,
+    /// Whether the hop has asked for credentials, and the request is sent again.
+    is_again: bool,
 }
 
 /// The methods that are registered as idempotent (IANA's registry of RFC 9110 §16.1.1), with the most frequent ones first.
@@ -112,8 +114,8 @@ const IDEMPOTENT: [&str; 35] = [
 /// The schemes that authenticate a connection, and not each request (RFC 4559 §6).
 const OF_CONNECTION: [&str; 3] = ["NTLM", "Negotiate", "Kerberos"];
 
-/// How often a request is sent again after a challenge. Requests lease the nonces of Digest in turn, so that each one that this
-/// request gets may be used up. A wrong password ends the request at the first rejection.
+/// How often a request is sent again after a challenge. A wrong password ends it at the first rejection, so this is for hops that
+/// change their minds: a kept connection that wants another logon, then a nonce that is used up, then one that is too old.
 pub(crate) const CHALLENGES_MAX: usize = 5;
 
 /// How many hops are replaced for one request, since they closed the connection without an answer, or refused.
@@ -343,12 +345,15 @@ impl<'a> Plan<'a> {
 
     pub(super) fn plain<'l>(&'l self, line: RequestLine<'l>, is_bound: bool) -> PlainRequest<'l> {
         let (target, has_body) = (self.resource.authority(), self.has_body());
-        PlainRequest { line, target, has_body, is_bound }
+        PlainRequest { line, target, has_body, is_bound, is_again: self.trial().is_again }
     }
 
-    /// Returns whether to send the request again, since the last hop wanted credentials and let it go no further.
+    /// Returns whether to send the request again, since the last hop wanted credentials and let it go no further. If so, the
+    /// hop hears that it comes again.
     pub(crate) fn goes_on(&self, progress: AnswerProgress) -> bool {
-        progress == AnswerProgress::Challenged && !self.has_body()
+        let goes_on = progress == AnswerProgress::Challenged && !self.has_body();
+        self.trial().is_again |= goes_on;
+        goes_on
     }
 
     /// Returns whether the request has a body. A body is not stored on its way, so it can't be sent a second time.

@@ -226,7 +226,7 @@ impl Authenticator {
         if session.challenged(challenge, sent) != DigestVerdict::Answer {
             return Err(Stop::Rejected(AuthScheme::Digest));
         }
-        let answer = authorize(credentials, session, purpose)?;
+        let answer = authorize(credentials, session, Purpose { is_again: true, ..purpose })?;
         Ok(answer.map_or(Attempt::None, Attempt::Digest))
     }
 }
@@ -249,8 +249,8 @@ fn is_token_broken(challenges: &[Challenge], scheme: AuthScheme) -> bool {
 fn authorize(
     credentials: &DigestCredentials,
     session: &DigestSession,
-    Purpose { method, uri, .. }: Purpose<'_>,
+    Purpose { method, uri, is_again, .. }: Purpose<'_>,
 ) -> Result<Option<DigestAuthorization>, HopError> {
-    let request = DigestRequest { method, uri, client_nonce: random::bytes()? };
+    let request = DigestRequest { method, uri, client_nonce: random::bytes()?, is_again };
     Ok(session.authorize(credentials, &request))
 }

@@ -49,7 +49,7 @@ pub(in crate::kinds::http_connect) enum Authorized {
     NeedsConnection(Option<ProbeEnd>),
 }
 
-/// The outcome of asking a proxy whether it wants credentials for a plain request.
+/// The outcome of asking a proxy whether it wants credentials for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kinds::http_connect) enum ProbeEnd {
     /// It wants none.
@@ -114,7 +114,9 @@ impl Authenticator {
         // A round between the requests of a logon to the target would end that logon.
         let takes_rounds = matches!(probed, None | Some(ProbeEnd::Asked)) && !request.is_bound;
         let uri = request.line.uri.to_string();
-        let purpose = Purpose { method: request.line.method, uri: &uri, target, bindings };
+        let is_again = request.is_again || probed == Some(ProbeEnd::Asked);
+        let purpose =
+            Purpose { method: request.line.method, uri: &uri, target, bindings, is_again };
         let opening = if is_exempt { Attempt::None } else { self.opening(purpose).await? };
         let opening = match opening {
             // The nonce may be used up, and the request could not be sent again. So the proxy is asked for a new one, unless
