@@ -18,6 +18,7 @@ mod fields;
 mod framing;
 mod head;
 mod mend;
+mod method;
 #[cfg(test)]
 mod properties;
 pub(crate) mod proxy_protocol;
@@ -31,7 +32,6 @@ mod upgrade;
 mod version;
 mod write;
 
-pub(crate) use self::error::PROXY_PROTOCOL;
 pub use self::{
     body::{BodyReader, Decoded},
     error::{BadBody, BadRequest, BadResponse, Truncated},
@@ -45,3 +45,4 @@ pub use self::{
     version::Version,
     write::{AbsoluteTarget, RequestForm},
 };
+pub(crate) use self::{error::PROXY_PROTOCOL, method::is_idempotent};
