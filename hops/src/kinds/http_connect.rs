@@ -377,12 +377,19 @@ mod tests {
         let (near, mut far) = duplex(4096);
         let challenge = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\n\
                          Proxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n";
-        far.write_all(challenge.as_bytes()).await.unwrap();
-        far.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let proxy = async {
+            let mut seen = String::new();
+            for (number, answer) in [(1, challenge), (2, "HTTP/1.1 200 OK\r\n\r\n")] {
+                while seen.matches("\r\n\r\n").count() < number {
+                    seen.push(char::from(far.read_u8().await.unwrap()));
+                }
+                far.write_all(answer.as_bytes()).await.unwrap();
+            }
+            seen
+        };
         let next = "b.example:2".parse().unwrap();
-        drop(link.extend(Tunnel::layered(near), &next).await.unwrap());
-        let mut seen = String::new();
-        far.read_to_string(&mut seen).await.unwrap();
+        let (connected, seen) = tokio::join!(link.extend(Tunnel::layered(near), &next), proxy);
+        connected.unwrap();
         let sent = seen.lines().filter(|line| line.starts_with("Proxy-Authorization"));
         assert_eq!(sent.collect::<Vec<_>>(), ["Proxy-Authorization: Basic dTpw"]);
     }
