@@ -220,6 +220,9 @@ fn command(code: u8) -> Cow<'static, str> {
         UDP_ASSOCIATE => {
             "UDP ASSOCIATE, and only CONNECT (TCP) is served; let it use no UDP, or none through this proxy".into()
         }
+        TOR_RESOLVE | TOR_RESOLVE_PTR => {
+            "a name lookup, which is Tor's own command, and only CONNECT is served; use proxychains4 instead of torsocks".into()
+        }
         other => format!("the unknown command {other}, and only CONNECT is served").into(),
     }
 }
@@ -242,6 +245,9 @@ fn host(name: &[u8]) -> Result<Host, SocksError> {
 /// Commands of both versions that are not served (RFC 1928 §4).
 pub(crate) const BIND: u8 = 2;
 pub(crate) const UDP_ASSOCIATE: u8 = 3;
+// Commands by which Tor's clients look up a name or an address (Tor's `socks-extensions`).
+const TOR_RESOLVE: u8 = 0xf0;
+const TOR_RESOLVE_PTR: u8 = 0xf1;
 
 #[cfg(test)]
 mod tests;

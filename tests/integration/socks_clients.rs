@@ -148,7 +148,7 @@ async fn the_log_says_why_an_exchange_is_refused() {
         let greeting = b"\x05\x01\x00\x05\x01\x00\x03".as_slice();
         [greeting, &[name.len() as u8], name, &port.to_be_bytes()].concat()
     };
-    let cases: [(Vec<u8>, &str, u8, &str); 9] = [
+    let cases: [(Vec<u8>, &str, u8, &str); 11] = [
         (b"\x05\x01\x00\x05\x02\x00\x01\x7f\0\0\x01\0\x50".to_vec(), "socks5", 7, "BIND"),
         (
             b"\x05\x01\x00\x05\x03\x00\x01\0\0\0\0\0\0".to_vec(),
@@ -163,6 +163,8 @@ async fn the_log_says_why_an_exchange_is_refused() {
         (b"\x05\x01\x00\x05\x01\x00\x07".to_vec(), "socks5", 8, "an unknown type of address"),
         (b"\x05\x01\x00\x04\x01\x00".to_vec(), "socks5", 1, "different versions of SOCKS"),
         (b"\x04\x02\0\x50\x7f\0\0\x01\0".to_vec(), "socks4a", 7, "BIND"),
+        (b"\x05\x01\0\x05\xf0\0\x03\x01a\0\0".to_vec(), "socks5", 7, "instead of torsocks"),
+        (b"\x05\x01\0\x05\xf1\0\x01\x7f\0\0\x01\0\0".to_vec(), "socks5", 7, "instead of torsocks"),
     ];
     for (sent, protocol, code, reason) in cases {
         // One line of a sort is logged in ten seconds, so each has a proxy of its own.
