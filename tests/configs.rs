@@ -1,6 +1,6 @@
 //! Every configuration in `configs/valid` and `configs/invalid`, beside what `check` says of it.
 //!
-//! `MOOLTIROUTE_EXPECT=write` writes the answers anew; then read each of them: could someone who has never seen this
+//! `MOOLTIROUTE_EXPECT=write` writes the answers again; then read each of them: could someone who has never seen this
 //! program mend the file at once?
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must stop")]

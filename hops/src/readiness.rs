@@ -2,7 +2,7 @@
 
 use crate::auth::challenge::AuthScheme;
 
-/// Whether this machine can use an authentication scheme now, as far as that can be told without sending anything.
+/// Whether this machine can use an authentication scheme now, as far as it can find out without sending anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// The scheme.

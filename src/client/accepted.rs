@@ -80,8 +80,8 @@ impl Accepted {
     }
 }
 
-/// Returns a second handle of `socket`, which `runtime` watches. The first one serves on if that fails: a socket that was given to
-/// a runtime in vain is closed.
+/// Returns a second handle of `socket`, which `runtime` watches. If that fails, the first one still serves the client. A socket
+/// that a runtime can't register is closed, so `socket` itself is not given away.
 fn watched_by(runtime: &Handle, socket: &TcpStream) -> io::Result<TcpStream> {
     #[cfg(unix)]
     let second = std::os::fd::AsFd::as_fd(socket).try_clone_to_owned()?;

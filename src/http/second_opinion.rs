@@ -201,7 +201,7 @@ fn group<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Grouped {
     for (name, value) in fields {
         let name = String::from_utf8(name.to_ascii_lowercase()).unwrap();
         // These are rewritten from their meaning, which the start line and the content show.
-        if ANEW.contains(&name.as_str()) {
+        if WRITTEN_BY_US.contains(&name.as_str()) {
             continue;
         }
         match groups.iter_mut().find(|(known, _)| *known == name) {
@@ -220,8 +220,8 @@ fn is_harmless(name: &str) -> bool {
 /// Lower-case names, each with its values.
 type Grouped = Vec<(String, Vec<Vec<u8>>)>;
 
-/// Fields that may arrive changed.
-const ANEW: [&str; 4] = ["host", "content-length", "transfer-encoding", "max-forwards"];
+/// Fields that the program writes itself.
+const WRITTEN_BY_US: [&str; 4] = ["host", "content-length", "transfer-encoding", "max-forwards"];
 const CASES: u32 = 1000;
 const REQUESTS: [&str; 6] = [
     "GET http://a/b?c HTTP/1.1\r\nHost: a\r\nX-A: b\r\nCookie: c\r\nx-a: d\r\n\r\n",

@@ -12,9 +12,9 @@
 //! passes back through all rounds. Otherwise it waits as long as a hop may take to answer.
 //!
 //! A loop also outlives its client. When that leaves, each round ends as it sees the one before it end, and frees a place
-//! for a new round at the other end: the loop would go on without a client, as a snake that moves. So the place of a client
-//! that left is held for as long as a hop may take to answer, unless the hop serves somebody. Then the newest round waits
-//! until the end of the others reaches it.
+//! for a new round, so the loop would go on without a client. So the place of a client that left is held for as long as a
+//! hop may take to answer, unless the hop serves somebody. Then the newest round waits until the end of the others
+//! reaches it.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -125,7 +125,7 @@ impl Rounds {
         // One look under the lock decides. In the usual case that is all, and nothing is awaited.
         let freed = {
             let mut unanswered = self.lock();
-            unanswered.let_go_of_held(begun);
+            unanswered.release_held(begun);
             let alike = unanswered.alike.entry(key).or_insert_with(|| SameRequests::new(begun));
             // A round of a loop begins only after the one before has reached its hop, since that is
             // how it comes back. Clients that ask for the same thing at once don't wait for that.
@@ -159,7 +159,7 @@ impl Rounds {
 
     fn turn(&self, key: u64, begun: Instant, limits: RoundLimits) -> Turn {
         let (mut unanswered, now) = (self.lock(), Instant::now());
-        unanswered.let_go_of_held(now);
+        unanswered.release_held(now);
         // The entry is there as long as one request waits.
         let Some(alike) = unanswered.alike.get_mut(&key) else { return Turn::Granted };
         if alike.has_room(limits) {
@@ -206,7 +206,7 @@ impl Rounds {
 
 impl UnansweredRounds {
     /// Frees the places that were held until `now`, and the oldest ones if there are too many.
-    fn let_go_of_held(&mut self, now: Instant) {
+    fn release_held(&mut self, now: Instant) {
         while let Some(&(until, key)) = self.held.front()
             && (until <= now || self.held.len() > HELD_PLACES_MAX)
         {

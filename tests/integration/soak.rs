@@ -107,7 +107,7 @@ async fn idle(proxy: SocketAddr, descriptors: usize) -> Held {
     #[cfg(target_os = "linux")]
     {
         let pid = told["pid"].as_u64().unwrap();
-        // The connection that asked is let go when it has been read to its end, which may be some time after.
+        // The connection that asked is closed when it has been read to its end, which may be some time after.
         let sample = || std::iter::repeat_with(|| crate::support::resources(pid)).take(100).min();
         within(&format!("no more than {descriptors} descriptors are open"), async {
             loop {

@@ -322,7 +322,7 @@ async fn a_drain_lets_socks_tunnels_end_and_begins_none() {
     .await;
     proxy.signal(rustix::process::Signal::TERM);
     proxy.event("shutting down").await;
-    assert_eq!(rest(&mut idle).await, "", "a client that has not said anything is let go");
+    assert_eq!(rest(&mut idle).await, "", "a client that has not said anything is closed");
     ping(&mut tunnel).await;
     tunnel.shutdown().await.unwrap();
     assert_eq!(rest(&mut tunnel).await, "");

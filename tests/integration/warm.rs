@@ -33,7 +33,7 @@ async fn a_spare_takes_the_place_of_all_steps_but_the_last() {
     let passed = network.provider.passed_at_least(4).await;
     assert!(passed.len() == 4 && passed.iter().all(|one| one.target == echo.address().to_string()));
 
-    // An edit elsewhere leaves the spares alone; one of a hop that they pass lets go of them.
+    // An edit elsewhere leaves the spares alone; one of a hop that they pass closes them.
     let seen = proxy.events().len();
     proxy.config().save("30-more.yaml", "limits: { connections: 500 }\n", Way::Rename);
     proxy.event_after(seen, "config reloaded").await;

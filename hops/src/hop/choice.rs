@@ -113,7 +113,7 @@ pub trait Selection: fmt::Debug + Send + Sync {
     }
 
     /// Returns whether the chosen link is known to have answered no other connection since it was chosen for this one. A
-    /// link that answers others works, and is not responsible for a request that waits in vain.
+    /// link that answers others works, and is not responsible for a request that gets no answer.
     fn is_silent(&self) -> bool {
         false
     }

@@ -252,7 +252,7 @@ where
     fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
             // The order matters: the answer is judged by how far the request is, and the deadline
-            // follows from both. A wait that was in vain may change the state, and then all three
+            // follows from both. A deadline that passes may change the state, and then all three
             // are polled again.
             if let Poll::Ready(ending) = self.poll_request(cx) {
                 return Poll::Ready(ending);

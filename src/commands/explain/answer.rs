@@ -69,7 +69,7 @@ impl<'a> InquiryAnswer<'a> {
         }
     }
 
-    /// Returns whether the client is served, as far as that can be told without asking anything.
+    /// Returns whether the client is served, as far as that is known without asking anything.
     pub(super) fn is_served(&self) -> bool {
         let is_refused = matches!(self.verdict, Some(ClientVerdict::Refused { .. }));
         self.way.as_ref().is_some_and(ExplainedWay::is_served) && !is_refused

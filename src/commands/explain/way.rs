@@ -123,7 +123,7 @@ impl<'a> ExplainedWay<'a> {
             .then(|| near.note(host, name, hop.url.is_none()))
     }
 
-    /// Returns whether the hops serve this request, as far as that can be told without asking anything.
+    /// Returns whether the hops serve this request, as far as that is known without asking anything.
     pub(super) fn is_served(&self) -> bool {
         !self.is_refused && self.decided.iter().all(DecidedHop::is_served)
     }

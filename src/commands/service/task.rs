@@ -40,7 +40,7 @@ impl Manager for ScheduledTask {
 
     fn content(&self, program: &ServiceProgram) -> Result<Vec<u8>, ServiceError> {
         let user = self.user.as_ref().ok_or(ServiceError::NoUser("`USERNAME`"))?;
-        // Without the user, the trigger is for whoever logs on, which only administrators may register.
+        // Without the user, the trigger is for every user who logs on, which only administrators may register.
         let user = escaped(user);
         let executable = program.executable.display();
         let config = program.config.as_ref().map(|path| format!(" -c \"{}\"", path.display()));

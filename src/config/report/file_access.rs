@@ -33,7 +33,7 @@ fn unreadable_file(error: &io::Error) -> Option<String> {
 }
 
 /// Returns what to do about the configuration file at `path` that can't be read because of `error`, if the cause is its
-/// permissions or a lack of descriptors. Unlike a file of credentials, its owner and its permissions may be told.
+/// permissions or a lack of descriptors. Unlike a file of credentials, its owner and its permissions may be shown.
 pub(crate) fn unreadable_configuration(path: &Path, error: &io::Error) -> Option<String> {
     let help = unreadable_file(error)?;
     let closed = closed(path).filter(|_| error.kind() == io::ErrorKind::PermissionDenied);

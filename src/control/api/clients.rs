@@ -11,7 +11,7 @@ use crate::{
 
 /// The facts that `env` and `exec` take from a running proxy. Its files may be invalid, or not in force.
 ///
-/// None of them is secret: whoever asks has to read the credentials of clients from the files.
+/// None of them is secret: a command reads the credentials of clients from the files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ClientFacts {
     /// The addresses that the proxy listens on without TLS.

@@ -70,7 +70,7 @@ impl Watch {
             // One save is several events, so nothing is looked at before they have stopped.
             self.quiet().await;
             let Some(survey) = self.survey().await else { return Ok(()) };
-            // No close of these will be told any more. Some changes have none, such as that of truncate(2) or of a time.
+            // The system will report no other close of these. Some changes have none, such as that of truncate(2) or of a time.
             self.unclosed.retain(|path, _| !survey.writers.closed.contains(path));
             let unfinished = self.unfinished(&survey);
             let filled = survey.filled.clone();
@@ -126,7 +126,7 @@ impl Watch {
     /// Returns whether files without an event for the close count as complete, by two looks in a row.
     ///
     /// The two agree, or the burst is over and all sizes have stayed: a file that is saved again and again never looks the same
-    /// twice, and must not delay the edit of another one for ever. A file that grows, or was emptied, is being written.
+    /// twice, and must not delay the edit of another one without end. A file that grows, or was emptied, is being written.
     fn has_settled(&self, last: Option<(Snapshot, Sizes)>, look: Snapshot, sizes: &Sizes) -> bool {
         last.is_some_and(|(last_look, last_sizes)| {
             look == last_look || (self.burst.is_over() && *sizes == last_sizes)

@@ -296,6 +296,6 @@ async fn reading_is_no_change() {
 }
 
 const LOOKS: Duration = Duration::from_millis(10);
-/// How long a change may take to be told. After a slow look, the pause before the next one is long, and looks are slow under
+/// How long a change may take to be reported. After a slow look, the pause before the next one is long, and looks are slow under
 /// Wine when the machine is busy.
 const TOLD_WITHIN: Duration = Duration::from_secs(if cfg!(windows) { 180 } else { 20 });

@@ -51,7 +51,7 @@ pub(super) fn listen(
 /// Returns what `event` means, or `None` if it changes nothing.
 ///
 /// A file that is made by `open` has two events in a row, one for the name and one for the open file; only then is
-/// there a writer whose close will be told. A name that is made by `link` or `symlink` has just the first. All other
+/// there a writer whose close will be reported. A name that is made by `link` or `symlink` has just the first. All other
 /// opens are ignored: the proxy's own reading makes them too.
 fn translate(trail: &Trail, event: Event, last_made: &mut Option<PathBuf>) -> Option<Tick> {
     let made = last_made.take();

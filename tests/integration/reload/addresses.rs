@@ -42,7 +42,7 @@ async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
     proxy.config().write("20-listen.yaml", &format!("server: {{ listen: \"{address}\" }}\n"));
     proxy.event_after(seen, "config reloaded").await;
     connect(address, echo.address()).await.tunnel();
-    within("the old one is let go", async {
+    within("the old address is released", async {
         while TcpStream::connect(proxy.address()).await.is_ok() {
             pause().await;
         }
@@ -78,7 +78,7 @@ async fn listeners_of_both_families_come_and_go_live() {
             connect(*address, echo.address()).await.tunnel();
         }
         for gone in last.iter().filter(|address| !listen.contains(address)) {
-            within("one that is not named is let go", async {
+            within("an address that is not named is released", async {
                 while TcpStream::connect(gone).await.is_ok() {
                     pause().await;
                 }

@@ -193,6 +193,6 @@ async fn check_refused(steps: Vec<Step>, status: &str) {
     );
     origin
         .record()
-        .until("the upstream is let go", |seen| seen.first()?.is_ended.then_some(()))
+        .until("the upstream connection is closed", |seen| seen.first()?.is_ended.then_some(()))
         .await;
 }

@@ -275,6 +275,6 @@ async fn sent(origin: &Double, end: &str) {
 async fn is_let_go(origin: &Double) {
     origin
         .record()
-        .until("the upstream is let go", |seen| seen.first()?.is_ended.then_some(()))
+        .until("the upstream connection is closed", |seen| seen.first()?.is_ended.then_some(()))
         .await;
 }

@@ -85,7 +85,7 @@ async fn bytes_on_an_idle_upstream_connection_discard_it() {
         get(&origin, &mut client).await;
         origin
             .record()
-            .until("the first is let go", |seen| seen.first()?.is_ended.then_some(()))
+            .until("the first connection is closed", |seen| seen.first()?.is_ended.then_some(()))
             .await;
         assert_eq!(origin.record().now().len(), 2);
     }
@@ -169,7 +169,7 @@ async fn the_new_connection_of_a_request_that_cannot_be_repeated_is_kept_for_the
     get(&origin, &mut client).await;
     // A client has one connection at a time.
     let is_over = |seen: &[Seen]| seen.first()?.is_ended.then_some(());
-    origin.record().until("the first is let go", is_over).await;
+    origin.record().until("the first connection is closed", is_over).await;
     let seen = origin.record().now();
     assert!(seen.len() == 2 && seen[1].text().contains("GET "), "{seen:?}");
 }

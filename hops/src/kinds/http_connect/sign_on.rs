@@ -235,7 +235,7 @@ impl SignOn {
         Ok(SignOnRound { is_first: false, ..self.call(next).await? })
     }
 
-    /// Identifies the ticket that the next sign-on would use. Returns `None` if that can't be told.
+    /// Identifies the ticket that the next sign-on would use. Returns `None` if that is unknown.
     pub(super) async fn ticket(&self) -> Option<Ticket> {
         let identities = Arc::clone(&self.identities);
         let first = move || identities.iter().find_map(|identity| identity.ticket().ok());

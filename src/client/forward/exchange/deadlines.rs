@@ -93,11 +93,11 @@ where
     /// long as something moves.
     ///
     /// A client that has its answer, but not sent all of its request, is waited for as well: the origin may go on reading.
-    /// It gets less time if the rest is probably in vain, because the answer was an error or the upstream has ended. One that
+    /// It gets less time if nobody will read the rest, because the answer was an error or the upstream has ended. One that
     /// sends no body before a 100 gets only a moment, since it need not send it behind another answer (RFC 9110 §10.1.1).
     fn quiet_due(&self) -> Option<Instant> {
         let (since, _) = self.quiet?;
-        let is_in_vain = self.status >= 400 || self.upstream_has_ended;
+        let is_unwanted = self.status >= 400 || self.upstream_has_ended;
         let may_send_no_body = || {
             let is_unsent = self.client_seen.is_empty() && self.sent() <= self.head_bytes;
             is_unsent && self.outbound.plan.head.expects_continue()
@@ -106,8 +106,8 @@ where
             return Some(since + QUIET);
         }
         match self.outbound.stall_timeout() {
-            Some(stall) if is_in_vain => Some(since + stall.min(PAUSE_IN_VAIN)),
-            None if is_in_vain => Some(since + PAUSE_IN_VAIN),
+            Some(stall) if is_unwanted => Some(since + stall.min(PAUSE_IF_UNWANTED)),
+            None if is_unwanted => Some(since + PAUSE_IF_UNWANTED),
             stall => Some(since + stall?),
         }
     }
@@ -117,7 +117,7 @@ where
             && self.to_client.blocked_since().is_none()
     }
 
-    /// Decides what follows from a wait that was in vain; `None` if the exchange goes on.
+    /// Decides what follows from a deadline that has passed. Returns `None` if the exchange goes on.
     pub(super) fn give_up(&mut self, wait: Wait) -> Option<Ending> {
         let stall = self.outbound.stall_timeout().unwrap_or_default();
         if matches!(wait, Wait::Head | Wait::Upstream) && self.progress == AnswerProgress::Nothing {
@@ -199,7 +199,7 @@ where
 /// How long nothing may move for a client that may be gone: origins are to know within two seconds.
 pub(super) const QUIET: Duration = Duration::from_millis(1_500);
 /// The longest pause of a client that sends the rest of a request which the upstream probably does not want.
-pub(super) const PAUSE_IN_VAIN: Duration = Duration::from_secs(10);
+pub(super) const PAUSE_IF_UNWANTED: Duration = Duration::from_secs(10);
 /// How often a client that is not read is looked at. A reset is an event of its socket, but the exchange has lent that to the
 /// parts that write to it, and few clients send so much ahead. Together with [`QUIET`] it is less than two seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(400);

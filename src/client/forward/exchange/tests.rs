@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    deadlines::{PAUSE_IN_VAIN, QUIET},
+    deadlines::{PAUSE_IF_UNWANTED, QUIET},
     *,
 };
 use crate::{
@@ -429,7 +429,7 @@ async fn the_rest_of_a_request_is_not_waited_for_long_once_the_upstream_has_answ
         .await;
         assert_eq!((ending.as_str(), came.0.len()), ("whole false false", 5), "{answer}");
         // The far end of the client stays open, for which the exchange has a millisecond more.
-        let lasted = begun.elapsed().saturating_sub(Duration::from_secs(5 * 9) + PAUSE_IN_VAIN);
+        let lasted = begun.elapsed().saturating_sub(Duration::from_secs(5 * 9) + PAUSE_IF_UNWANTED);
         assert!(lasted <= Duration::from_millis(1), "{answer}: {lasted:?}");
     }
 }
@@ -477,5 +477,5 @@ async fn the_rest_of_a_request_that_was_refused_is_waited_for_while_it_comes() {
     })
     .await;
     assert_eq!((ending.as_str(), came.len()), ("whole false false", 5));
-    assert_eq!(begun.elapsed(), Duration::from_secs(5 * 9) + PAUSE_IN_VAIN);
+    assert_eq!(begun.elapsed(), Duration::from_secs(5 * 9) + PAUSE_IF_UNWANTED);
 }

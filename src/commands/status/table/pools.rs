@@ -55,7 +55,7 @@ struct MembersTable {
 }
 
 impl MembersTable {
-    /// Adds the members of a pool. Only the first of a long list are told one by one; `other` adds the rest up.
+    /// Adds the members of a pool. Only the first of a long list have a row each; `other` adds up the rest.
     fn add(&mut self, pool: &str, status: &Value) {
         let facts = PoolFacts {
             is_by_pac_file: status["by_pac_file"] == true,

@@ -72,7 +72,7 @@ impl Authenticator {
         self.rejected(Rejection::ByProxy(Box::new(refusal)), Tried::Ticket(ticket), sent)
     }
 
-    /// Identifies the ticket that was refused, if that can be told.
+    /// Identifies the ticket that was refused. Returns `None` if that is unknown.
     pub(super) async fn refused_ticket(&self) -> Option<Ticket> {
         match self.sign_on() {
             Some(sign_on) => sign_on.refused_ticket().await,

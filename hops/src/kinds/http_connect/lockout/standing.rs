@@ -28,7 +28,7 @@ pub(super) struct Standing {
 pub(in crate::kinds::http_connect) enum Tried {
     /// A password, or the keys of a keytab. Its rejection is a failed logon, of which a few lock the account.
     Logon,
-    /// A ticket, if it can be told which. The domain has already accepted its user, so no account is locked.
+    /// A ticket, if it is known which. The domain has already accepted its user, so no account is locked.
     Ticket(Option<Ticket>),
 }
 
