@@ -32,7 +32,7 @@ impl<'a> Outbound<'a> {
         let accepts_trailers = plan.head.accepts_trailers();
         // Our fields come last. `TE` is ours because it is about one connection: the client's was
         // removed, and the wish for trailers is passed on (RFC 9110 §10.1.4).
-        let mut extra = Vec::with_capacity(4);
+        let mut extra = Vec::new();
         extra.extend(via.as_deref().map(|via| ("Via", via)));
         extra.extend(accepts_trailers.then_some(("TE", "trailers")));
         extra.extend(end.fields.iter().map(|field| (&*field.name, field.value.expose())));
