@@ -86,15 +86,16 @@ impl Forwarder<'_> {
             Err(denial) => return Next::Say(Box::new(denial.into())),
         };
         let row = &**account.row();
-        let plan = Plan::new(head, resource, &row.chain, preferences, generation).counted_by(row);
+        let mut plan =
+            Plan::new(head, resource, &row.chain, preferences, generation).counted_by(row);
         // Bounded before a connection is opened, since the request may come back to this proxy
         // through the hops. The round is over when the head of the answer comes.
         let begun = {
             let round = self.shared.begin_round((method, Url(resource)), &row.chain, generation);
             unless_left(self.client, row, || account.is_killed(), pin!(round)).await
         };
-        let plan = match begun {
-            Ok(Ok(round)) => plan.in_round(round),
+        match begun {
+            Ok(Ok(round)) => plan.count_in(round),
             Ok(Err(error)) => {
                 let reply = Reply::not_admitted(error, target);
                 let text = reply.text_at(self.shared.proxy_address());
@@ -108,7 +109,7 @@ impl Forwarder<'_> {
                     .request(&Outcome { status, sent: 0, received: 0, end: &end, reason }, false);
                 return Next::Reset;
             }
-        };
+        }
         let opening = Opening { status: 0, sent: 0, received: 0 };
         let mut passed = Progress { opening, reason: None, left: None };
         let ending = match self.travel(&plan, &account, &mut passed).await {
@@ -121,9 +122,10 @@ impl Forwarder<'_> {
         {
             plan.is_left();
         }
-        // Taken away whatever happened. Only an exchange that ended well puts it back below, so a
-        // connection in an unknown state never carries another request.
-        let used = self.kept.take();
+        // Only an exchange that ended well leaves its connection in its place, so a connection in an
+        // unknown state never carries another request.
+        let is_kept = matches!(ending, Ending::Whole { keeps_client: true, keeps_upstream: true });
+        let used = if is_kept { None } else { self.kept.take() };
         if let (Ending::Killed, Some(upstream)) = (&ending, &used) {
             upstream.reset();
         }
@@ -144,9 +146,11 @@ impl Forwarder<'_> {
                 account.request(&outcome, matches!(end, Ending::Truncated(..)));
             }
         }
-        if let Ending::Whole { keeps_client: true, keeps_upstream: true } = &ending {
-            let can_stay = |used: &Upstream| used.end.reuse == Reuse::SameClient;
-            *self.kept = used.filter(can_stay).map(|used| used.rested(&plan));
+        if is_kept {
+            match &mut *self.kept {
+                Some(used) if used.end.reuse == Reuse::SameClient => used.rest(&plan),
+                kept => *kept = None,
+            }
             return Next::Keep;
         }
         ending.next(|| {

@@ -78,7 +78,9 @@ async fn early_bytes_of_the_client_wait_for_the_last_hop() {
     let answer = connect_early(proxy.address(), "origin.test:443", "early").await;
     assert!(answer.head.starts_with("HTTP/1.1 502 "), "{answer:?}");
     drop(answer);
-    hop.record().until("the connection to the hop is closed", |seen| seen.get(1)?.is_ended.then_some(())).await;
+    hop.record()
+        .until("the connection to the hop is closed", |seen| seen.get(1)?.is_ended.then_some(()))
+        .await;
     assert_eq!(hop.record().now()[1].text(), heads);
 }
 

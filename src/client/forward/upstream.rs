@@ -161,13 +161,12 @@ impl Upstream {
 
     /// Releases the buffer of the last body, and notes what the request of `plan` made of the connection, before that waits
     /// for its next request.
-    pub(super) fn rested(mut self, plan: &Plan<'_>) -> Self {
+    pub(super) fn rest(&mut self, plan: &Plan<'_>) {
         self.is_bound |= plan.logs_on_to_target();
         // If bytes came behind the answer, they are kept: `is_quiet` then rejects the connection.
         if self.seen.is_empty() {
             self.seen = BytesMut::new();
         }
-        self
     }
 
     /// Returns whether nothing has arrived between requests. A connection on which anything did, even its end, can't be

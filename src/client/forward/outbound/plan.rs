@@ -85,9 +85,8 @@ impl<'a> Plan<'a> {
     }
 
     /// Counts the request as unanswered in `round`.
-    #[must_use]
-    pub(crate) fn in_round(self, round: Option<Round>) -> Self {
-        Self { round, ..self }
+    pub(crate) fn count_in(&mut self, round: Option<Round>) {
+        self.round = round;
     }
 
     /// Notes that the request has reached its upstream.
