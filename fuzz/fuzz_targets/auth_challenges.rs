@@ -27,7 +27,8 @@ fuzz_target!(|input: &[u8]| {
     let session = DigestSession::default();
     let _ = session.challenged(challenge, None);
     let credentials = DigestCredentials::new(Secret::new("alice"), Secret::new("c4n4ry7"));
-    let request = DigestRequest { method: "CONNECT", uri: "a:1", client_nonce: [7; 16], is_again: false };
+    let request =
+        DigestRequest { method: "CONNECT", uri: "a:1", client_nonce: [7; 16], is_again: false };
     let sent = session.authorize(&credentials, &request).unwrap();
     assert!(!sent.value().expose().contains(char::is_control));
 });

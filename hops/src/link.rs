@@ -232,6 +232,13 @@ pub struct PlainRequest<'a> {
     pub is_again: bool,
 }
 
+impl<'a> PlainRequest<'a> {
+    /// Creates a request without a body that is sent for the first time, on a connection that nobody logs on.
+    pub fn new(line: RequestLine<'a>, target: &'a Authority) -> Self {
+        Self { line, target, has_body: false, is_bound: false, is_again: false }
+    }
+}
+
 /// The first line of a plain request, as a hop that forwards it receives it.
 #[derive(Clone, Copy)]
 pub struct RequestLine<'a> {

@@ -178,6 +178,8 @@ impl Forwarder<'_> {
             },
             None => UseOfKept::Nothing,
         };
+        // Whether the hop has asked for credentials, and the request is sent again.
+        let mut is_again = false;
         if let Some(upstream) = kept.as_mut().filter(|_| use_of_kept == UseOfKept::Carries) {
             let prepared = {
                 // A hop may want rounds of its authentication first, each of which may take a timeout.
@@ -199,7 +201,8 @@ impl Forwarder<'_> {
                     // harm.
                     let is_lost =
                         progress == AnswerProgress::ClosedUnanswered && plan.is_repeatable();
-                    if !is_lost && !plan.goes_on(progress) {
+                    is_again = plan.goes_on(progress);
+                    if !is_lost && !is_again {
                         return ending;
                     }
                 }
@@ -218,7 +221,7 @@ impl Forwarder<'_> {
             **kept = None;
             let opened = {
                 // Opening may take several timeouts, and a kill must not wait for them.
-                let open = pin!(plan.open(place.as_ref(), &**account.row()));
+                let open = pin!(plan.open(place.as_ref(), is_again, &**account.row()));
                 unless_left(client, account.row(), is_cut, open).await
             };
             match opened {
@@ -236,6 +239,7 @@ impl Forwarder<'_> {
                         return ending;
                     }
                     challenges += 1;
+                    is_again = true;
                 }
                 Ok(Err(error)) => {
                     if let Some(failed) = failed

@@ -61,13 +61,7 @@ impl Services for HopServices {
         let (in_force, via) = (self.in_force.upgrade(), Arc::clone(&self.via));
         Eventual::later(async move {
             let line = RequestLine { method: "GET", uri: &uri.expose() };
-            let plain = PlainRequest {
-                line,
-                target: &target,
-                has_body: false,
-                is_bound: false,
-                is_again: false,
-            };
+            let plain = PlainRequest::new(line, &target);
             let destination = Destination::Forwarder(plain);
             let (chain, connected) = connect(in_force, &via, &target, destination).await?;
             let Connected { tunnel, fields, last, is_at_hop, .. } = connected;

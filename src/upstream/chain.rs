@@ -409,13 +409,7 @@ mod tests {
             let arrival = if is_whole {
                 chain.travel(&request, Destination::Target, &()).await
             } else {
-                let plain = PlainRequest {
-                    line: LINE,
-                    target: &target,
-                    has_body: false,
-                    is_bound: false,
-                    is_again: false,
-                };
+                let plain = PlainRequest::new(LINE, &target);
                 chain.travel(&request, Destination::Forwarder(plain), &()).await
             };
             assert_eq!(arrival.unwrap().is_at_hop, !is_whole);

@@ -26,7 +26,7 @@ enum Said {
     Answer(String),
     /// An answer, and these bytes a moment later.
     AnswerAnd(&'static str, &'static str),
-    AnswerAndClose(&'static str),
+    AnswerAndClose(String),
     Close,
     Silence,
 }
@@ -104,7 +104,7 @@ async fn serve(mut stream: TcpStream, answers: Answers, all: Arc<Mutex<Vec<Asked
                 sleep(Duration::from_millis(50)).await;
                 (more.to_owned(), false)
             }
-            Said::AnswerAndClose(words) => (words.to_owned(), true),
+            Said::AnswerAndClose(words) => (words, true),
             Said::Close => return,
             Said::Silence => (String::new(), false),
         };
@@ -167,9 +167,11 @@ async fn a_request_arrives_once_whatever_answers_the_head_before_it() {
             head_or(asked, Said::Answer(answer.into()))
         }),
         ("a head and the end", |asked, _| {
-            head_or(asked, Said::AnswerAndClose("HTTP/1.1 200 OK\r\n\r\n"))
+            head_or(asked, Said::AnswerAndClose("HTTP/1.1 200 OK\r\n\r\n".into()))
         }),
-        ("no HTTP", |asked, _| head_or(asked, Said::AnswerAndClose("Hello, I am no server.\r\n"))),
+        ("no HTTP", |asked, _| {
+            head_or(asked, Said::AnswerAndClose("Hello, I am no server.\r\n".into()))
+        }),
     ];
     for (words, answers) in answers {
         for auth in ["ntlm", "digest"] {
@@ -263,32 +265,30 @@ async fn a_proxy_that_asks_on_connections_that_are_logged_on_loses_no_request() 
 
 #[tokio::test]
 async fn a_proxy_that_closes_after_its_challenge_gets_the_answer_on_a_new_connection() {
-    const ASKS: &str = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest realm=a, nonce=b, qop=auth\r\nContent-Length: 0\r\n\r\n";
-    const BREAKS_OFF: &str = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest realm=a, nonce=b, qop=auth\r\nContent-Length: 9\r\n\r\nWho";
-    const SAYS_SO: &str = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest realm=a, nonce=b, qop=auth\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let answers: [(&str, Answers); 4] =
-        [
-            ("as announced", |asked, _| {
-                if asked.has_login { ok(asked) } else { Said::AnswerAndClose(SAYS_SO) }
-            }),
-            (
-                "at once",
-                |asked, _| {
-                    if asked.has_login { ok(asked) } else { Said::AnswerAndClose(ASKS) }
-                },
-            ),
-            ("in the middle of its page", |asked, _| {
-                if asked.has_login { ok(asked) } else { Said::AnswerAndClose(BREAKS_OFF) }
-            }),
-            ("at the next request", |asked, was_asked| match (asked.has_login, *was_asked) {
-                (true, false) => ok(asked),
-                (_, true) => Said::Close,
-                (false, false) => {
-                    *was_asked = true;
-                    Said::Answer(ASKS.into())
-                }
-            }),
-        ];
+    /// Accepts any login. Without one, asks for it and closes the connection. `rest` ends the head, and may begin a page.
+    fn closes(asked: &Asked, rest: &str) -> Said {
+        match asked.has_login {
+            true => ok(asked),
+            false => Said::AnswerAndClose(format!(
+                "HTTP/1.1 407 Who\r\nProxy-Authenticate: {DIGEST}\r\n{rest}"
+            )),
+        }
+    }
+    let answers: [(&str, Answers); 4] = [
+        ("as announced", |asked, _| {
+            closes(asked, "Content-Length: 0\r\nConnection: close\r\n\r\n")
+        }),
+        ("at once", |asked, _| closes(asked, "Content-Length: 0\r\n\r\n")),
+        ("in the middle of its page", |asked, _| closes(asked, "Content-Length: 9\r\n\r\nWho")),
+        ("at the next request", |asked, was_asked| match (asked.has_login, *was_asked) {
+            (true, false) => ok(asked),
+            (_, true) => Said::Close,
+            (false, false) => {
+                *was_asked = true;
+                challenge(DIGEST)
+            }
+        }),
+    ];
     for (words, answers) in answers {
         for method in ["CONNECT", "GET", "POST"] {
             // A body that went to a connection which was about to close can't be sent again.
@@ -331,3 +331,4 @@ fn ntlm(asked: &Asked, is_logged_on: &mut bool, keeps: bool) -> Said {
 }
 
 const BODY: &str = "abc";
+const DIGEST: &str = "Digest realm=a, nonce=b, qop=auth";

@@ -331,7 +331,7 @@ mod tests {
 
     fn get(target: &Authority) -> PlainRequest<'_> {
         let line = RequestLine { method: "GET", uri: &"http://b.example/" };
-        PlainRequest { line, target, has_body: false, is_bound: false, is_again: false }
+        PlainRequest::new(line, target)
     }
 
     async fn choose(hop: Arc<dyn Hop>) -> Chosen {

@@ -352,13 +352,7 @@ mod tests {
         let mut tunnel = Tunnel::layered(tokio::io::duplex(1).0);
         let target = "a.example:80".parse().unwrap();
         let line = RequestLine { method: "GET", uri: &"http://a.example/" };
-        let request = PlainRequest {
-            line,
-            target: &target,
-            has_body: false,
-            is_bound: false,
-            is_again: false,
-        };
+        let request = PlainRequest::new(line, &target);
         match link.authorize(&mut tunnel, request) {
             Eventual::Ready(fields) => fields.unwrap()[0].value.expose().to_owned(),
             Eventual::Pending(_) => panic!("there is nothing to wait for"),

@@ -89,13 +89,7 @@ impl Visit<'_, '_> {
             Work::Http(head) if let Target::Resource(resource) = head.target() => {
                 let uri = AbsoluteTarget(head, resource);
                 let line = RequestLine { method: head.method(), uri: &uri };
-                let plain = PlainRequest {
-                    line,
-                    target,
-                    has_body: false,
-                    is_bound: false,
-                    is_again: false,
-                };
+                let plain = PlainRequest::new(line, target);
                 self.chain.travel(&request, Destination::Forwarder(plain), self.steps).await
             }
             _ => self.chain.travel(&request, Destination::Target, self.steps).await,

@@ -93,7 +93,7 @@ where
     /// long as something moves.
     ///
     /// A client that has its answer, but not sent all of its request, is waited for as well: the origin may go on reading.
-    /// It gets less time if nobody will read the rest, because the answer was an error or the upstream has ended. One that
+    /// It gets less time if probably nobody reads the rest, because the answer was an error or the upstream has ended. One that
     /// sends no body before a 100 gets only a moment, since it need not send it behind another answer (RFC 9110 §10.1.1).
     fn quiet_due(&self) -> Option<Instant> {
         let (since, _) = self.quiet?;

@@ -56,8 +56,8 @@ pub(in crate::client::forward) enum UseOfKept {
 /// The schemes that authenticate a connection, and not each request (RFC 4559 §6).
 const OF_CONNECTION: [&str; 3] = ["NTLM", "Negotiate", "Kerberos"];
 
-/// How often a request is sent again after a challenge. A wrong password ends it at the first rejection, so this is for hops that
-/// change their minds: a kept connection that wants another logon, then a nonce that is used up, then one that is too old.
+/// How often a request is sent again after a challenge. A wrong password ends it at the first rejection. But a kept connection may
+/// want another logon, and a nonce of Digest may be used up or too old.
 pub(crate) const CHALLENGES_MAX: usize = 5;
 
 impl<'a> Plan<'a> {
@@ -134,10 +134,12 @@ impl<'a> Plan<'a> {
 
     /// Opens a connection that can carry the request, and reports each step to `trace`. If [`settle`](Self::settle) wanted
     /// another hop, the connection takes one in place of the one that failed. Otherwise it takes the same members of pools as
-    /// the connection that had the `place`, if they are in use.
+    /// the connection that had the `place`, if they are in use. `is_again` says whether the hop has just asked for credentials
+    /// for the request.
     pub(in crate::client::forward) async fn open(
         &self,
         place: Option<&KeptPlace>,
+        is_again: bool,
         trace: &impl Trace,
     ) -> Result<Upstream, ChainError> {
         // A hop that forwards is asked with the absolute URI, which its credentials may depend on
@@ -145,7 +147,7 @@ impl<'a> Plan<'a> {
         let uri = self.absolute();
         let line = self.line(&uri);
         let end = if self.may_be_forwarded() {
-            Destination::Forwarder(self.plain(line, false))
+            Destination::Forwarder(PlainRequest { is_again, ..self.plain(line, false) })
         } else {
             Destination::Target
         };
@@ -179,15 +181,12 @@ impl<'a> Plan<'a> {
 
     pub(super) fn plain<'l>(&'l self, line: RequestLine<'l>, is_bound: bool) -> PlainRequest<'l> {
         let (target, has_body) = (self.resource.authority(), self.has_body());
-        PlainRequest { line, target, has_body, is_bound, is_again: self.trial().is_again }
+        PlainRequest { has_body, is_bound, ..PlainRequest::new(line, target) }
     }
 
-    /// Returns whether to send the request again, since the last hop wanted credentials and let it go no further. If so, the
-    /// hop hears that it comes again.
+    /// Returns whether to send the request again, since the last hop wanted credentials and let it go no further.
     pub(crate) fn goes_on(&self, progress: AnswerProgress) -> bool {
-        let goes_on = progress == AnswerProgress::Challenged && !self.has_body();
-        self.trial().is_again |= goes_on;
-        goes_on
+        progress == AnswerProgress::Challenged && !self.has_body()
     }
 
     /// Returns whether the request has a body. A body is not stored on its way, so it can't be sent a second time.

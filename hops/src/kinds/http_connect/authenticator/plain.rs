@@ -121,7 +121,7 @@ impl Authenticator {
         let opening = match opening {
             // The nonce may be used up, and the request could not be sent again. So the proxy is asked for a new one, unless
             // this one has just come.
-            Attempt::Digest(_) if has_body && takes_rounds && probed.is_none() => Attempt::None,
+            Attempt::Digest(_) if has_body && takes_rounds && !is_again => Attempt::None,
             opening if takes_rounds || opening.is_last() => opening,
             _ => Attempt::None,
         };

@@ -8,7 +8,7 @@ use std::fmt;
 use super::ListedProxy;
 use crate::Secret;
 
-/// A difference between the last line and all others that shows that the last one was cut off.
+/// A difference of the last line from all others, which shows that it was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CutSign {
     /// Its port is the beginning of the port that all others have.

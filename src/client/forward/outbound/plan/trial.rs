@@ -30,8 +30,6 @@ pub(super) struct LastHopTrial {
     pub(super) status: u16,
     /// The number of hops that closed the connection or refused, and were replaced.
     repeats: usize,
-    /// Whether the hop has asked for credentials, and the request is sent again.
-    pub(super) is_again: bool,
 }
 
 impl Plan<'_> {
