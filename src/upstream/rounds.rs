@@ -11,10 +11,10 @@
 //! one waits, nothing else comes. After [`SILENCE_OF_A_LOOP`] of this the waiting request fails as a loop, and its failure
 //! passes back through all rounds. Otherwise it waits as long as a hop may take to answer.
 //!
-//! A loop also outlives its client. When that leaves, each round ends as it sees the one before it end, and frees a place
-//! for a new round, so the loop would go on without a client. So the place of a client that left is held for as long as a
-//! hop may take to answer, unless the hop serves somebody. Then the newest round waits until the end of the others
-//! reaches it.
+//! A loop also outlives its client. When the client leaves, each round ends when it sees the one before it end, and frees a
+//! place for a new round, so the loop would go on without a client. To prevent that, the place of a client that left is held
+//! for as long as a hop may take to answer, unless the hop serves somebody. The newest round then waits until the end of
+//! the others reaches it.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},

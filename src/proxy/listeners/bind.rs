@@ -155,7 +155,7 @@ mod sharing {
     ///
     /// It remembers that for the port as long as one socket has it, and would let another program of this user join, even
     /// though no socket agrees any more. Any socket that is bound to the port and does not agree ends this. One of the other
-    /// family at an address that no machine has gets in the way of no program.
+    /// family, at an address that no machine has, disturbs no other program.
     fn forget(address: SocketAddr) {
         let other: SocketAddr = match address {
             SocketAddr::V4(_) => (NOWHERE_V6, address.port()).into(),

@@ -62,7 +62,7 @@ impl Stock {
 
     /// Takes the newest spare that came along `path`, since it is the likeliest to live.
     pub(super) fn take(&mut self, path: &Path, target: &Authority) -> Option<(Tunnel, ThreadId)> {
-        self.let_go_of_old();
+        self.release_old();
         let position = self.spares.iter().rposition(|spare| spare.path == *path)?;
         let spare = self.spares.remove(position)?;
         self.reached_last(target);
@@ -118,7 +118,7 @@ impl Stock {
 
     /// Returns what is to be done to keep `most` spares, which are not more than its limit.
     pub(super) fn need(&mut self, most: usize) -> Need {
-        self.let_go_of_old();
+        self.release_old();
         let now = Instant::now();
         // Old spares are dropped before their hops close them. So the keeper wakes when the next
         // one is due, even if no spare is to be made.
@@ -137,7 +137,7 @@ impl Stock {
         }
     }
 
-    fn let_go_of_old(&mut self) {
+    fn release_old(&mut self) {
         let age_max = self.age_max;
         self.spares.retain(|spare| {
             let age = spare.made.elapsed();

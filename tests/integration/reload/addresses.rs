@@ -25,7 +25,7 @@ async fn an_address_given_by_flag_stays() {
 }
 
 #[tokio::test]
-async fn a_new_address_is_bound_before_the_old_one_is_let_go() {
+async fn a_new_address_is_bound_before_the_old_one_is_released() {
     let echo = EchoOrigin::start().await;
     let proxy = Proxy::start("chains: { default: [] }\n").await;
     let mut tunnel = connect(proxy.address(), echo.address()).await.tunnel();

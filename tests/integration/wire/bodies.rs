@@ -77,7 +77,7 @@ async fn an_answer_may_come_before_the_request_is_whole() {
             told,
             "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
         );
-        is_let_go(&origin).await;
+        is_closed(&origin).await;
     }
 }
 
@@ -115,7 +115,7 @@ async fn a_request_that_is_cut_off_is_cut_off_at_the_origin() {
                 client.set_zero_linger().unwrap();
             }
             drop(client);
-            is_let_go(&origin).await;
+            is_closed(&origin).await;
             assert!(origin.sent().trim_end().ends_with("half"), "{:?}", origin.sent());
         }
     }
@@ -134,7 +134,7 @@ async fn a_broken_body_after_the_answer_began_breaks_both() {
     assert_reads(&mut client, "half").await;
     client.write_all(b"nonsense\r\n").await.unwrap();
     assert_eq!(rest(&mut client).await, "");
-    is_let_go(&origin).await;
+    is_closed(&origin).await;
     assert!(
         !origin.sent().contains("nonsense") && !origin.sent().contains("\r\n0\r\n"),
         "{:?}",
@@ -152,7 +152,7 @@ async fn a_broken_body_after_an_interim_answer_is_a_400() {
     assert_eq!(head(&mut client).await, "HTTP/1.1 100 Continue\r\n\r\n");
     client.write_all(b"nonsense\r\n").await.unwrap();
     assert!(rest(&mut client).await.starts_with("HTTP/1.1 400 "));
-    is_let_go(&origin).await;
+    is_closed(&origin).await;
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn a_client_that_is_gone_takes_its_silent_stream_with_it() {
         }
         client.set_zero_linger().unwrap();
         drop(client);
-        is_let_go(&origin).await;
+        is_closed(&origin).await;
     }
 }
 
@@ -272,7 +272,7 @@ async fn sent(origin: &Double, end: &str) {
     origin.record().until(end, |seen| seen.first()?.text().contains(end).then_some(())).await;
 }
 
-async fn is_let_go(origin: &Double) {
+async fn is_closed(origin: &Double) {
     origin
         .record()
         .until("the upstream connection is closed", |seen| seen.first()?.is_ended.then_some(()))
