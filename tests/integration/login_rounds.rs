@@ -41,6 +41,8 @@ struct Asked {
     /// The number of its message of NTLM, or zero.
     message: u8,
     has_login: bool,
+    /// The count of the nonce of its login by Digest.
+    nonce_count: Option<u32>,
 }
 
 /// A hop inside the test.
@@ -95,7 +97,9 @@ async fn serve(mut stream: TcpStream, answers: Answers, all: Arc<Mutex<Vec<Asked
         let method = text.split(' ').next().unwrap().to_owned();
         let message = message.map_or(0, |(_, number)| number);
         let has_login = text.contains("\r\nProxy-Authorization: ");
-        let asked = Asked { method, message, has_login };
+        let count = text.split_once(" nc=").and_then(|(_, rest)| rest.get(..8));
+        let nonce_count = count.map(|count| u32::from_str_radix(count, 16).unwrap());
+        let asked = Asked { method, message, has_login, nonce_count };
         all.lock().unwrap().push(asked.clone());
         let (words, closes) = match answers(&asked, &mut state) {
             Said::Answer(words) => (words, false),
@@ -309,6 +313,26 @@ async fn a_proxy_that_closes_after_its_challenge_gets_the_answer_on_a_new_connec
             assert!(told.starts_with("HTTP/1.1 200 "), "{words}, {method}: {told}");
         }
     }
+}
+
+#[tokio::test]
+async fn no_count_of_a_nonce_is_skipped() {
+    let hop = Hop::start(|asked, _| if asked.has_login { ok(asked) } else { challenge(DIGEST) });
+    let hop = hop.await;
+    let proxy = hop.proxy("digest").await;
+    for method in ["GET", "POST", "GET"] {
+        let told = match method {
+            "GET" => {
+                let get = "GET http://a.example/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                exchange(proxy.address(), get.as_bytes()).await
+            }
+            _ => post(&proxy, "http://a.example/").await,
+        };
+        assert!(told.starts_with("HTTP/1.1 200 "), "{method}: {told}");
+    }
+    let asked = hop.asked.lock().unwrap();
+    let counts: Vec<_> = asked.iter().filter_map(|asked| asked.nonce_count).collect();
+    assert_eq!(counts, [1, 2, 3], "{asked:?}");
 }
 
 async fn open_tunnel(proxy: &Proxy) -> TcpStream {

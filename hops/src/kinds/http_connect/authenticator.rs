@@ -66,6 +66,8 @@ pub(super) struct Purpose<'a> {
     pub(super) bindings: Option<&'a ChannelBindings>,
     /// Whether the proxy has just asked for credentials for this request.
     pub(super) is_again: bool,
+    /// Whether no nonce of an earlier request will do: it may be used up, and this request can't be sent again.
+    pub(super) needs_new_nonce: bool,
 }
 
 /// The reason to end an authentication after a 407.
@@ -198,7 +200,14 @@ impl Authenticator {
         // their answers are made for this one request on this one connection, and are never kept for another.
         let uri = next.to_string();
         let is_again = probed == Some(ProbeEnd::Asked);
-        let purpose = Purpose { method: "CONNECT", uri: &uri, target: next, bindings, is_again };
+        let purpose = Purpose {
+            method: "CONNECT",
+            uri: &uri,
+            target: next,
+            bindings,
+            is_again,
+            needs_new_nonce: false,
+        };
         let mut exchange = Exchange::new(tunnel, head_bytes_max);
         let opening = self.opening(purpose).await?;
         let asked = HopRequest::Connect(next, fields);

@@ -114,6 +114,9 @@ impl Authenticator {
                 Method::Basic(value) => return Ok(Attempt::Basic(value.clone())),
                 // At the start of a connection there is no challenge to read. The nonce of an earlier one is used
                 // again, which saves a round; without any, a bare request asks for one.
+                Method::Digest(..) if challenges.is_empty() && purpose.needs_new_nonce => {
+                    return Ok(Attempt::None);
+                }
                 Method::Digest(credentials, session) if challenges.is_empty() => {
                     let sent = authorize(credentials, session, purpose)?;
                     return Ok(sent.map_or(Attempt::None, Attempt::Digest));

@@ -115,13 +115,16 @@ impl Authenticator {
         let takes_rounds = matches!(probed, None | Some(ProbeEnd::Asked)) && !request.is_bound;
         let uri = request.line.uri.to_string();
         let is_again = request.is_again || probed == Some(ProbeEnd::Asked);
-        let purpose =
-            Purpose { method: request.line.method, uri: &uri, target, bindings, is_again };
+        let purpose = Purpose {
+            method: request.line.method,
+            uri: &uri,
+            target,
+            bindings,
+            is_again,
+            needs_new_nonce: has_body && takes_rounds && !is_again,
+        };
         let opening = if is_exempt { Attempt::None } else { self.opening(purpose).await? };
         let opening = match opening {
-            // The nonce may be used up, and the request could not be sent again. So the proxy is asked for a new one, unless
-            // this one has just come.
-            Attempt::Digest(_) if has_body && takes_rounds && !is_again => Attempt::None,
             opening if takes_rounds || opening.is_last() => opening,
             _ => Attempt::None,
         };
