@@ -428,6 +428,7 @@ mod tests {
         drop(begun);
         assert!(rounds.lock().alike.is_empty());
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_place_is_held_after_its_client_left_until_somebody_is_served() {
         let (rounds, start) = (Arc::new(Rounds::default()), Instant::now());
