@@ -15,6 +15,7 @@ mod pattern;
 mod plan;
 mod reader;
 mod script;
+mod way;
 
 use std::{any::Any, sync::Arc};
 

@@ -1,20 +1,17 @@
-//! Chooses a hop of a plan for one connection, and records how the hop did.
+//! Chooses among the ways of a plan for one connection.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use super::{
     Pac, PacMember,
     failure::Failure,
     plan::{Candidate, PacPlan},
+    way::Way,
 };
 use crate::{
-    AnswerRecord, AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences,
-    Selection, WhyDirect,
+    AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences, WhyDirect,
     kinds::{
-        pool::health::{LeftFor, RefusalKind, Taken, Wait},
+        pool::health::{Health, Taken},
         wish::Wish,
     },
 };
@@ -33,20 +30,6 @@ pub(super) struct Choosing {
 struct TriedWays {
     first: Option<usize>,
     others: Vec<usize>,
-}
-
-/// A way that a connection takes.
-#[derive(Debug)]
-struct Way {
-    choosing: Choosing,
-    /// The member, unless the hop is left out.
-    taken: Option<Taken>,
-    /// The choice that the member itself made, if it had one.
-    inner: Option<Box<dyn Selection>>,
-    /// Whether the outcome was reported to the health of the hops.
-    is_settled: AtomicBool,
-    /// The failure of the hop, if it failed.
-    left_for: LeftFor,
 }
 
 impl Choosing {
@@ -117,8 +100,24 @@ impl Choosing {
         }))
     }
 
-    fn is_over(&self) -> bool {
+    /// Returns the health of the hops, by the numbers of their members.
+    pub(super) fn health(&self) -> &Health {
+        &self.pac.health
+    }
+
+    pub(super) fn member(&self, number: usize) -> Option<&PacMember> {
+        self.pac.members.get(number)
+    }
+
+    /// Returns whether every way was tried.
+    pub(super) fn is_over(&self) -> bool {
         self.tried.len() >= self.plan.candidates().len()
+    }
+
+    /// Returns the choice among the ways that are left. This one has nothing more to choose.
+    pub(super) fn take_rest(&mut self) -> Self {
+        let (pac, plan, wish) = (Arc::clone(&self.pac), Arc::clone(&self.plan), self.wish.clone());
+        Self { pac, plan, wish, tried: std::mem::take(&mut self.tried) }
     }
 
     /// Takes a way by the health of the hops. Returns its place in the plan.
@@ -150,233 +149,5 @@ impl TriedWays {
 
     fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.others.len()
-    }
-}
-
-impl Way {
-    fn new(choosing: Choosing, taken: Option<Taken>) -> Box<Self> {
-        let (is_settled, left_for) = (AtomicBool::new(false), LeftFor::default());
-        Box::new(Self { choosing, taken, inner: None, is_settled, left_for })
-    }
-
-    /// Leaves the hop out.
-    fn direct(choosing: Choosing, why: WhyDirect) -> Chosen {
-        // If the target can't be reached directly, the next entry of the plan may reach it.
-        let has_more = !choosing.is_over();
-        let selection = has_more.then(|| Self::new(choosing, None) as Box<dyn Selection>);
-        Chosen { selection, why_direct: Some(why), ..Chosen::left_out() }
-    }
-
-    /// Makes the choice of a hop this way's own.
-    fn of(mut self: Box<Self>, mut chosen: Chosen) -> Chosen {
-        self.inner = chosen.selection.take();
-        Chosen { selection: Some(self), ..chosen }
-    }
-
-    /// Gives the hop back, unless its outcome was reported, and returns the choice among the ways that are left.
-    fn given_up(mut self) -> Choosing {
-        let Choosing { pac, plan, wish, tried } = &mut self.choosing;
-        let (pac, plan, wish) = (Arc::clone(pac), Arc::clone(plan), wish.clone());
-        Choosing { pac, plan, wish, tried: std::mem::take(tried) }
-    }
-
-    fn member(&self) -> Option<&PacMember> {
-        self.choosing.pac.members.get(self.taken?.member)
-    }
-
-    /// Marks the outcome as reported. Returns `false` if it already was.
-    fn settle(&self) -> bool {
-        !self.is_settled.swap(true, Ordering::Relaxed)
-    }
-
-    /// Has later connections leave the hop out.
-    fn leave_out(&mut self) {
-        self.settle();
-        let left_for = std::mem::take(&mut self.left_for);
-        if let Some(taken) = self.taken {
-            self.choosing.pac.health.failed(taken, left_for);
-        }
-    }
-
-    /// Records that the hop failed, with all of its own members, and takes another way.
-    fn next_way(mut self) -> Eventual<'static, Option<Chosen>> {
-        // A connection that sent nothing, to keep an account from being locked, was not a try.
-        if let Some(member) = self.member()
-            && !self.left_for.wait.as_ref().is_some_and(Wait::is_unsent)
-        {
-            member.counts.failed();
-        }
-        self.leave_out();
-        match self.given_up().next() {
-            Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
-            Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
-        }
-    }
-}
-
-impl Selection for Way {
-    fn member(&self) -> String {
-        let name = self.member().map_or("direct", |member| &*member.name);
-        match &self.inner {
-            Some(inner) => format!("{name}.{}", inner.member()),
-            None => name.to_owned(),
-        }
-    }
-
-    fn numbers(&self) -> Vec<usize> {
-        let inner = self.inner.iter().flat_map(|inner| inner.numbers());
-        self.taken.map(|taken| taken.member).into_iter().chain(inner).collect()
-    }
-
-    fn place(&self, at: &str) -> String {
-        let own = self.member().map_or_else(|| at.to_owned(), |one| format!("hops.{}", one.name));
-        self.inner.as_ref().map_or_else(|| own.clone(), |inner| inner.place(&own))
-    }
-
-    fn hops(&self) -> Vec<Arc<str>> {
-        let inner = self.inner.iter().flat_map(|inner| inner.hops());
-        self.member().map(|member| Arc::clone(&member.name)).into_iter().chain(inner).collect()
-    }
-
-    fn is_in_use(&self) -> Option<bool> {
-        let inner = self.inner.as_ref().and_then(|inner| inner.is_in_use());
-        inner.or_else(|| Some(self.choosing.pac.health.is_in_use(self.taken?.member)))
-    }
-
-    fn reached(&self) {
-        if let Some(inner) = &self.inner {
-            inner.reached();
-        }
-        if self.settle()
-            && let (Some(taken), Some(member)) = (self.taken, self.member())
-        {
-            self.choosing.pac.health.reached(taken);
-            member.counts.reached();
-        }
-    }
-
-    fn answered(&self) {
-        if let Some(inner) = &self.inner {
-            inner.answered();
-        }
-        if let Some(taken) = self.taken.filter(|_| self.settle()) {
-            self.choosing.pac.health.reached(taken);
-        }
-    }
-
-    fn may_repeat_refusal(&self, status: u16) -> bool {
-        match &self.inner {
-            Some(inner) => inner.may_repeat_refusal(status),
-            None => self
-                .taken
-                .is_some_and(|taken| self.choosing.pac.health.may_repeat_refusal(taken, status)),
-        }
-    }
-
-    /// A connection that tries a proxy of the PAC file has no other one: the next entry may be `DIRECT`.
-    fn is_trial(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.is_trial())
-    }
-
-    fn stays_out(&self) {
-        if let Some(inner) = &self.inner {
-            inner.stays_out();
-        }
-        if let Some(taken) = self.taken.filter(|_| self.settle()) {
-            match &self.inner {
-                // A pool works if one of its members may.
-                Some(_) => self.choosing.pac.health.reached(taken),
-                None => self.choosing.pac.health.stays_out(taken),
-            }
-        }
-    }
-
-    fn refused(&self, why: &Arc<str>) -> u64 {
-        let of_inner = self.inner.as_ref().map(|inner| inner.refused(why));
-        if self.settle()
-            && let (Some(taken), Some(member)) = (self.taken, self.member())
-        {
-            self.choosing.pac.health.reached(taken);
-            let in_a_row = member.counts.refused(why);
-            return of_inner.unwrap_or(in_a_row);
-        }
-        of_inner.unwrap_or_default()
-    }
-
-    fn record(&self) -> Option<Arc<dyn AnswerRecord>> {
-        let own = || Some(Arc::clone(&self.member()?.counts) as Arc<dyn AnswerRecord>);
-        self.inner.as_ref().and_then(|inner| inner.record()).or_else(own)
-    }
-
-    fn note_failure(&mut self, why: &Arc<str>) {
-        if let Some(inner) = &mut self.inner {
-            inner.note_failure(why);
-        }
-        self.left_for.why = Some(Arc::clone(why));
-    }
-
-    fn note_error(&mut self, error: &HopError) {
-        match &mut self.inner {
-            // The other members of a pool are not to be left alone.
-            Some(inner) => inner.note_error(error),
-            None => self.left_for.wait = Wait::of(error),
-        }
-        self.left_for.refusal = RefusalKind::of(error);
-        self.left_for.why = Wait::reason(error).or_else(|| self.left_for.why.take());
-    }
-
-    /// Stays with the proxy of the PAC file. The next entry may be `DIRECT`, which a target must not be able to choose.
-    fn another(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else { return Eventual::Ready(None) };
-        match inner.another() {
-            Eventual::Ready(chosen) => Eventual::Ready(chosen.map(|chosen| self.of(chosen))),
-            Eventual::Pending(chosen) => {
-                Eventual::later(async move { chosen.await.map(|chosen| self.of(chosen)) })
-            }
-        }
-    }
-
-    /// Stays with the proxy of the PAC file, as `another` does.
-    fn instead_of_rejecting(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else {
-            self.leave_out();
-            return Eventual::Ready(None);
-        };
-        let other = |mut way: Box<Self>, chosen: Option<Chosen>| match chosen {
-            Some(chosen) => Some(way.of(chosen)),
-            None => {
-                way.leave_out();
-                None
-            }
-        };
-        match inner.instead_of_rejecting() {
-            Eventual::Ready(chosen) => Eventual::Ready(other(self, chosen)),
-            Eventual::Pending(chosen) => Eventual::later(async move { other(self, chosen.await) }),
-        }
-    }
-
-    fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else { return (*self).next_way() };
-        match inner.instead() {
-            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some(self.of(chosen))),
-            Eventual::Ready(None) => (*self).next_way(),
-            Eventual::Pending(chosen) => Eventual::later(async move {
-                match chosen.await {
-                    Some(chosen) => Some(self.of(chosen)),
-                    None => (*self).next_way().wait().await,
-                }
-            }),
-        }
-    }
-}
-
-impl Drop for Way {
-    /// A connection that was cancelled says nothing about the hop.
-    fn drop(&mut self) {
-        if !*self.is_settled.get_mut()
-            && let Some(taken) = self.taken
-        {
-            self.choosing.pac.health.released(taken);
-        }
     }
 }
