@@ -307,7 +307,17 @@ fn the_first_source_that_exists_is_taken_and_a_named_one_must() {
 fn what_is_too_much_is_refused_in_bounded_time() {
     let many = |text: &str, count: usize| text.repeat(count);
     let wide = format!("x-a: &a [{}]\nx-b: [{}]\n", many("1,", 10_000), many("*a,", 10_000));
+    let long = format!("x-a: &a {}\nx-b: [{}]\n", many("a", 1 << 20), many("*a,", 70_000));
+    let long_hosts = format!(
+        "x-a: &a {}\nchains: {{ default: [] }}\nroutes:\n  - {{ chain: default, hosts: [{}] }}\n",
+        many("a", 100),
+        many("*a,", 20_000)
+    );
+    let long_variables = format!("x-a: &a ${{LONG}}\nhops: [{}]\n", many("*a,", 70_000));
     for text in [
+        long,
+        long_hosts,
+        long_variables,
         many("a", 3 << 20),
         many("[", 1 << 20),
         many("{", 1 << 20),

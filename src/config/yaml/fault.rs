@@ -6,7 +6,11 @@ use mooltiroute_hops::Encryption;
 
 use crate::config::{
     source::SIZE_HELP,
-    yaml::{foreign::ForeignFormat, syntax::SyntaxFault, tree::NODES_MAX},
+    yaml::{
+        foreign::ForeignFormat,
+        syntax::SyntaxFault,
+        tree::{EXPANDED_BYTES_MAX, NODES_MAX},
+    },
 };
 
 /// The reason why a text can't be read.
@@ -32,6 +36,8 @@ pub(crate) enum YamlFault {
     Depth(usize),
     /// There are too many keys and values.
     Size,
+    /// The texts are too long together once the aliases are expanded.
+    ExpandedTexts,
     /// A key is a list or a mapping.
     Key,
     /// `{{ NAME }}`, the variable of a template language, with what to write instead.
@@ -60,7 +66,7 @@ impl YamlFault {
             Self::Documents => "documents",
             Self::Alias => "alias",
             Self::Depth(_) => "depth",
-            Self::Size => "size",
+            Self::Size | Self::ExpandedTexts => "size",
             Self::Key => "key",
             Self::DuplicateKey(_) => "duplicate-key",
         }
@@ -79,6 +85,9 @@ impl YamlFault {
             }
             Self::Documents => Some("remove the `---`, or write a file for each document".into()),
             Self::Size => Some(SIZE_HELP.into()),
+            Self::ExpandedTexts => Some(
+                "a text counts again at each `*NAME` that stands for it; use fewer of them".into(),
+            ),
             Self::Key => Some("write a text that begins with `{` or `[` in quotes".into()),
             Self::DuplicateKey(_) => {
                 Some("remove one of the two, or put their values together".into())
@@ -118,6 +127,13 @@ impl fmt::Display for YamlFault {
                 return write!(
                     f,
                     "the configuration has more than {NODES_MAX} keys and values; the limit is reached here"
+                );
+            }
+            Self::ExpandedTexts => {
+                return write!(
+                    f,
+                    "the configuration is over {} MiB once its aliases are expanded; the limit is reached here",
+                    EXPANDED_BYTES_MAX >> 20
                 );
             }
             Self::Key => "a key must be a plain text",

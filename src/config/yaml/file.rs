@@ -21,7 +21,7 @@ use crate::config::{
         fault::YamlFault,
         foreign::ForeignFormat,
         indentation::{Misplaced, MisplacedInWords, misplaced, shown},
-        spans::{self, Content, Node, Span, YamlError},
+        spans::{self, Content, ExpandedSize, Node, Span, YamlError},
         syntax::{self, SyntaxFault},
     },
 };
@@ -46,11 +46,11 @@ pub(crate) enum Part {
 }
 
 impl File {
-    /// Reads `text`, which may have `nodes_max` keys and values.
+    /// Reads `text`, which may be as large as `limit`.
     ///
     /// # Errors
     /// Everything that keeps it from being read.
-    pub(crate) fn read(text: Text, nodes_max: usize) -> Result<(Self, Value), Found> {
+    pub(crate) fn read(text: Text, limit: ExpandedSize) -> Result<(Self, Value), Found> {
         let Text { name, text } = text;
         // Editors of Windows write a byte order mark, which is not part of the first key.
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
@@ -59,7 +59,7 @@ impl File {
         let mut file = Self { name, text, lines, root: None, read_to: None };
         // Two parsers read the text: this one knows places, serde_yaml knows types. This one is first, since
         // it bounds how far the aliases may expand in the other.
-        let spans::Parsed { root, read_to, has_tags, faults } = spans::parse(&file.text, nodes_max);
+        let spans::Parsed { root, read_to, has_tags, faults } = spans::parse(&file.text, limit);
         (file.root, file.read_to) = (root, read_to);
         if !faults.is_empty() {
             let faults = file.encrypted_as_one(faults);
@@ -403,18 +403,20 @@ const SPAN_CHARS_MAX: usize = 200;
 mod tests {
     use super::*;
 
+    const LIMIT: ExpandedSize = ExpandedSize { nodes: 100, bytes: 1000 };
+
     #[test]
     fn a_comment_ends_where_yaml_1_2_says() {
         for end in ['\u{85}', '\u{2028}', '\u{2029}'] {
             for value in ["ß", "'it''s ß'", r#""a \" b""#, "[x, 'y']", "{ x: \"y\" }", ""] {
                 let text = format!("# one{end}a: 1\nb: {value} # it's two{end}c: 1\nd: 2\n");
-                let (_, read) = File::read(Text { name: "a.yaml".into(), text }, 100).unwrap();
+                let (_, read) = File::read(Text { name: "a.yaml".into(), text }, LIMIT).unwrap();
                 let keys = read.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap());
                 assert_eq!(keys.collect::<Vec<_>>(), ["b", "d"], "{value}");
             }
             // Its lines are counted in two ways.
             let text = format!("a: 1\rb: 2\n\nc: 3 # one{end}d: 4\n");
-            let _ = File::read(Text { name: "a.yaml".into(), text }, 100);
+            let _ = File::read(Text { name: "a.yaml".into(), text }, LIMIT);
             for value in [
                 format!("x{end}y"),
                 format!("'x''{end}y'"),
@@ -422,7 +424,10 @@ mod tests {
                 format!("{{ x{end}y: 1 }}"),
             ] {
                 let text = format!("a: 1\nb: {value}\n");
-                assert!(File::read(Text { name: "a.yaml".into(), text }, 100).is_err(), "{value}");
+                assert!(
+                    File::read(Text { name: "a.yaml".into(), text }, LIMIT).is_err(),
+                    "{value}"
+                );
             }
         }
     }

@@ -28,8 +28,17 @@ pub(crate) struct Span {
 pub(crate) struct Node {
     pub(crate) span: Span,
     pub(crate) content: Content,
-    /// The number of its nodes once its aliases are expanded, itself included.
-    size: usize,
+    /// Its size, itself included.
+    size: ExpandedSize,
+}
+
+/// The size of values once their aliases are expanded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ExpandedSize {
+    /// The number of keys and values.
+    pub(crate) nodes: usize,
+    /// The length of their texts.
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -71,9 +80,9 @@ pub(crate) struct Parsed {
     pub(crate) faults: Vec<YamlError>,
 }
 
-/// Parses at most `nodes_max` nodes of `text`. Stops at the first fault, except that equal keys are only recorded.
-pub(crate) fn parse(text: &str, nodes_max: usize) -> Parsed {
-    let mut builder = Builder::new(nodes_max);
+/// Parses `text` up to `limit`. Stops at the first fault, except that equal keys are only recorded.
+pub(crate) fn parse(text: &str, limit: ExpandedSize) -> Parsed {
+    let mut builder = Builder::new(limit);
     let mut is_whole = true;
     for event in Parser::new_from_str(text) {
         let result = match event {
@@ -186,6 +195,25 @@ impl Node {
                 })
             }
             _ => None,
+        }
+    }
+}
+
+impl ExpandedSize {
+    /// The size of a node without a text.
+    pub(crate) const NODE: Self = Self { nodes: 1, bytes: 0 };
+
+    pub(crate) fn plus(self, added: Self) -> Self {
+        Self {
+            nodes: self.nodes.saturating_add(added.nodes),
+            bytes: self.bytes.saturating_add(added.bytes),
+        }
+    }
+
+    pub(crate) fn minus(self, used: Self) -> Self {
+        Self {
+            nodes: self.nodes.saturating_sub(used.nodes),
+            bytes: self.bytes.saturating_sub(used.bytes),
         }
     }
 }

@@ -20,7 +20,10 @@ use crate::config::{
         problem::{Problem, Problems},
     },
     source::Text,
-    yaml::file::{File, Part},
+    yaml::{
+        file::{File, Part},
+        spans::ExpandedSize,
+    },
 };
 
 /// The merged settings of all files, with the place of each.
@@ -58,11 +61,11 @@ impl Tree {
         let (mut tree, mut problems) = (Self::default(), Found::default());
         // The files share one limit. A file that can't be read is left out, and the others still report their
         // problems.
-        let mut room = NODES_MAX;
+        let mut room = ExpandedSize { nodes: NODES_MAX, bytes: EXPANDED_BYTES_MAX };
         for text in texts {
             match File::read(text, room) {
                 Ok((file, value)) => {
-                    room = room.saturating_sub(count(&value));
+                    room = room.minus(size(&value));
                     tree.files.push(file);
                     match value {
                         Value::Null => {}
@@ -288,19 +291,24 @@ fn key_path(above: &KeyPath, key: &Value) -> KeyPath {
     above.clone().then(Key::Name(key.as_str().unwrap_or_default().to_owned()))
 }
 
-fn count(value: &Value) -> usize {
+/// Returns the size of `value`, counted as in `spans`: a key counts as well.
+fn size(value: &Value) -> ExpandedSize {
     match value {
-        Value::Sequence(list) => 1 + list.iter().map(count).sum::<usize>(),
-        Value::Mapping(mapping) => {
-            // A key counts as well, as it does in `spans`.
-            1 + mapping.values().map(|value| 1 + count(value)).sum::<usize>()
-        }
-        _ => 1,
+        Value::String(text) => ExpandedSize { nodes: 1, bytes: text.len() },
+        Value::Sequence(list) => list.iter().map(size).fold(ExpandedSize::NODE, ExpandedSize::plus),
+        Value::Mapping(mapping) => mapping
+            .iter()
+            .map(|(key, value)| size(key).plus(size(value)))
+            .fold(ExpandedSize::NODE, ExpandedSize::plus),
+        _ => ExpandedSize::NODE,
     }
 }
 
 /// Keys and values of all files together, with their aliases expanded.
 pub(in crate::config::yaml) const NODES_MAX: usize = 80_000;
+
+/// The texts of all files together, with their aliases expanded. Without aliases they can't be longer than the files.
+pub(in crate::config::yaml) const EXPANDED_BYTES_MAX: usize = 2 << 20;
 
 /// More replaced values than this are not kept.
 const REPLACED_MAX: usize = 1000;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc};
 use mooltiroute_hops::Encryption;
 use saphyr_parser::{Event, ScalarStyle};
 
-use super::{Content, Entry, Node, Span, YamlError};
+use super::{Content, Entry, ExpandedSize, Node, Span, YamlError};
 use crate::config::{
     report::problem::{MERGE, is_word},
     yaml::fault::YamlFault,
@@ -14,9 +14,9 @@ use crate::config::{
 /// Builds nodes from events. The length of its stack bounds the depth.
 #[derive(Default)]
 pub(super) struct Builder {
-    nodes_max: usize,
+    limit: ExpandedSize,
     documents: usize,
-    size: usize,
+    size: ExpandedSize,
     open: Vec<Open>,
     anchors: HashMap<usize, Rc<Node>>,
     pub(super) root: Option<Rc<Node>>,
@@ -30,7 +30,7 @@ pub(super) struct Builder {
 struct Open {
     anchor: usize,
     start: Span,
-    size: usize,
+    size: ExpandedSize,
     kind: Kind,
 }
 
@@ -40,9 +40,9 @@ enum Kind {
 }
 
 impl Builder {
-    /// Returns a builder that takes at most `nodes_max` nodes.
-    pub(super) fn new(nodes_max: usize) -> Self {
-        Self { nodes_max, read_to: (1, 1), ..Self::default() }
+    /// Returns a builder that takes no more than `limit`.
+    pub(super) fn new(limit: ExpandedSize) -> Self {
+        Self { limit, read_to: (1, 1), ..Self::default() }
     }
 
     pub(super) fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlError> {
@@ -56,7 +56,8 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.has_tags |= tag.is_some();
-                self.count(1, span)?;
+                let size = ExpandedSize { nodes: 1, bytes: text.len() };
+                self.count(size, span)?;
                 // Ansible marks an encrypted value by this tag. Reading goes on, so that all such values are known.
                 let is_vault =
                     tag.is_some_and(|tag| ["vault", "vault-encrypted"].contains(&&*tag.suffix));
@@ -72,7 +73,7 @@ impl Builder {
                 // written.
                 let is_nothing = text.is_empty() && style == ScalarStyle::Plain;
                 let content = if is_nothing { Content::Nothing } else { Content::Scalar(style) };
-                let node = Rc::new(Node { span, content, size: 1 });
+                let node = Rc::new(Node { span, content, size });
                 return self.add(node, anchor, Some(text.into_owned()));
             }
             Event::SequenceStart(anchor, tag) => {
@@ -92,8 +93,8 @@ impl Builder {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
                     return Err(YamlError::new(span, YamlFault::Alias));
                 };
-                // serde_yaml copies the node for each alias. Counting its full size bounds what a small file
-                // can expand to.
+                // serde_yaml copies the node and its texts for each alias. Counting its full size bounds the memory
+                // that a small file can expand to.
                 self.count(node.size, span)?;
                 return self.add(node, 0, None);
             }
@@ -107,9 +108,9 @@ impl Builder {
         if self.open.len() >= DEPTH_MAX {
             return Err(YamlError::new(start, YamlFault::Depth(DEPTH_MAX)));
         }
-        self.count(1, start)?;
+        self.count(ExpandedSize::NODE, start)?;
         self.read_to = start.end;
-        self.open.push(Open { anchor, start, size: 1, kind });
+        self.open.push(Open { anchor, start, size: ExpandedSize::NODE, kind });
         Ok(())
     }
 
@@ -119,7 +120,8 @@ impl Builder {
         // collection around it. `root` carries it from one round to the next. The innermost key may have no
         // value at all.
         let unread = |start| {
-            Rc::new(Node { span: Span { start, end: at }, content: Content::Unread, size: 1 })
+            let span = Span { start, end: at };
+            Rc::new(Node { span, content: Content::Unread, size: ExpandedSize::NODE })
         };
         while let Some(mut open) = self.open.pop() {
             if let Kind::Mapping { entries, key, .. } = &mut open.kind
@@ -164,7 +166,7 @@ impl Builder {
             self.root = Some(node);
             return Ok(());
         };
-        open.size += node.size;
+        open.size = open.size.plus(node.size);
         match &mut open.kind {
             Kind::List(list) => list.push(node),
             Kind::Mapping { entries, names, key } => match key.take() {
@@ -193,10 +195,13 @@ impl Builder {
         Ok(())
     }
 
-    fn count(&mut self, added: usize, at: Span) -> Result<(), YamlError> {
-        self.size = self.size.saturating_add(added);
-        if self.size > self.nodes_max {
+    fn count(&mut self, added: ExpandedSize, at: Span) -> Result<(), YamlError> {
+        self.size = self.size.plus(added);
+        if self.size.nodes > self.limit.nodes {
             return Err(YamlError::new(at, YamlFault::Size));
+        }
+        if self.size.bytes > self.limit.bytes {
+            return Err(YamlError::new(at, YamlFault::ExpandedTexts));
         }
         Ok(())
     }

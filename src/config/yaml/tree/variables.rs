@@ -2,7 +2,7 @@
 
 use mooltiroute_hops::{Encryption, Key, KeyPath};
 use serde_yaml::Value;
-use zeroize::Zeroize as _;
+use zeroize::Zeroizing;
 
 use crate::config::yaml::tree::Tree;
 use crate::config::{
@@ -50,6 +50,30 @@ impl Tree {
         invalid
     }
 
+    /// Returns `text` with its variables replaced, or `None` if it has none.
+    fn interpolate_text(
+        &mut self,
+        text: &str,
+        environment: &Environment,
+    ) -> Result<Option<String>, Invalid> {
+        // A few long variables in many settings would multiply to more memory than all files together have.
+        if self.expanded > interpolate::TOTAL_BYTES_MAX && text.contains("${") {
+            return Err(Invalid::TooMuch);
+        }
+        let Some(done) = interpolate::interpolate(text, |name| environment.variable(name))? else {
+            return Ok(None);
+        };
+        let mut done = Zeroizing::new(done);
+        if let Some(encryption) = Encryption::of(done.as_bytes()) {
+            return Err(Invalid::Encrypted(encryption));
+        }
+        self.expanded += done.len();
+        if self.expanded > interpolate::TOTAL_BYTES_MAX {
+            return Err(Invalid::TooMuch);
+        }
+        Ok(Some(std::mem::take(&mut *done)))
+    }
+
     fn interpolate_value(
         &mut self,
         value: &mut Value,
@@ -60,24 +84,10 @@ impl Tree {
         match value {
             Value::String(text) => {
                 let names = interpolate::names(text);
-                match interpolate::interpolate(text, |name| environment.variable(name)) {
-                    Ok(Some(done)) => match Encryption::of(done.as_bytes()) {
-                        Some(encryption) => {
-                            invalid.push((path.clone(), Invalid::Encrypted(encryption)));
-                        }
-                        None => {
-                            self.expanded += done.len();
-                            *text = done;
-                        }
-                    },
+                match self.interpolate_text(text, environment) {
                     Ok(None) => return,
+                    Ok(Some(done)) => *text = done,
                     Err(error) => invalid.push((path.clone(), error)),
-                }
-                // A few long variables in many settings would multiply to more memory than all files together
-                // have.
-                if self.expanded > interpolate::TOTAL_BYTES_MAX {
-                    text.zeroize();
-                    invalid.push((path.clone(), Invalid::TooMuch));
                 }
                 // Also if the text could not be completed: neither it nor any part of it may be shown.
                 self.variables.insert(path.clone(), names);
