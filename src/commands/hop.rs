@@ -55,13 +55,11 @@ fn set(
     environment: &Environment,
 ) -> Result<String, HopError> {
     let name = flags.name.as_str();
-    // Everything that can fail without an effect comes first: the file, the proxy, what is remembered, the
-    // edit, its check.
+    // Everything that can fail without an effect comes first: the file, the proxy, the edit, its check.
     let mut board = Switchboard::find(name, &flags.proxy, environment)?;
     let lock = HopLock::wait(environment)?;
     board.target = board.target.read_again(&board.source)?;
-    let mut origins = Origins::read(environment)?;
-    let Some((text, origin)) = edited(&board.target, flags.state, &origins)? else {
+    let Some((text, origin)) = edited(&board.target, flags.state, environment)? else {
         drop(lock);
         return Ok(nothing_to_edit(flags, &board, environment));
     };
@@ -79,9 +77,9 @@ fn set(
         check_here(&loader, &edit, name)?;
     }
     // Before the file is written: if this process ends in between, an entry too many is harmless, but a
-    // condition that is written nowhere would be lost.
+    // condition that is written nowhere would be lost. A switch of `true` to `false` needs no place for it.
     if let Some(origin) = origin {
-        origins.set(&board.target.path, name, Some(origin))?;
+        Origins::read(environment)?.set(&board.target.path, name, Some(origin))?;
     }
     write(&board.target, &edit.text)?;
     // A proxy may wait for a slow writer of another file before it gives its verdict.
@@ -93,7 +91,7 @@ fn set(
         && let Ok(_lock) = HopLock::wait(environment)
         && is_restored(&edit, name)
     {
-        origins.set(&board.target.path, name, None)?;
+        Origins::read(environment)?.set(&board.target.path, name, None)?;
     }
     Ok(said)
 }
@@ -165,12 +163,13 @@ fn effect_of(
 fn edited(
     target: &SwitchTarget,
     state: HopState,
-    origins: &Origins,
+    environment: &Environment,
 ) -> Result<Option<(String, Option<Origin>)>, HopError> {
     let name = &target.name;
     let uneditable =
         |reason| HopError::Uneditable { file: target.path.display().to_string(), reason };
     if state == HopState::Auto {
+        let origins = Origins::read(environment)?;
         let Some(origin) = origins.of(&target.path, name) else {
             if has_condition(&target.text, name) {
                 return Ok(None);

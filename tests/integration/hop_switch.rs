@@ -77,6 +77,21 @@ fn auto_brings_back_what_a_switch_replaced() {
 }
 
 #[test]
+fn only_a_switch_that_replaces_a_condition_needs_the_state_directory() {
+    let config = config();
+    // A file where the directory would be can't be read as one, or made one.
+    fs::write(config.runtime().join("state"), "").unwrap();
+    let (code, _, error) = hop(&config, &["corporate", "off"]);
+    assert_eq!(code, Some(0), "{error}");
+    let switched = HOPS.replace("true", "false");
+    assert_eq!(hops_of(&config), switched);
+    // The hop has no `enabled`, so `auto` would have to know that.
+    let (code, _, error) = hop(&config, &["exit", "off"]);
+    assert_eq!(code, Some(1), "{error}");
+    assert_eq!(hops_of(&config), switched);
+}
+
+#[test]
 fn the_condition_of_a_renamed_file_is_shown() {
     let config = config();
     config.write("20-hops.yaml", &HOPS.replace(" true ", " \"${CORPORATE_ON:-true}\" "));
