@@ -85,7 +85,7 @@ impl Ask<'_> {
         let table = shared.connections();
         // A poll is the only way to get at the waker of this task. Killing the connection wakes it.
         let row = poll_fn(|cx| Poll::Ready(table.register(facts, cx.waker()))).await;
-        let id = row.row().id;
+        let (id, method) = (row.row().id, &row.row().method);
         let (route, chain) = (way.route, way.chain.name());
         debug!(id, %method, %target, route, %chain, session, "request begins");
         let (usage, chain) = (&generation.metrics().usage, way.chain.accounts());

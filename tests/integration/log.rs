@@ -86,6 +86,23 @@ async fn at_debug_the_log_tells_each_step_of_a_connection_with_its_time() {
 }
 
 #[tokio::test]
+async fn a_method_as_long_as_a_head_is_shortened_in_the_log() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    let origin = Double::start([Step::Answer(answer.into())]).await;
+    let yaml = "chains: { default: [] }\n";
+    let proxy = Proxy::with_arguments(yaml, &["--log-level", "debug"]).await;
+    let (at, method) = (origin.address(), "M".repeat(10_000));
+    let request =
+        format!("{method} http://{at}/ HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    let answer = exchange(proxy.address(), request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    for message in ["request begins", "request"] {
+        let event = proxy.event(message).await;
+        assert_eq!(event.field("method"), "M".repeat(31) + "…", "{message}");
+    }
+}
+
+#[tokio::test]
 async fn an_unread_log_delays_no_request() {
     let origin = HttpOrigin::plain().await;
     let echo = EchoOrigin::start().await;

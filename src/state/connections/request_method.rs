@@ -2,19 +2,21 @@
 
 use std::{fmt, ops::Deref};
 
-/// The method of a request, copied only if it is a rare one.
+use crate::shorten::shortened;
+
+/// The method of a request, as it is listed and logged. It is copied only if it is a rare one.
 #[derive(Clone, Debug)]
 pub(crate) enum RequestMethod {
     /// One of those that most requests have. A reference to a reference, which takes half the room of a string slice.
     Common(&'static &'static str),
-    /// Any other.
+    /// Any other. The client chooses it, so a long one is shortened.
     Rare(Box<str>),
 }
 
 impl From<&str> for RequestMethod {
     fn from(method: &str) -> Self {
         let common = COMMON.iter().find(|common| **common == method);
-        common.map_or_else(|| Self::Rare(method.into()), Self::Common)
+        common.map_or_else(|| Self::Rare(shortened(method, CHARS_MAX).into()), Self::Common)
     }
 }
 
@@ -35,6 +37,9 @@ impl fmt::Display for RequestMethod {
     }
 }
 
+/// Registered methods have up to 17 characters.
+const CHARS_MAX: usize = 32;
+
 const COMMON: &[&str] = &["CONNECT", "GET", "POST", "HEAD", "PUT", "DELETE"];
 
 #[cfg(test)]
@@ -48,5 +53,11 @@ mod tests {
         }
         assert!(matches!(RequestMethod::from("GET"), RequestMethod::Common(_)));
         assert!(matches!(RequestMethod::from("get"), RequestMethod::Rare(_)));
+    }
+
+    #[test]
+    fn a_method_as_long_as_a_head_is_shortened() {
+        let shown = RequestMethod::from("M".repeat(60_000).as_str());
+        assert_eq!(*shown, *("M".repeat(31) + "…"));
     }
 }
