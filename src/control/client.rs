@@ -1,24 +1,25 @@
 //! The commands' side of the control socket: finds the right proxy, and asks it.
 
 mod exchange;
+mod no_proxy;
+mod wanted;
 
-use std::{
-    fmt,
-    net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::TcpListener, path::PathBuf, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use thiserror::Error;
 
-pub(crate) use self::exchange::NoAnswer;
+use self::no_proxy::SilentProxy;
+pub(crate) use self::{
+    exchange::NoAnswer,
+    no_proxy::{NoProxy, OtherProxies},
+    wanted::{WantedProxy, leads_to},
+};
 use super::{
     api::{LostSettings, ProxyIdentity},
     endpoint::{directories, path_of, sockets},
     server::socket_name,
 };
-use crate::config::{Environment, Source, source};
+use crate::config::{Environment, Source};
 
 /// A running proxy that was found.
 #[derive(Debug)]
@@ -33,67 +34,6 @@ pub(crate) struct Control {
     /// The other proxies of this user.
     pub others: Vec<ProxyIdentity>,
 }
-
-/// The proxy that a command means.
-#[derive(Debug)]
-pub(crate) enum WantedProxy {
-    /// The one that listens on one of these addresses.
-    Listener(Vec<SocketAddr>),
-    /// The process with this number.
-    Process(u32),
-    /// The one that was started with this configuration. `None` is the built-in one.
-    Config(Option<PathBuf>),
-    /// As `Config`, or else the only one that runs.
-    Usual(Option<PathBuf>),
-    /// The one that was started with `config`, or else the only one whose configuration has `file`.
-    ReaderOf {
-        /// The path of a configuration.
-        config: PathBuf,
-        /// One of its files, without links in its path.
-        file: PathBuf,
-    },
-}
-
-/// The reason why no proxy was found.
-#[derive(Debug, Error)]
-pub(crate) enum NoProxy {
-    /// There is no proxy with the wanted configuration.
-    #[error("no proxy runs with this configuration{}", OtherProxies(.0))]
-    NotRunning(Vec<ProxyIdentity>),
-    /// There is no proxy at the wanted address, or with the wanted number.
-    #[error("none of your proxies {}{}", .0, OtherProxies(.1))]
-    Missing(&'static str, Vec<ProxyIdentity>),
-    /// A proxy that does not answer may be the wanted one.
-    #[error(
-        "one of your proxies does not answer within {} s, and may be the one you mean:{}\nIf it was stopped, `kill \
-         -CONT PROCESS` resumes it. If it hangs, end it with `kill -9 PROCESS`, and start it again{}",
-        GREETING.as_secs(), SilentProxies(.silent),
-        OtherProxies(.others)
-    )]
-    Silent {
-        /// The proxies that do not answer.
-        silent: Vec<SilentProxy>,
-        /// The proxies that answer.
-        others: Vec<ProxyIdentity>,
-    },
-    /// Several proxies fit.
-    #[error("several proxies run with this configuration; choose one with `--address` or `--pid`{}", OtherProxies(.0))]
-    Ambiguous(Vec<ProxyIdentity>),
-}
-
-/// A proxy that accepts on its control socket, and does not answer.
-#[derive(Clone, Debug)]
-pub(crate) struct SilentProxy {
-    socket: PathBuf,
-    /// Its process, if the system tells.
-    process: Option<u32>,
-}
-
-/// Lists proxies that do not answer.
-struct SilentProxies<'a>(&'a [SilentProxy]);
-
-/// Lists the proxies that run.
-pub(crate) struct OtherProxies<'a>(pub &'a [ProxyIdentity]);
 
 impl Control {
     /// Finds the proxy of this user that `wanted` describes.
@@ -295,127 +235,7 @@ fn endpoints(wanted: &WantedProxy, environment: &Environment) -> Vec<PathBuf> {
 #[derive(Debug, serde::Deserialize)]
 struct Drained {}
 
-impl WantedProxy {
-    fn fits(&self, proxy: &ProxyIdentity) -> bool {
-        match self {
-            Self::Listener(addresses) => proxy
-                .listeners
-                .iter()
-                .any(|listener| addresses.iter().any(|address| leads_to(*address, *listener))),
-            Self::Process(pid) => proxy.pid == *pid,
-            // Hops of a command line are not a configuration that another command could read.
-            Self::Config(None) => has_config(proxy, None) && !proxy.has_hops_of_command_line,
-            Self::Config(path) | Self::Usual(path) => has_config(proxy, path.as_deref()),
-            Self::ReaderOf { config, .. } => has_config(proxy, Some(config)),
-        }
-    }
-
-    /// Returns whether `proxy` may be meant. Of one that does not answer, no more is known than its process.
-    fn may_be(&self, proxy: &SilentProxy) -> bool {
-        match (self, proxy.process) {
-            (Self::Process(pid), Some(process)) => *pid == process,
-            _ => true,
-        }
-    }
-
-    /// Returns the error that says that this proxy does not run, while `others` do.
-    fn missing(&self, others: Vec<ProxyIdentity>) -> NoProxy {
-        match self {
-            Self::Listener(_) => NoProxy::Missing("listens at this address", others),
-            Self::Process(_) => NoProxy::Missing("has this process number", others),
-            Self::Config(_) | Self::Usual(_) | Self::ReaderOf { .. } => NoProxy::NotRunning(others),
-        }
-    }
-
-    /// Returns whether `proxy` is meant if no proxy fits.
-    fn allows(&self, proxy: &ProxyIdentity) -> bool {
-        match self {
-            Self::Listener(_) | Self::Process(_) | Self::Config(_) => false,
-            Self::Usual(_) => true,
-            // A directory and a file of it are two names of what may be one configuration.
-            Self::ReaderOf { file, .. } => {
-                let config = proxy.config.as_deref().map(Path::new);
-                config.is_some_and(|config| source::is_read_from(config, file))
-            }
-        }
-    }
-}
-
-fn has_config(proxy: &ProxyIdentity, path: Option<&Path>) -> bool {
-    // Two without a path are equal: both have the built-in configuration.
-    let theirs = proxy.config.as_deref().map(|path| resolved(Path::new(path)));
-    theirs == path.map(resolved)
-}
-
-/// Returns whether a connection to `address` reaches `listener`.
-pub(crate) fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
-    // `0.0.0.0` means every address of this machine, on either side.
-    let is_same_host = listener.ip() == address.ip()
-        || listener.ip().is_unspecified()
-        || address.ip().is_unspecified();
-    is_same_host && listener.port() == address.port()
-}
-
-/// Returns `path` without links, so that two names of one configuration are equal.
-fn resolved(path: &Path) -> PathBuf {
-    path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
-}
-
-impl fmt::Display for OtherProxies<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        f.write_str("\nrunning proxies:")?;
-        self.0.iter().try_for_each(|proxy| write!(f, "\n  {proxy}"))
-    }
-}
-
-impl fmt::Display for SilentProxies<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|SilentProxy { socket, process }| {
-            let socket = socket.display();
-            match process {
-                Some(process) => {
-                    write!(f, "\n  process {process}, with the control socket {socket}")
-                }
-                None => write!(f, "\n  the process with the control socket {socket}"),
-            }
-        })
-    }
-}
-
-impl fmt::Display for ProxyIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Everything that is needed to choose it with `--address` or `-c`.
-        let listeners: Vec<_> = self.listeners.iter().map(SocketAddr::to_string).collect();
-        let config = match self.config.as_deref() {
-            Some(path) => path,
-            None if self.has_hops_of_command_line => "the hops of its command line (`--hop`)",
-            None => "the built-in configuration",
-        };
-        let state = if self.draining { ", which is shutting down" } else { "" };
-        write!(f, "process {} on {}, with {config}{state}", self.pid, listeners.join(", "))
-    }
-}
-
 /// How long a proxy may take to say which one it is.
 const GREETING: Duration = Duration::from_secs(3);
 /// How long an answer may take. A reload waits half a minute for a program that is writing to a file.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_leads_to_the_listener_on_all_addresses_too() {
-        let check = |address: &str, listener: &str| {
-            leads_to(address.parse().unwrap(), listener.parse().unwrap())
-        };
-        assert!(check("127.0.0.1:8888", "127.0.0.1:8888"));
-        assert!(check("127.0.0.1:8888", "0.0.0.0:8888"));
-        assert!(!check("127.0.0.1:8888", "127.0.0.1:8889"));
-        assert!(!check("127.0.0.1:8888", "127.0.0.2:8888"));
-    }
-}
