@@ -1,41 +1,29 @@
 //! Accepts clients and begins a session for each.
 
+mod accept;
+mod pause;
+
 use std::{
     convert::Infallible,
-    fmt,
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Context, Poll, ready},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use socket2::SockRef;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time,
-};
+use tokio::time;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use self::{
+    accept::{CountedAcceptor, EndMessage, accept},
+    pause::Pause,
+};
 use crate::{
     client::{accepted::Accepted, session},
     io::keepalive,
     network::NetworkKeeper,
     proxy::listeners::Begun,
-    state::{
-        entrance::{Entrance, ListenerTerms},
-        shared::{Admission, Shared},
-    },
-    system::{
-        early_timer::EarlyTimer,
-        workers::{WorkerSet, Workers},
-    },
+    state::shared::{Admission, Shared},
+    system::workers::{WorkerSet, Workers},
     upstream::chain::ChainSpares,
 };
 
@@ -175,222 +163,6 @@ impl Server {
     }
 }
 
-/// Whether a listener logs its end. Of the listeners that share a socket, one does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EndMessage {
-    Logged,
-    Silent,
-}
-
-/// Accepts on one listener until it is closed or the proxy drains.
-async fn accept(
-    server: Server,
-    (begun, _counted): (Begun, CountedAcceptor),
-    (worker, end_message): (usize, EndMessage),
-    pause: Pause,
-) {
-    let Begun { listener, address, terms, closed, is_shared } = begun;
-    let timer = EarlyTimer::default();
-    let mut acceptor =
-        Acceptor { server, worker, listener, is_shared, address, terms, pause, timer, fit: None };
-    let shutdown = acceptor.server.shared.shutdown().clone();
-    {
-        // Made once, since each of these takes a lock when it is made and when it is dropped.
-        let (mut closed, mut draining) = (pin!(closed.cancelled()), pin!(shutdown.draining()));
-        loop {
-            tokio::select! {
-                // In this order, so that an end is seen before the next client.
-                biased;
-                () = &mut closed => break,
-                () = &mut draining => return,
-                () = acceptor.next() => {}
-            }
-        }
-    }
-    // Clients that the system has accepted for a listener that closes are served too, when there is room for them.
-    let rest = async { while acceptor.next_waiting().await {} };
-    shutdown.until_draining(rest).await;
-    if end_message == EndMessage::Logged {
-        info!(%address, "not listening any more");
-    }
-}
-
-/// A socket to accept on. Counts its descriptor until it is dropped.
-#[derive(Debug)]
-struct CountedAcceptor(Arc<Shared>);
-
-impl CountedAcceptor {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.reserved().add_acceptor();
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for CountedAcceptor {
-    fn drop(&mut self) {
-        self.0.reserved().remove_acceptor();
-    }
-}
-
-/// One listener, and how it copes with a lack of descriptors.
-#[derive(Debug)]
-struct Acceptor {
-    server: Server,
-    /// The number of the worker that accepts.
-    worker: usize,
-    listener: Arc<TcpListener>,
-    /// Whether another process has this socket too.
-    is_shared: bool,
-    address: SocketAddr,
-    terms: Arc<ListenerTerms>,
-    pause: Pause,
-    /// Set while clients come.
-    timer: EarlyTimer,
-    /// How many clients the descriptors allow, as it was when the timer was set.
-    fit: Option<usize>,
-}
-
-impl Acceptor {
-    /// Accepts the next client and begins its session. Dropping the future loses no client.
-    async fn next(&mut self) {
-        let accepted = loop {
-            match poll_fn(|cx| self.poll_accept(cx)).await {
-                Some(accepted) => break accepted,
-                None => self.room().await,
-            }
-        };
-        // For a client that was accepted, no `await` lies between here and the start of its session.
-        self.welcome(accepted).await;
-    }
-
-    /// Accepts a client, or returns `None` if there is no room for one.
-    ///
-    /// It looks for room each time it is woken, since other listeners and workers may have taken it during the wait.
-    ///
-    /// Processes that share a socket also share the flag by which `accept` does not block. systemd clears it each time it
-    /// starts one of them, unless the unit has `NonBlocking=yes`, so it is set each time. Otherwise one `accept`
-    /// without a client would stop all of the worker's tunnels.
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<(TcpStream, SocketAddr)>>> {
-        if !self.has_room() {
-            return Poll::Ready(None);
-        }
-        if self.is_shared
-            && let Err(error) = SockRef::from(&*self.listener).set_nonblocking(true)
-        {
-            return Poll::Ready(Some(Err(error)));
-        }
-        Poll::Ready(Some(ready!(self.listener.poll_accept(cx))))
-    }
-
-    /// Accepts a client if one waits. Returns whether one did, or may.
-    async fn next_waiting(&mut self) -> bool {
-        // The timeout polls once before it expires, so it accepts a client only if one waits already.
-        let accept = poll_fn(|cx| self.poll_accept(cx));
-        match time::timeout(Duration::ZERO, accept).await {
-            Ok(Some(accepted)) => {
-                let is_client = accepted.is_ok();
-                self.welcome(accepted).await;
-                is_client
-            }
-            Ok(None) => {
-                self.room().await;
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    /// Waits until the descriptors for one more client and its upstream connection are free.
-    async fn room(&mut self) {
-        while !self.has_room() {
-            let shared = &self.server.shared;
-            let open = shared.open();
-            self.pause.begin(self.address, &format_args!("{open} clients leave no open files"));
-            // The limit may be raised from outside, and no event tells of that.
-            let _ = time::timeout(PAUSE_MAX, shared.one_ended()).await;
-        }
-    }
-
-    fn has_room(&mut self) -> bool {
-        let shared = &self.server.shared;
-        let open = shared.open();
-        // Another process may change the limit, and to read it is a system call. Well below it, a number that is a
-        // second old will do.
-        let fit = match self.fit {
-            Some(fit) if open < fit / 2 => fit,
-            _ => *self.fit.insert(shared.clients_that_fit()),
-        };
-        open < fit
-    }
-
-    async fn welcome(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
-        match accepted {
-            Ok((socket, peer)) => {
-                let shared = &self.server.shared;
-                // Only well below the limit, or each client that ends would bring a line.
-                if self.pause.is_announced() && shared.open() < shared.clients_that_fit() / 4 * 3 {
-                    self.pause.end(self.address);
-                }
-                self.pause.failures = 0;
-                if self.timer.set() {
-                    self.fit = None;
-                }
-                let accepted = Accepted { socket, peer, entrance: Entrance::by(&self.terms) };
-                self.server.welcome(accepted, self.worker);
-            }
-            Err(error) => self.pause.after(&error, self.address).await,
-        }
-    }
-}
-
-/// A time in which there are no descriptors for more clients. The log says once that it begins, and once that it ends.
-#[derive(Debug)]
-struct Pause {
-    /// Whether the log has said that it began. All workers that share a listener share this.
-    announced: Arc<AtomicBool>,
-    /// How often accepting has failed in a row.
-    failures: u32,
-}
-
-impl Pause {
-    fn new(announced: Arc<AtomicBool>) -> Self {
-        Self { announced, failures: 0 }
-    }
-
-    fn is_announced(&self) -> bool {
-        self.announced.load(Relaxed)
-    }
-
-    fn begin(&self, address: SocketAddr, error: &dyn fmt::Display) {
-        if !self.announced.swap(true, Relaxed) {
-            warn!(%address, %error, "can't accept connections now; trying again until it works");
-        }
-    }
-
-    /// Waits before the next attempt, longer each time.
-    async fn after(&mut self, error: &io::Error, address: SocketAddr) {
-        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-        // These are about one client that has gone, not about a lack, so the next one is accepted at once.
-        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-            return;
-        }
-        self.begin(address, error);
-        self.failures = self.failures.saturating_add(1);
-        time::sleep(PAUSE_FIRST.saturating_mul(1 << self.failures.min(5)).min(PAUSE_MAX)).await;
-    }
-
-    fn end(&self, address: SocketAddr) {
-        if self.announced.swap(false, Relaxed) {
-            info!(%address, "accepting connections again");
-        }
-    }
-}
-
 /// How often the progress of the shutdown is logged.
 const PROGRESS: Duration = Duration::from_secs(2);
 const CUT_MAX: Duration = Duration::from_secs(1);
-const PAUSE_FIRST: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_millis(250);
