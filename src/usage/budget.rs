@@ -29,28 +29,21 @@ pub(crate) struct BudgetUse {
 #[derive(Debug)]
 pub(super) struct Spending {
     budget: Budget,
+    current: PeriodUse,
+    refused: u64,
+    rerouted: u64,
+    /// The periods before, in the order of their use. A clock that was wrong for a moment returns to one of them.
+    left: Vec<PeriodUse>,
+}
+
+/// The use in a period.
+#[derive(Clone, Copy, Debug)]
+struct PeriodUse {
     period: BudgetPeriod,
     used: u64,
     logged: Logged,
     /// Whether the limit was acted on in this period.
     is_enforced: bool,
-    refused: u64,
-    rerouted: u64,
-    /// Other periods, the latest last. A clock that was wrong for a moment returns to one of them.
-    left: Vec<LeftPeriod>,
-    /// The uses of left periods of this group are parts of the present use.
-    group: u32,
-}
-
-/// Another period, of this process or of an earlier one, and the use in it.
-#[derive(Clone, Copy, Debug)]
-struct LeftPeriod {
-    period: BudgetPeriod,
-    used: u64,
-    logged: Logged,
-    is_enforced: bool,
-    /// Periods of one group have one use, since the clock went back from one to the other.
-    group: u32,
 }
 
 /// An event in a period that is logged.
@@ -73,19 +66,8 @@ enum Logged {
 
 impl Spending {
     pub(super) fn new(budget: Budget, now: SystemTime) -> Self {
-        let period = budget.per.around(now, &budget.zone);
-        let (used, logged, is_enforced) = (0, Logged::Nothing, false);
-        Self {
-            budget,
-            period,
-            used,
-            logged,
-            is_enforced,
-            refused: 0,
-            rerouted: 0,
-            left: Vec::new(),
-            group: 0,
-        }
+        let current = PeriodUse::none_in(budget.per.around(now, &budget.zone));
+        Self { budget, current, refused: 0, rerouted: 0, left: Vec::new() }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -95,19 +77,19 @@ impl Spending {
     /// Replaces the budget. The use is kept if the period is the same.
     pub(super) fn under(mut self, budget: Budget, now: SystemTime) -> Self {
         self.roll(now);
-        let (refused, rerouted, left) = (self.refused, self.rerouted, mem::take(&mut self.left));
-        let mut next =
-            Self { refused, rerouted, left, group: self.group, ..Self::new(budget, now) };
-        next.adopt(self.period, self.used, self.logged);
-        next.is_enforced = self.is_enforced && next.logged == Logged::Limit;
+        let mut next = Self { left: self.left, ..Self::new(budget, now) };
+        (next.refused, next.rerouted) = (self.refused, self.rerouted);
+        next.adopt(self.current);
         next
     }
 
-    fn adopt(&mut self, period: BudgetPeriod, used: u64, logged: Logged) {
-        if self.period == period {
-            self.used = self.used.saturating_add(used);
-            // If the limit was raised, it may be reached again, which is logged again.
-            self.logged = logged.min(self.due());
+    /// Adds `earlier` if it is the use in the current period.
+    fn adopt(&mut self, earlier: PeriodUse) {
+        if self.current.period == earlier.period {
+            self.current.used = self.current.used.saturating_add(earlier.used);
+            // If the limit was raised, it may be reached again, which is logged again and acted on again.
+            self.current.logged = earlier.logged.min(self.due());
+            self.current.is_enforced = earlier.is_enforced && self.current.logged == Logged::Limit;
         }
     }
 
@@ -123,38 +105,36 @@ impl Spending {
         };
         // No tunnel was open when this process began, so there is none to cut.
         let is_enforced = logged == Logged::Limit;
+        let earlier = PeriodUse { period: used.period, used: used.used, logged, is_enforced };
         if used.period.is_ahead(now) {
-            let BudgetUse { period, used, .. } = used;
-            self.left.push(LeftPeriod { period, used, logged, is_enforced, group: self.group });
-            self.group += 1;
-            return;
+            self.left.push(earlier);
+        } else {
+            self.adopt(earlier);
         }
-        self.adopt(used.period, used.used, logged);
-        self.is_enforced = self.logged == Logged::Limit;
     }
 
     /// Adds bytes to the period at `now`.
     pub(super) fn add(&mut self, bytes: u64, now: SystemTime) {
         self.roll(now);
-        self.used = self.used.saturating_add(bytes);
+        self.current.used = self.current.used.saturating_add(bytes);
     }
 
     /// Adds the use of another process if it belongs to the period at `now`. Each process logs its own events.
     pub(super) fn add_of(&mut self, other: BudgetUse, now: SystemTime) {
         self.roll(now);
-        if self.period == other.period {
-            self.used = self.used.saturating_add(other.used);
+        if self.current.period == other.period {
+            self.current.used = self.current.used.saturating_add(other.used);
         }
     }
 
     pub(super) fn is_reached(&self) -> bool {
-        self.used >= self.budget.bytes
+        self.current.used >= self.budget.bytes
     }
 
     /// Returns whether the budget cuts, and may be used up by the bytes of a moment. One that is used up counts too, since a new
     /// period may begin at any time.
     pub(super) fn may_cut_soon(&self) -> bool {
-        self.budget.cuts && self.budget.bytes.saturating_sub(self.used) <= BYTES_OF_A_MOMENT
+        self.budget.cuts && self.budget.bytes.saturating_sub(self.current.used) <= BYTES_OF_A_MOMENT
     }
 
     /// Counts a request that was refused.
@@ -171,11 +151,11 @@ impl Spending {
     pub(super) fn now(&mut self, now: SystemTime) -> BudgetUse {
         self.roll(now);
         BudgetUse {
-            period: self.period,
-            used: self.used,
+            period: self.current.period,
+            used: self.current.used,
             refused: self.refused,
             rerouted: self.rerouted,
-            is_warned: self.used >= self.budget.warn,
+            is_warned: self.current.used >= self.budget.warn,
             is_reached: self.is_reached(),
         }
     }
@@ -183,8 +163,8 @@ impl Spending {
     /// Returns the last event that was not logged yet. Each event is returned at most once in a period. If a single transfer uses
     /// up the rest too, the warning is left out.
     pub(super) fn take_news(&mut self) -> Option<BudgetEvent> {
-        let (before, due) = (self.logged, self.due());
-        self.logged = due;
+        let (before, due) = (self.current.logged, self.due());
+        self.current.logged = due;
         match due {
             _ if due <= before => None,
             Logged::Nothing => None,
@@ -196,13 +176,13 @@ impl Spending {
     /// Returns whether the budget is used up, but only once in a period.
     pub(super) fn take_limit(&mut self) -> bool {
         let is_reached = self.is_reached();
-        is_reached && !mem::replace(&mut self.is_enforced, true)
+        is_reached && !mem::replace(&mut self.current.is_enforced, true)
     }
 
     fn due(&self) -> Logged {
         if self.is_reached() {
             Logged::Limit
-        } else if self.used >= self.budget.warn {
+        } else if self.current.used >= self.budget.warn {
             Logged::Warning
         } else {
             Logged::Nothing
@@ -211,46 +191,48 @@ impl Spending {
 
     /// Begins the period at `now` if the current one is over or lies in the future.
     ///
-    /// A clock that is wrong for a moment, also several times in a row, must neither stop the counting nor lose counts. If it
-    /// was ahead, this returns to the right period. Everything in the wrong period was used just now, so it is added to the
-    /// earlier use in the right period. If the clock was set back for a moment, or was behind when the process began, the use
-    /// since then counts too.
+    /// A clock that is wrong for a moment, also several times in a row, must neither stop the counting nor lose counts. So
+    /// periods are remembered in the order of their use. If the clock returns to one of them, the periods since then were
+    /// wrong, and everything in them was used just now: it is added to the use in the right one. The clock may also step back
+    /// to an unknown period, because it was set back or was ahead before: then the use moves there, so that a step back never
+    /// gives a new budget.
     fn roll(&mut self, now: SystemTime) {
-        let is_ahead = self.period.is_ahead(now);
-        if !is_ahead && !self.period.is_over(now) {
+        let before = self.current;
+        let is_ahead = before.period.is_ahead(now);
+        if !is_ahead && !before.period.is_over(now) {
             return;
         }
         let next = self.budget.per.around(now, &self.budget.zone);
-        let Self { period, used, logged, is_enforced, group, .. } = *self;
-        let current = LeftPeriod { period, used, logged, is_enforced, group };
-        self.period = next;
         if let Some(known) = self.left.iter().position(|left| left.period == next) {
-            let known = self.left.remove(known);
-            // The present use may include it already.
-            if known.group != group {
-                self.used = used.saturating_add(known.used);
-                self.logged = logged.max(known.logged);
-                self.is_enforced = is_enforced || known.is_enforced;
-                let parts = self.left.iter_mut().filter(|left| left.group == known.group);
-                parts.for_each(|left| left.group = group);
+            self.current.period = next;
+            for left in self.left.drain(known..) {
+                self.current.used = self.current.used.saturating_add(left.used);
+                self.current.logged = self.current.logged.max(left.logged);
+                self.current.is_enforced |= left.is_enforced;
             }
             return;
         }
-        // A step back keeps the use, and a new period does not.
-        if !is_ahead {
-            (self.used, self.logged, self.is_enforced) = (0, Logged::Nothing, false);
-            for left in self.left.iter_mut().filter(|left| left.group == group) {
-                *left = LeftPeriod { period: left.period, ..current };
+        if is_ahead {
+            self.current.period = next;
+            self.left.push(PeriodUse { used: 0, ..before });
+        } else {
+            // One period follows the other, so the clock is right, and what it said of the future was wrong. Of the
+            // periods that follow one another, the last is enough for a small step back.
+            if before.period.end == next.start {
+                let start = before.period.start;
+                self.left.retain(|left| left.period.end < start);
             }
-            self.group += 1;
+            self.current = PeriodUse::none_in(next);
+            self.left.push(before);
         }
-        // One period follows the other, so the clock is right, and what it said of the future was wrong.
-        if next.start == period.end {
-            self.left.retain(|left| left.period.start < next.start);
-        }
-        self.left.push(current);
         let surplus = self.left.len().saturating_sub(LEFT_MAX);
         self.left.drain(..surplus);
+    }
+}
+
+impl PeriodUse {
+    fn none_in(period: BudgetPeriod) -> Self {
+        Self { period, used: 0, logged: Logged::Nothing, is_enforced: false }
     }
 }
 
@@ -310,7 +292,7 @@ mod tests {
             let mut spending = Spending::new(budget(100), at(begun));
             spending.add(50, at(begun + 10));
             spending.add(40, at(wrong));
-            assert_ne!(spending.period, hour(start));
+            assert_ne!(spending.current.period, hour(start));
             let used = spending.now(at(begun + 20));
             assert_eq!((used.period, used.used), (hour(start), 90), "{wrong}");
             assert_eq!(news(&mut spending), [BudgetEvent::Warning]);
@@ -341,12 +323,22 @@ mod tests {
                     spending.add(10, at(wrong));
                 }
                 let used = spending.now(at(RIGHT + 60));
-                // At most a step from one wrong time to a later one costs what was used at the first.
-                assert!((60..=80).contains(&used.used), "{first} {second} {third}: {used:?}");
+                assert_eq!(used.used, 80, "{first} {second} {third}");
                 // The next hour begins at zero.
                 assert_eq!(spending.now(at(RIGHT + 3600)).used, 0, "{first} {second} {third}");
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_by_hours_adds_no_use_of_periods_that_were_over() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut spending = Spending::new(budget(100), at(720_000));
+        for hour in 0..5 {
+            spending.add(60, at(720_000 + hour * 3600));
+        }
+        assert_eq!(spending.now(at(720_000 + 3600)).used, 60);
+        assert_eq!(spending.now(at(720_000 + 4 * 3600)).used, 60);
     }
 
     #[test]
