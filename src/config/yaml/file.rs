@@ -21,7 +21,7 @@ use crate::config::{
         fault::YamlFault,
         foreign::ForeignFormat,
         indentation::{Misplaced, MisplacedInWords, misplaced, shown},
-        spans::{self, Content, ExpandedSize, Node, Span, YamlError},
+        spans::{self, Content, ExpandedSize, Node, OLD_LINE_ENDS, Span, YamlError},
         syntax::{self, SyntaxFault},
     },
 };
@@ -78,16 +78,8 @@ impl File {
             }
             return Err(found);
         }
-        let text = match file.without_old_line_ends() {
-            Ok(text) => text,
-            Err(at) => {
-                let fault = YamlFault::Syntax(SyntaxFault::ControlCharacter);
-                return Err(file
-                    .problem(YamlError::new(Span { start: at, end: at }, fault))
-                    .into());
-            }
-        };
-        match serde_yaml::from_str(&text) {
+        // Only comments have these by now. serde_yaml would read the rest of such a comment as settings.
+        match serde_yaml::from_str(&file.text.replace(OLD_LINE_ENDS, " ")) {
             Ok(value) => file.merged(value),
             Err(error) => {
                 let at = error.location().map_or((1, 1), |at| (at.line(), at.column()));
@@ -139,58 +131,6 @@ impl File {
             },
         };
         self.problem(YamlError::new(Span { start: at, end: at }, fault))
-    }
-
-    /// Returns the text with a blank for each character that ends a line in YAML 1.1, which serde_yaml reads, and not in
-    /// YAML 1.2, which the parser of the places reads (§ 5.4). Else the rest of a comment would be settings.
-    ///
-    /// # Errors
-    /// Such a character is in a key or a value. This is its place.
-    fn without_old_line_ends(&self) -> Result<Cow<'_, str>, (usize, usize)> {
-        const OLD: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
-        if !self.text.contains(OLD) {
-            return Ok(Cow::Borrowed(&self.text));
-        }
-        let mut texts = Vec::new();
-        self.root.iter().for_each(|root| root.add_texts_to(&mut texts));
-        texts.sort();
-        let is_in_text = |at| {
-            let before = texts.partition_point(|text| text.start <= at);
-            let text = before.checked_sub(1).map(|last| texts[last]);
-            text.is_some_and(|Span { start, end }| at < end && !self.ends_quoted(start, at))
-        };
-        let lines = self.text.split('\n').enumerate();
-        let odd = lines.flat_map(|(above, line)| {
-            let columns = line.chars().enumerate().filter(|(_, one)| OLD.contains(one));
-            columns.map(move |(before, _)| (above + 1, before + 1))
-        });
-        match odd.into_iter().find(|at| is_in_text(*at)) {
-            Some(at) => Err(at),
-            None => Ok(Cow::Owned(self.text.replace(OLD, " "))),
-        }
-    }
-
-    /// Returns whether the text in quotes that begins at `start` ends before `at`. The parser counts a comment after it as a
-    /// part of it.
-    fn ends_quoted(&self, start: (usize, usize), at: (usize, usize)) -> bool {
-        let offset = |(number, column): (usize, usize)| {
-            let line = self.lines.get(number - 1).copied().unwrap_or(self.text.len());
-            let inside = self.text[line..].char_indices().nth(column - 1);
-            inside.map_or(self.text.len(), |(inside, _)| line + inside)
-        };
-        // The parser ends lines at `\r` alone, too. Its places mean something else then.
-        let text = self.text.get(offset(start)..offset(at)).unwrap_or_default();
-        let mut text = text.chars();
-        let mut is_escaped = false;
-        match text.next() {
-            Some('\'') => text.as_str().replace("''", "").contains('\''),
-            Some('"') => text.any(|one| {
-                let ends = one == '"' && !is_escaped;
-                is_escaped = one == '\\' && !is_escaped;
-                ends
-            }),
-            _ => false,
-        }
     }
 
     /// Returns the place of a number that no setting can have, and that serde_yaml has no type for.

@@ -12,7 +12,7 @@ use crate::config::{
     report::problem::MERGE,
     yaml::{
         fault::YamlFault,
-        syntax::{At, diagnose, opened_at_depth},
+        syntax::{At, SyntaxFault, diagnose, opened_at_depth},
     },
 };
 
@@ -81,6 +81,8 @@ pub(crate) struct Parsed {
 }
 
 /// Parses `text` up to `limit`. Stops at the first fault, except that equal keys are only recorded.
+///
+/// A key or value with one of [`OLD_LINE_ENDS`] is a fault, so that only comments have them.
 pub(crate) fn parse(text: &str, limit: ExpandedSize) -> Parsed {
     let mut builder = Builder::new(limit);
     let mut is_whole = true;
@@ -109,9 +111,27 @@ pub(crate) fn parse(text: &str, limit: ExpandedSize) -> Parsed {
             break;
         }
     }
-    let Builder { root, faults, read_to, has_tags, .. } = builder;
+    let Builder { root, mut faults, read_to, has_tags, old_line_end, .. } = builder;
+    // In a text without any, an escape stands for it, which both parsers read alike.
+    if let Some(Span { start, .. }) = old_line_end.filter(|_| text.contains(OLD_LINE_ENDS)) {
+        let at = first_old_line_end(text, start).unwrap_or(start);
+        let fault = YamlFault::Syntax(SyntaxFault::ControlCharacter);
+        faults.push(YamlError::new(Span { start: at, end: at }, fault));
+    }
     Parsed { root, read_to: (!is_whole).then_some(read_to), has_tags, faults }
 }
+
+/// Returns the place of the first of [`OLD_LINE_ENDS`] from `start` on. Returns `None` if a lone CR ends a line before it.
+fn first_old_line_end(text: &str, start: At) -> Option<At> {
+    text.split('\n').enumerate().skip(start.0 - 1).find_map(|(above, line)| {
+        let before = if above + 1 == start.0 { start.1 - 1 } else { 0 };
+        let column = line.chars().skip(before).position(|one| OLD_LINE_ENDS.contains(&one))?;
+        Some((above + 1, before + column + 1))
+    })
+}
+
+/// The characters that end a line in YAML 1.1, which serde_yaml reads, and not in YAML 1.2, which this parser reads (§ 5.4).
+pub(crate) const OLD_LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 impl Node {
     /// Adds the spans of all keys and scalars to `spans`.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc};
 use mooltiroute_hops::Encryption;
 use saphyr_parser::{Event, ScalarStyle};
 
-use super::{Content, Entry, ExpandedSize, Node, Span, YamlError};
+use super::{Content, Entry, ExpandedSize, Node, OLD_LINE_ENDS, Span, YamlError};
 use crate::config::{
     report::problem::{MERGE, is_word},
     yaml::fault::YamlFault,
@@ -22,6 +22,8 @@ pub(super) struct Builder {
     pub(super) root: Option<Rc<Node>>,
     pub(super) faults: Vec<YamlError>,
     pub(super) has_tags: bool,
+    /// The first key or value with a character of [`OLD_LINE_ENDS`].
+    pub(super) old_line_end: Option<Span>,
     /// The end of the last key, value or beginning of a list or mapping.
     pub(super) read_to: (usize, usize),
 }
@@ -58,6 +60,9 @@ impl Builder {
                 self.has_tags |= tag.is_some();
                 let size = ExpandedSize { nodes: 1, bytes: text.len() };
                 self.count(size, span)?;
+                if text.contains(OLD_LINE_ENDS) {
+                    self.old_line_end.get_or_insert(span);
+                }
                 // Ansible marks an encrypted value by this tag. Reading goes on, so that all such values are known.
                 let is_vault =
                     tag.is_some_and(|tag| ["vault", "vault-encrypted"].contains(&&*tag.suffix));
