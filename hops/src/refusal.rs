@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 pub use self::http::HttpRefusal;
 pub(crate) use self::{
     page::RequestSecrets,
-    retry_after::{http_date, retry_after},
+    retry_after::{http_date, retry_after, whole_seconds},
 };
 use crate::Field;
 

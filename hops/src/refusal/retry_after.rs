@@ -14,10 +14,14 @@ pub(crate) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds).min(WAIT_MAX));
     }
     let at = http_date(value)?;
-    // Rounded up, so that no client comes too early. A date in the past means now.
+    // A date in the past means now.
     let wait = at.duration_since(now).unwrap_or_default();
-    let rounded = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    Some(Duration::from_secs(rounded).min(WAIT_MAX))
+    Some(whole_seconds(wait).min(WAIT_MAX))
+}
+
+/// Rounds a wait up to seconds, so that a client that comes back after that time is not too early.
+pub(crate) fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
 /// Reads an HTTP-date. One before 1970 counts as the beginning of that year.

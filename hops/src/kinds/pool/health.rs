@@ -18,7 +18,7 @@ use std::{
 use tokio::time::Instant;
 
 pub(in crate::kinds) use self::cause::{LeftFor, RefusalKind, Wait};
-use crate::{AskedToWait, Hop, MemberStatus, Refusal};
+use crate::{AskedToWait, Hop, MemberStatus, Refusal, refusal::whole_seconds};
 
 /// The pool's knowledge of its members, from the connections that passed them.
 ///
@@ -267,10 +267,8 @@ impl Health {
             }
         }
         let (until, refusal) = first?;
-        // Rounded up, so that no client comes back too early.
-        let left = until.saturating_duration_since(now);
-        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        let (wait, refusal) = (Duration::from_secs(seconds), (**refusal).clone());
+        let wait = whole_seconds(until.saturating_duration_since(now));
+        let refusal = (**refusal).clone();
         Some(AskedToWait { pool: None, members: count, are_all: true, wait, refusal })
     }
 

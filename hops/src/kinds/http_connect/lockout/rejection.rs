@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::standing::{Ruling, Scope, whole_seconds};
-use crate::{HeldBack, HopError, MissingCredentials, Refusal, kinds::http_connect::explanations};
+use super::standing::{Ruling, Scope};
+use crate::{
+    HeldBack, HopError, MissingCredentials, Refusal, kinds::http_connect::explanations,
+    refusal::whole_seconds,
+};
 
 /// A rejection of credentials, by the proxy or by the domain that issues tickets for it.
 #[derive(Clone, Debug)]

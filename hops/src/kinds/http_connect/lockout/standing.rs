@@ -6,7 +6,7 @@ use mooltiroute_sso::Ticket;
 use tokio::time::Instant;
 
 use super::{Hold, Rejection, Sent, targets::HeldTargets};
-use crate::Authority;
+use crate::{Authority, refusal::whole_seconds};
 
 /// All that the answers of the proxy and of the domain have shown about the credentials of a hop.
 #[derive(Debug, Default)]
@@ -304,11 +304,6 @@ impl Standing {
     fn is_accepted(&self) -> bool {
         matches!(self.verdict, LastVerdict::Accepted)
     }
-}
-
-/// Rounds up, so that a client that comes back after that time is not too early.
-pub(super) fn whole_seconds(rest: Duration) -> Duration {
-    Duration::from_secs(rest.as_secs() + u64::from(rest.subsec_nanos() > 0))
 }
 
 /// The wait after the first rejection.
