@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    authenticator::{Authenticator, Authorized, ConnectEnd, ProbeEnd},
+    authenticator::{Authenticator, Authorized, ConnectEnd, LoginConnection, ProbeEnd},
     kerberos::KerberosSettings,
     settings::{Scheme, Written},
 };
@@ -166,16 +166,24 @@ impl HttpConnect {
         next: &Authority,
     ) -> Result<Tunnel, HopError> {
         let bindings = self.bindings(&tunnel);
-        let limits = (self.head_bytes_max, bindings.as_ref());
-        let probed = self.take_probed();
-        let connect = authenticator.connect(&mut tunnel, next, &self.connect, probed, limits);
-        match connect.await? {
+        let connection = self.login_connection(&mut tunnel, bindings.as_ref());
+        match authenticator.connect(connection, next, &self.connect).await? {
             ConnectEnd::Connected => Ok(tunnel),
             // The authenticator is shared, and so knows on the next connection what the proxy asked for.
             ConnectEnd::Closes => {
                 Err(HopError::Again(Arc::new(self.after_probe(Some(ProbeEnd::Asked)))))
             }
         }
+    }
+
+    /// Describes the connection of `tunnel` for the next request on it.
+    fn login_connection<'a>(
+        &self,
+        tunnel: &'a mut Tunnel,
+        bindings: Option<&'a ChannelBindings>,
+    ) -> LoginConnection<'a> {
+        let (probed, head_bytes_max) = (self.take_probed(), self.head_bytes_max);
+        LoginConnection { tunnel, probed, bindings, head_bytes_max }
     }
 
     /// Returns the link for the connection on which a request goes on.
@@ -248,9 +256,8 @@ impl Link for HttpConnect {
         }
         Eventual::later(async move {
             let bindings = self.bindings(tunnel);
-            let limits = (self.head_bytes_max, bindings.as_ref());
-            let probed = self.take_probed();
-            match authenticator.authorize(tunnel, request, probed, limits).await? {
+            let connection = self.login_connection(tunnel, bindings.as_ref());
+            match authenticator.authorize(connection, request).await? {
                 Authorized::Ready(fields) => Ok(fields),
                 Authorized::NeedsConnection(probed) => {
                     Err(HopError::Again(Arc::new(self.after_probe(probed))))

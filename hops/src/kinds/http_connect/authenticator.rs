@@ -56,6 +56,17 @@ pub(super) enum ConnectEnd {
     Closes,
 }
 
+/// A connection to the proxy that is to carry one request, with as many rounds before it as its scheme takes.
+#[derive(Debug)]
+pub(super) struct LoginConnection<'a> {
+    pub(super) tunnel: &'a mut Tunnel,
+    /// The outcome of asking on an earlier connection whether the proxy wants credentials for this request.
+    pub(super) probed: Option<ProbeEnd>,
+    /// The bindings to the TLS connection with the proxy, if there is one.
+    pub(super) bindings: Option<&'a ChannelBindings>,
+    pub(super) head_bytes_max: usize,
+}
+
 /// The request that credentials are for, and the connection that it is sent on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Purpose<'a> {
@@ -190,12 +201,11 @@ impl Authenticator {
     /// The proxy refused, rejected the credentials, or did so a short time ago; or there are no credentials.
     pub(super) async fn connect(
         &self,
-        tunnel: &mut Tunnel,
+        connection: LoginConnection<'_>,
         next: &Authority,
         fields: &[Field],
-        probed: Option<ProbeEnd>,
-        (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
     ) -> Result<ConnectEnd, HopError> {
+        let LoginConnection { tunnel, probed, bindings, head_bytes_max } = connection;
         // Digest hashes the request target, and Negotiate and NTLM hash the proxy's certificate if there is TLS. So
         // their answers are made for this one request on this one connection, and are never kept for another.
         let uri = next.to_string();

@@ -20,13 +20,12 @@ use super::{
         explanations,
         lockout::{Permit, Rejection, Sent, Tried},
     },
-    Authenticator, HopRequest, Purpose, RoundsEnd,
+    Authenticator, HopRequest, LoginConnection, Purpose, RoundsEnd,
 };
 use crate::{
     Authority, Field, HopError, Logon, PlainRequest, Refusal, Tunnel,
     auth::{
         challenge::Challenge,
-        channel_bindings::ChannelBindings,
         digest::{DigestChallenge, DigestVerdict},
     },
     exchange::Exchange,
@@ -92,17 +91,16 @@ impl Authenticator {
         Ok(true)
     }
 
-    /// Makes all rounds but the last for a plain request, unless `probed` says what came of them on another connection.
+    /// Makes all rounds but the last for a plain request, unless an earlier connection has shown what comes of them.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
     pub(crate) async fn authorize(
         self: &Arc<Self>,
-        tunnel: &mut Tunnel,
+        connection: LoginConnection<'_>,
         request: PlainRequest<'_>,
-        probed: Option<ProbeEnd>,
-        (head_bytes_max, bindings): (usize, Option<&ChannelBindings>),
     ) -> Result<Authorized, HopError> {
+        let LoginConnection { tunnel, probed, bindings, head_bytes_max } = connection;
         let logon = self.logon(tunnel);
         if logon.is_logged_on() {
             let exchange = Exchange::new(tunnel, head_bytes_max);
