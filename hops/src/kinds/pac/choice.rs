@@ -58,8 +58,7 @@ impl Choosing {
                     return Eventual::Ready(Ok(Way::direct(self, why)));
                 }
                 Some(Candidate::Refuse { entry, other_port }) => {
-                    let entry = (entry, other_port.as_deref());
-                    let failure = Failure::unknown_entry(entry, &self.plan.answer, &self.plan.off);
+                    let failure = Failure::unknown_entry(entry, other_port.as_deref(), &self.plan);
                     return Eventual::Ready(Err(failure.to_error().into()));
                 }
                 None => continue,

@@ -7,7 +7,7 @@ use mooltiroute_pac::PacError;
 use super::{
     answer::{self, shown},
     config::Otherwise,
-    plan::with_other_port,
+    plan::{PacPlan, with_other_port},
 };
 use crate::{
     Authority, HopError, NoChoice, SourceKind,
@@ -52,19 +52,20 @@ impl Failure {
         }
     }
 
-    /// The entry that is due matches no pattern, of which one may have its host and another port. The hops `off` of the same
-    /// answer may be the reason why it is due.
+    /// `entry`, which is due by `plan`, matches no pattern. The pattern `other_port` has its host and another port. The
+    /// entry may be due because the hops of other entries are switched off.
     pub(super) fn unknown_entry(
-        (entry, other_port): (&Authority, Option<&str>),
-        answer: &str,
-        off: &[Arc<str>],
+        entry: &Authority,
+        other_port: Option<&str>,
+        plan: &PacPlan,
     ) -> Self {
+        let PacPlan { answer, off, .. } = plan;
         let summary = format!("the PAC file chose {entry}, which is not a hop");
         let note = with_other_port(other_port);
         let what =
             format!("the PAC file chose `{entry}`, which matches no pattern of `hops`{note}");
         let add = "Add a pattern for this proxy to the hop's `hops`, or name a hop as `unknown`.";
-        let (details, advice) = match off {
+        let (details, advice) = match &**off {
             [] => (what, add.into()),
             off => {
                 let names = in_words(off);
@@ -73,7 +74,7 @@ impl Failure {
                 (format!("{what}; it also names {names}, {OFF}"), advice.into())
             }
         };
-        Self { summary, details, advice, answer: Some(answer.to_owned()) }
+        Self { summary, details, advice, answer: Some(answer.to_string()) }
     }
 
     pub(super) fn script(error: &PacError) -> Self {

@@ -174,8 +174,7 @@ impl Rules {
         }
     }
 
-    /// Describes the rules, a line each.
-    /// The file is at a URL if `is_fetched`.
+    /// Describes the rules, a line each. `is_fetched` says that the file is at a URL.
     pub(super) fn terms(&self, members: &[PacMember], is_fetched: bool) -> Vec<String> {
         let unknown = match self.unknown.and_then(|index| members.get(index)) {
             None => "a proxy that matches no pattern is refused".to_owned(),
@@ -274,8 +273,7 @@ mod tests {
     fn a_hop_that_is_off_is_named_beside_the_entry_that_is_refused() {
         let rules = rules(None, Otherwise::Refuse);
         let plan = rules.plan("PROXY off:1; PROXY off:1; PROXY x:1", &members()).unwrap();
-        let failure =
-            Failure::unknown_entry((&"x:1".parse().unwrap(), None), &plan.answer, &plan.off);
+        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), None, &plan);
         assert_eq!(
             failure.details,
             "the PAC file chose `x:1`, which matches no pattern of `hops`; it also names `off`, which is switched off"
@@ -287,8 +285,7 @@ mod tests {
             "`x:1` matches no pattern of `hops`; the file names `off` too, which is switched off"
         );
         let plan = rules.plan("PROXY x:1", &members()).unwrap();
-        let failure =
-            Failure::unknown_entry((&"x:1".parse().unwrap(), None), &plan.answer, &plan.off);
+        let failure = Failure::unknown_entry(&"x:1".parse().unwrap(), None, &plan);
         assert!(!failure.details.contains("off") && failure.advice.starts_with("Add"));
     }
 
@@ -332,8 +329,7 @@ mod tests {
         let Some(Candidate::Refuse { entry, other_port }) = plan.candidates().next() else {
             panic!("it is refused")
         };
-        let failure =
-            Failure::unknown_entry((entry, other_port.as_deref()), &plan.answer, &plan.off);
+        let failure = Failure::unknown_entry(entry, other_port.as_deref(), &plan);
         assert!(failure.details.ends_with(expected.split_once(' ').unwrap().1), "{failure:?}");
         let plan = rules.plan("PROXY two:3128", &members()).unwrap();
         assert!(!rules.explain(&plan, &members()).1.contains("port"));
