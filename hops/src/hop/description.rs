@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::Authority;
+use crate::{Authority, Hop};
 
 /// The form in which the last hop of a chain gets plain requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,15 @@ pub enum PlainForm {
     Tunnel,
     /// As the member that takes the request needs it.
     ByMember,
+}
+
+impl PlainForm {
+    /// Returns the form for a hop that chooses among `hops`: theirs if it is the same for all of them.
+    pub(crate) fn of_any<'a>(hops: impl Iterator<Item = &'a dyn Hop>) -> Self {
+        let mut forms = hops.map(Hop::plain_form);
+        let first = forms.next().unwrap_or(Self::Tunnel);
+        if forms.all(|form| form == first) { first } else { Self::ByMember }
+    }
 }
 
 /// A part of a login that depends on the preferences of a client.

@@ -177,10 +177,7 @@ impl Hop for Pac {
 
     /// Each request goes to the hop that the script chooses for it.
     fn plain_form(&self) -> PlainForm {
-        let mut forms =
-            self.members.iter().filter_map(|member| Some(member.hop.as_ref()?.plain_form()));
-        let first = forms.next().unwrap_or(PlainForm::Tunnel);
-        if forms.all(|form| form == first) { first } else { PlainForm::ByMember }
+        PlainForm::of_any(self.members.iter().filter_map(|member| member.hop.as_deref()))
     }
 
     fn asker(&self) -> Option<&dyn Asker> {

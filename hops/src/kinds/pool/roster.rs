@@ -77,9 +77,7 @@ impl Roster {
 
     /// Returns the form in which the members get plain requests, if it is the same for all.
     pub(super) fn plain_form(&self) -> PlainForm {
-        let mut forms = self.members.iter().map(|member| member.hop.plain_form());
-        let first = forms.next().unwrap_or(PlainForm::Tunnel);
-        if forms.all(|form| form == first) { first } else { PlainForm::ByMember }
+        PlainForm::of_any(self.members.iter().map(|member| &*member.hop))
     }
 
     /// Returns the parts of the members' logins that depend on the preferences of a client.
