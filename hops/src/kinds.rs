@@ -4,6 +4,7 @@ mod added;
 mod blocking;
 mod gateway;
 pub mod http_connect;
+mod outer_choice;
 #[cfg(feature = "pac")]
 pub mod pac;
 pub mod pool;

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences, WhyDirect,
     kinds::{
+        outer_choice::OuterChoice as _,
         pool::health::{Health, Taken},
         wish::Wish,
     },

@@ -8,7 +8,10 @@ use std::sync::{
 use super::{PacMember, choice::Choosing};
 use crate::{
     AnswerRecord, Chosen, Eventual, HopError, Selection, WhyDirect,
-    kinds::pool::health::{LeftFor, RefusalKind, Taken, Wait},
+    kinds::{
+        outer_choice::OuterChoice,
+        pool::health::{LeftFor, RefusalKind, Taken, Wait},
+    },
 };
 
 /// A way that a connection takes.
@@ -37,12 +40,6 @@ impl Way {
         let has_more = !choosing.is_over();
         let selection = has_more.then(|| Self::new(choosing, None) as Box<dyn Selection>);
         Chosen { selection, why_direct: Some(why), ..Chosen::left_out() }
-    }
-
-    /// Makes the choice of a hop this way's own.
-    pub(super) fn of(mut self: Box<Self>, mut chosen: Chosen) -> Chosen {
-        self.inner = chosen.selection.take();
-        Chosen { selection: Some(self), ..chosen }
     }
 
     /// Gives the hop back, unless its outcome was reported, and returns the choice among the ways that are left.
@@ -81,6 +78,12 @@ impl Way {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
             Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
         }
+    }
+}
+
+impl OuterChoice for Way {
+    fn inner(&mut self) -> &mut Option<Box<dyn Selection>> {
+        &mut self.inner
     }
 }
 
@@ -196,47 +199,23 @@ impl Selection for Way {
     }
 
     /// Stays with the proxy of the PAC file. The next entry may be `DIRECT`, which a target must not be able to choose.
-    fn another(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else { return Eventual::Ready(None) };
-        match inner.another() {
-            Eventual::Ready(chosen) => Eventual::Ready(chosen.map(|chosen| self.of(chosen))),
-            Eventual::Pending(chosen) => {
-                Eventual::later(async move { chosen.await.map(|chosen| self.of(chosen)) })
-            }
-        }
+    fn another(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        self.after_inner(|inner| inner.another(), |_| Eventual::Ready(None))
     }
 
     /// Stays with the proxy of the PAC file, as `another` does.
-    fn instead_of_rejecting(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else {
-            self.leave_out();
-            return Eventual::Ready(None);
-        };
-        let other = |mut way: Box<Self>, chosen: Option<Chosen>| match chosen {
-            Some(chosen) => Some(way.of(chosen)),
-            None => {
+    fn instead_of_rejecting(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        self.after_inner(
+            |inner| inner.instead_of_rejecting(),
+            |mut way| {
                 way.leave_out();
-                None
-            }
-        };
-        match inner.instead_of_rejecting() {
-            Eventual::Ready(chosen) => Eventual::Ready(other(self, chosen)),
-            Eventual::Pending(chosen) => Eventual::later(async move { other(self, chosen.await) }),
-        }
+                Eventual::Ready(None)
+            },
+        )
     }
 
-    fn instead(mut self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else { return (*self).next_way() };
-        match inner.instead() {
-            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some(self.of(chosen))),
-            Eventual::Ready(None) => (*self).next_way(),
-            Eventual::Pending(chosen) => Eventual::later(async move {
-                match chosen.await {
-                    Some(chosen) => Some(self.of(chosen)),
-                    None => (*self).next_way().wait().await,
-                }
-            }),
-        }
+    fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
+        self.after_inner(|inner| inner.instead(), |way| way.next_way())
     }
 }
 

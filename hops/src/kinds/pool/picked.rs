@@ -10,7 +10,10 @@ use super::{
     order::{Candidates, PoolMember},
     roster::Roster,
 };
-use crate::{AnswerRecord, Chosen, Eventual, HopError, Selection, kinds::wish::Wish};
+use crate::{
+    AnswerRecord, Chosen, Eventual, HopError, Selection,
+    kinds::{outer_choice::OuterChoice, wish::Wish},
+};
 
 /// The member that a connection takes.
 #[derive(Debug)]
@@ -37,7 +40,8 @@ impl Picked {
     /// Takes the member at `index` of the roster, for which its health was asked.
     pub(super) fn new(
         roster: Arc<Roster>,
-        (index, taken): (usize, Taken),
+        index: usize,
+        taken: Taken,
         wish: Arc<Wish>,
         others: Candidates,
     ) -> Self {
@@ -61,34 +65,9 @@ impl Picked {
         &self.roster.members[self.index]
     }
 
-    /// Makes the choice of a member the pool's own.
-    pub(super) fn of(mut self, mut chosen: Chosen) -> Chosen {
-        self.inner = chosen.selection.take();
-        Chosen { selection: Some(Box::new(self)), ..chosen }
-    }
-
     /// Returns whether the pool did not know yet how it went, and makes it so.
     fn settle(&self) -> bool {
         !self.is_settled.swap(true, Ordering::Relaxed)
-    }
-
-    /// Has the choice that the member made take its next step, and takes another member if that has none.
-    fn after_inner(
-        mut self: Box<Self>,
-        step: impl FnOnce(Box<dyn Selection>) -> Eventual<'static, Option<Chosen>>,
-        own: impl FnOnce(Self) -> Eventual<'static, Option<Chosen>> + Send + 'static,
-    ) -> Eventual<'static, Option<Chosen>> {
-        let Some(inner) = self.inner.take() else { return own(*self) };
-        match step(inner) {
-            Eventual::Ready(Some(chosen)) => Eventual::Ready(Some((*self).of(chosen))),
-            Eventual::Ready(None) => own(*self),
-            Eventual::Pending(chosen) => Eventual::later(async move {
-                match chosen.await {
-                    Some(chosen) => Some((*self).of(chosen)),
-                    None => own(*self).wait().await,
-                }
-            }),
-        }
     }
 
     /// The member failed, with all hops that it may hold: takes another one.
@@ -120,6 +99,12 @@ impl Picked {
             Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
             Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
         }
+    }
+}
+
+impl OuterChoice for Picked {
+    fn inner(&mut self) -> &mut Option<Box<dyn Selection>> {
+        &mut self.inner
     }
 }
 
@@ -260,16 +245,19 @@ impl Selection for Picked {
     }
 
     fn another(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        self.after_inner(|inner| inner.another(), Self::other_member)
+        self.after_inner(|inner| inner.another(), |picked| picked.other_member())
     }
 
     fn instead_of_rejecting(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        self.after_inner(|inner| inner.instead_of_rejecting(), Self::member_after_failure)
+        self.after_inner(
+            |inner| inner.instead_of_rejecting(),
+            |picked| picked.member_after_failure(),
+        )
     }
 
     /// A pool in the pool has failed only when none of its own members is left.
     fn instead(self: Box<Self>) -> Eventual<'static, Option<Chosen>> {
-        self.after_inner(|inner| inner.instead(), Self::next_member)
+        self.after_inner(|inner| inner.instead(), |picked| picked.next_member())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     AskedToWait, ChooseError, Chosen, Eventual, HopError, InvalidPreferences, LoginShape,
     MemberLedger, MemberStatus, PlainForm, Preferences, Request,
-    kinds::{pool::order::Candidates, wish::Wish},
+    kinds::{outer_choice::OuterChoice as _, pool::order::Candidates, wish::Wish},
     member_ledger::labels,
 };
 
@@ -201,19 +201,23 @@ impl Roster {
         wish: Arc<Wish>,
     ) -> Eventual<'static, Result<Chosen, ChooseError>> {
         let mut unmet = ChooseError::from(InvalidPreferences::Unknown);
-        while let Some(taken) = self.order.take(&mut candidates, &self.members, &self.health) {
-            let PoolMember { hop, number, .. } = &self.members[taken.0];
+        while let Some((index, taken)) =
+            self.order.take(&mut candidates, &self.members, &self.health)
+        {
+            let PoolMember { hop, number, .. } = &self.members[index];
             let (hop, number) = (Arc::clone(hop), *number);
-            let picked =
-                Picked::new(Arc::clone(&self), taken, Arc::clone(&wish), candidates.clone());
+            let (roster, wished) = (Arc::clone(&self), Arc::clone(&wish));
+            let picked = Picked::new(roster, index, taken, wished, candidates.clone());
             match hop.choose(wish.request_to(number)) {
-                Eventual::Ready(Ok(chosen)) => return Eventual::Ready(Ok(picked.of(chosen))),
+                Eventual::Ready(Ok(chosen)) => {
+                    return Eventual::Ready(Ok(Box::new(picked).of(chosen)));
+                }
                 // Dropping `picked` gives the member back.
                 Eventual::Ready(Err(error)) => unmet = unmet.joined(error),
                 Eventual::Pending(choice) => {
                     return Eventual::later(async move {
                         match choice.await {
-                            Ok(chosen) => Ok(picked.of(chosen)),
+                            Ok(chosen) => Ok(Box::new(picked).of(chosen)),
                             Err(error) => {
                                 drop(picked);
                                 match self.pick(candidates, wish).wait().await {
