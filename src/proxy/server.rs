@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use self::{
-    accept::{CountedAcceptor, EndMessage, accept},
+    accept::{CountedAcceptor, accept},
     pause::Pause,
 };
 use crate::{
@@ -58,8 +58,7 @@ impl Server {
             match begun.share(runtime) {
                 Ok(shared) => {
                     let pause = Pause::new(Arc::clone(&pause));
-                    let worker = (worker, EndMessage::Silent);
-                    let accept = accept(self.clone(), (shared, counted), worker, pause);
+                    let accept = accept(self.clone(), shared, counted, worker, pause);
                     drop(self.sessions.spawn_on(accept, runtime));
                 }
                 Err(error) => {
@@ -67,9 +66,8 @@ impl Server {
                 }
             }
         }
-        let begun = (begun, CountedAcceptor::new(&self.shared));
-        let worker = (0, EndMessage::Logged);
-        self.sessions.spawn(accept(self.clone(), begun, worker, Pause::new(pause)));
+        let counted = CountedAcceptor::new(&self.shared);
+        self.sessions.spawn(accept(self.clone(), begun, counted, 0, Pause::new(pause)));
     }
 
     /// Returns the number of threads that serve connections.

@@ -31,18 +31,12 @@ use crate::{
     system::early_timer::EarlyTimer,
 };
 
-/// Whether a listener logs its end. Of the listeners that share a socket, one does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EndMessage {
-    Logged,
-    Silent,
-}
-
 /// Accepts on one listener until it is closed or the proxy drains.
 pub(super) async fn accept(
     server: Server,
-    (begun, _counted): (Begun, CountedAcceptor),
-    (worker, end_message): (usize, EndMessage),
+    begun: Begun,
+    _counted: CountedAcceptor,
+    worker: usize,
     pause: Pause,
 ) {
     let Begun { listener, address, terms, closed, is_shared } = begun;
@@ -66,7 +60,8 @@ pub(super) async fn accept(
     // Clients that the system has accepted for a listener that closes are served too, when there is room for them.
     let rest = async { while acceptor.next_waiting().await {} };
     shutdown.until_draining(rest).await;
-    if end_message == EndMessage::Logged {
+    // Of the workers that share the listener, one logs its end.
+    if acceptor.worker == 0 {
         info!(%address, "not listening any more");
     }
 }
