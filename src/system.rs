@@ -6,6 +6,8 @@ pub(crate) mod file_size;
 pub(crate) mod memory;
 pub(crate) mod open_files;
 pub(crate) mod own_lack;
+#[cfg(target_os = "linux")]
+pub(crate) mod process_name;
 pub(crate) mod regular_file;
 pub(crate) mod replace_file;
 pub(crate) mod runtime;

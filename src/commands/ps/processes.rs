@@ -17,6 +17,8 @@ use rustix::{
 };
 use serde::Serialize;
 
+use crate::system::process_name::process_name;
+
 /// A process at the other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ClientProcess {
@@ -186,12 +188,6 @@ fn linked_sockets(files: &OwnedFd, numbers: &[u32]) -> Vec<u64> {
 fn inode_in(link: &[u8]) -> Option<u64> {
     let digits = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Returns the name of a process. It chooses that itself, so control characters are left out.
-fn process_name(process: &Path) -> String {
-    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    name.chars().filter(|character| !character.is_control()).collect()
 }
 
 /// Returns an IPv4 address that a socket for IPv6 has as the IPv4 address that its peer sees.

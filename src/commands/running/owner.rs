@@ -30,14 +30,15 @@ pub(in crate::commands) fn is_this_user(pid: u64) -> bool {
 /// Returns the name of a user, or the number if the file of users has no name for it.
 #[cfg(unix)]
 fn name_of(number: u32) -> String {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let users = std::fs::read("/etc/passwd").unwrap_or_default();
     name_in(&users, number).unwrap_or_else(|| number.to_string())
 }
 
 /// Returns the name of the user with this number in a file of users (passwd(5)).
 #[cfg(unix)]
-fn name_in(users: &str, number: u32) -> Option<String> {
-    users.lines().find_map(|line| {
+fn name_in(users: &[u8], number: u32) -> Option<String> {
+    // People's full names in it may be in an old encoding.
+    String::from_utf8_lossy(users).lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_user_is_named_by_the_file_of_users() {
-        let users = "root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000::/home/ann:/bin/sh\n";
+        let users = b"root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000:Ann M\xfcller:/home/ann:/bin/sh\n";
         assert_eq!(name_in(users, 1000).as_deref(), Some("ann"));
         assert_eq!(name_in(users, 7), None);
     }

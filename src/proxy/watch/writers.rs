@@ -18,6 +18,8 @@ use std::{
 
 #[cfg(target_os = "linux")]
 use super::lease;
+#[cfg(target_os = "linux")]
+use crate::system::process_name::process_name;
 
 /// A process that may still write to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,8 +116,7 @@ fn find_process(files: &[&Path]) -> Option<Writer> {
         let written = descriptors.map(|entry| entry.path()).filter(may_write);
         let file = written.filter_map(|path| inode(&path)).find_map(|inode| files.get(&inode));
         if let Some(file) = file {
-            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-            let process = WriterProcess { pid, name: name.trim_end().to_owned() };
+            let process = WriterProcess { pid, name: process_name(&process) };
             return Some(Writer { file: file.to_path_buf(), process: Some(process) });
         }
     }
