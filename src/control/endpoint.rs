@@ -286,14 +286,17 @@ fn lock(directory: &Path) -> io::Result<File> {
     file_lock::lock(File::create(directory.join("lock"))?)
 }
 
-/// Makes the file called `name`, or opens it, in the first of `directories` that only this user can enter. Returns `None` if
+/// Makes the file called `name`, or opens it, in the first of the [`directories`] that only this user can enter. Returns `None` if
 /// there is no such directory.
-pub(crate) fn private_file(directories: &[PathBuf], name: &str) -> Option<File> {
+///
+/// It is with the sockets and not with the state: these directories are always the user's own, also under `sudo` with the home of
+/// another user, in whose place nothing must be left that only root can write.
+pub(crate) fn private_file(environment: &Environment, name: &str) -> Option<File> {
     let open = |directory: &PathBuf| {
         prepare(directory).ok()?;
         File::create(directory.join(name)).ok()
     };
-    directories.iter().find_map(open)
+    directories(environment).iter().find_map(open)
 }
 
 /// Removes the sockets of proxies that were killed.

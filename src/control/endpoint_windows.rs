@@ -80,6 +80,14 @@ pub(crate) fn path_of(begin: &Path, name: &str) -> PathBuf {
     PathBuf::from(format!("{}{name}", begin.display()))
 }
 
+/// Makes the file called `name`, or opens it, with the state of this user. Returns `None` if there is no place for it.
+pub(crate) fn private_file(environment: &Environment, name: &str) -> Option<File> {
+    let directory = environment.state_directory()?;
+    fs::create_dir_all(&directory).ok()?;
+    // Not truncated: another process may have the file locked, which on this system means its content too.
+    OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(name)).ok()
+}
+
 /// Connects to the proxy at `path`. Once open, a pipe that is used as a file has no timeouts.
 ///
 /// No instance waits for a moment after another client has come, so a busy pipe is tried again until `patience` ends.

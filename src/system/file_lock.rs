@@ -1,11 +1,9 @@
 //! Locks between processes.
-#![cfg(unix)]
 
-use std::{fs::File, io, thread, time::Duration};
-
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
+use std::{
+    fs::{File, TryLockError},
+    io, thread,
+    time::Duration,
 };
 
 /// Locks `file` until it is dropped. Waits up to a second for another process.
@@ -15,15 +13,30 @@ use rustix::{
 pub(crate) fn lock(file: File) -> io::Result<File> {
     // Others hold it for milliseconds. One that was stopped meanwhile must not stop this process too.
     for _ in 0..TRIES {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match file.try_lock() {
             Ok(()) => return Ok(file),
-            // Some network file systems have no locks. One proxy alone needs none.
-            Err(Errno::NOTSUP | Errno::NOLCK) => return Ok(file),
-            Err(Errno::WOULDBLOCK) => thread::sleep(PAUSE),
-            Err(error) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            // One proxy alone needs no lock.
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
     Err(io::Error::new(io::ErrorKind::WouldBlock, "another process keeps it locked"))
+}
+
+/// Returns whether `error` says that the file system has no locks, as some network file systems do.
+#[cfg(unix)]
+fn has_no_locks(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    matches!(Errno::from_io_error(error), Some(Errno::NOTSUP | Errno::NOLCK))
+}
+
+/// Returns whether `error` says that the file system has no locks: the system's numbers for "incorrect function" and "the request
+/// is not supported".
+#[cfg(not(unix))]
+fn has_no_locks(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(1 | 50))
 }
 
 const TRIES: usize = 50;

@@ -1,10 +1,8 @@
 //! The accounts on disk.
 
-#[cfg(unix)]
-use std::fs::File;
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,9 +14,7 @@ use super::{
     BudgetUse, UsageLedger,
     book::{AccountName, Book},
 };
-#[cfg(unix)]
-use crate::system::file_lock;
-use crate::system::{regular_file, replace_file::replace_file};
+use crate::system::{file_lock, regular_file, replace_file::replace_file};
 
 /// All accounts at one moment, as the file stores them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -255,11 +251,13 @@ fn lock_directory(directory: &Path) -> io::Result<File> {
     file_lock::lock(File::open(directory)?)
 }
 
-/// Locks nothing on Windows. There, no process can pass its sockets to the next one, so two proxies with the same configuration
-/// are rare, and the later one wins.
+/// Keeps other proxies from the files in `directory` until the lock is dropped. Windows locks files only, so there is one for it.
 #[cfg(not(unix))]
-fn lock_directory(_directory: &Path) -> io::Result<()> {
-    Ok(())
+fn lock_directory(directory: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    file_lock::lock(
+        options.write(true).create(true).truncate(false).open(directory.join("usage.lock"))?,
+    )
 }
 
 const VERSION: u32 = 1;

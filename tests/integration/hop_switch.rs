@@ -352,7 +352,6 @@ async fn a_hundred_switches_disturb_no_tunnel() {
 const FLIPS: usize = 100;
 
 /// Commands that run at the same time take turns.
-#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn hops_that_are_switched_at_once_all_keep_their_edit_and_their_condition() {
     const CONDITION: &str = "enabled: \"${ON:-true}\"";

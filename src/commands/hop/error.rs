@@ -53,7 +53,6 @@ pub(super) enum HopError {
     Write { file: String, cause: std::io::Error },
     #[error("{0} was changed by another program meanwhile, and was left alone; try again")]
     Disturbed(String),
-    #[cfg(unix)]
     #[error(
         "another `mooltiroute hop` of this user has been editing for {0} s; nothing was changed. Try again when that has ended, or \
          end it"

@@ -18,12 +18,9 @@ impl TakeOverTurn {
     /// Another one takes too long.
     #[cfg(unix)]
     pub(super) fn wait(environment: &Environment) -> Result<Self, String> {
-        use crate::{
-            control::endpoint::{directories, private_file},
-            system::file_lock,
-        };
+        use crate::{control::endpoint::private_file, system::file_lock};
 
-        let Some(file) = private_file(&directories(environment), "take-over.lock") else {
+        let Some(file) = private_file(environment, "take-over.lock") else {
             return Ok(Self { _file: None });
         };
         match file_lock::lock(file) {
