@@ -5,6 +5,8 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Writes `content` in place of what is at `path`, which should have no link in it. Owner and permissions of a file that
@@ -28,12 +30,9 @@ pub(crate) fn replace_unchanged(path: &Path, old: &[u8], content: &[u8]) -> io::
 }
 
 /// Replaces the file if `is_wanted` says so when the new one is complete. Returns whether it did.
-fn replace_if(path: &Path, content: &[u8], is_wanted: impl FnOnce() -> bool) -> io::Result<bool> {
+fn replace_if(path: &Path, content: &[u8], is_wanted: impl Fn() -> bool) -> io::Result<bool> {
     let new = beside(path);
-    let replaced = write_new(&new, path, content).and_then(|()| match is_wanted() {
-        true => fs::rename(&new, path).map(|()| true),
-        false => Ok(false),
-    });
+    let replaced = write_new(&new, path, content).and_then(|()| rename_if(&new, path, is_wanted));
     if !matches!(replaced, Ok(true)) {
         // It may never have been made.
         let _ = fs::remove_file(&new);
@@ -42,6 +41,29 @@ fn replace_if(path: &Path, content: &[u8], is_wanted: impl FnOnce() -> bool) -> 
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
     }
     replaced
+}
+
+/// Renames `new` to `path` if `is_wanted` says so at that moment. Returns whether it did.
+///
+/// On Windows, a file that another program has open may refuse to be replaced. A proxy that reads its configuration, an indexer
+/// or a virus scanner has it open for milliseconds, so the rename is tried again for a while.
+fn rename_if(new: &Path, path: &Path, is_wanted: impl Fn() -> bool) -> io::Result<bool> {
+    let begun = Instant::now();
+    while is_wanted() {
+        match fs::rename(new, path) {
+            Err(error) if is_open_elsewhere(&error) && begun.elapsed() < PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            renamed => return renamed.map(|()| true),
+        }
+    }
+    Ok(false)
+}
+
+/// Returns whether `error` may mean that another program has the file open: the numbers that Windows has for "access is denied"
+/// and "sharing violation".
+fn is_open_elsewhere(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32))
 }
 
 /// Returns a hidden name in the same directory, which no reader of a configuration looks at.
@@ -132,6 +154,10 @@ mod acl {
     /// The most that Linux allows for an attribute.
     const BYTES_MAX: usize = 64 * 1024;
 }
+
+/// How long another program may have the file open.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
@@ -248,6 +274,27 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(!replace_unchanged(&path, b"new", b"newer").unwrap(), "a removed file stays so");
         assert!(!path.exists());
+    }
+
+    /// The rename is the last step, so the test waits a moment to see that it is still tried.
+    #[test]
+    #[cfg(windows)]
+    fn a_file_that_another_program_has_open_is_replaced_when_that_closes_it() {
+        use std::{os::windows::fs::OpenOptionsExt as _, sync::mpsc};
+
+        const SHARED_FOR_READING: u32 = 1;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.yaml");
+        fs::write(&path, "old").unwrap();
+        let open = OpenOptions::new().read(true).share_mode(SHARED_FOR_READING).open(&path);
+        let (sender, replaced) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| sender.send(replace_unchanged(&path, b"old", b"new")).unwrap());
+            assert!(replaced.recv_timeout(Duration::from_millis(200)).is_err(), "it does not wait");
+            drop(open.unwrap());
+            assert!(replaced.recv().unwrap().unwrap());
+        });
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     }
 
     #[test]
