@@ -1,7 +1,7 @@
 //! The sockets that clients connect to.
 
-mod begun;
 mod bind;
+mod bound_listener;
 mod error;
 mod prepare;
 #[cfg(test)]
@@ -18,11 +18,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
-pub(crate) use self::{begun::Begun, error::ListenError, prepare::Prepared};
 use self::{
     bind::{bind, bind_beside, in_words, set_options},
     prepare::{Bound, MissingFamily, WantedSocket},
 };
+pub(crate) use self::{bound_listener::BoundListener, error::ListenError, prepare::Prepared};
 use crate::{
     config::{ListenAddress, Listener},
     state::{entrance::ListenerTerms, listening_sockets::ListeningSockets},
@@ -82,7 +82,10 @@ impl Listeners {
     ///
     /// # Errors
     /// One of them can't be used.
-    pub(crate) fn adopt(&mut self, passed: Vec<net::TcpListener>) -> io::Result<Vec<Begun>> {
+    pub(crate) fn adopt(
+        &mut self,
+        passed: Vec<net::TcpListener>,
+    ) -> io::Result<Vec<BoundListener>> {
         let begun = passed.into_iter().map(|passed| {
             let address = passed.local_addr()?;
             // The supervisor may have set it up in any way, so the options that we depend on are set here.
@@ -92,7 +95,7 @@ impl Listeners {
             // A supervisor's socket belongs to the entry of `server.listen` that has its very address.
             let place = ListenPlace { wanted: WantedSocket { address, twins: 0 }, actual: address };
             let begun = self.begin(place, listener, CancellationToken::new(), None);
-            Ok(Begun { is_shared: true, ..begun })
+            Ok(BoundListener { is_shared: true, ..begun })
         });
         begun.collect()
     }
@@ -107,7 +110,7 @@ impl Listeners {
         &mut self,
         taken: Vec<net::TcpListener>,
         listeners: &[Listener],
-    ) -> io::Result<Vec<Begun>> {
+    ) -> io::Result<Vec<BoundListener>> {
         let mut begun = Vec::new();
         for taken in taken {
             let address = taken.local_addr()?;
@@ -126,7 +129,7 @@ impl Listeners {
             let closed = CancellationToken::new();
             let closes = Some(closed.clone().drop_guard());
             let one = self.begin(place, listener, closed, closes);
-            begun.push(Begun { is_shared: true, ..one });
+            begun.push(BoundListener { is_shared: true, ..one });
         }
         Ok(begun)
     }
@@ -138,11 +141,11 @@ impl Listeners {
         listener: TcpListener,
         closed: CancellationToken,
         closes: Option<DropGuard>,
-    ) -> Begun {
+    ) -> BoundListener {
         let (listener, terms) = (Arc::new(listener), Arc::<ListenerTerms>::default());
         self.sockets.add(&listener, place.actual, &terms);
         self.open.push(OpenListener { place, terms: Arc::clone(&terms), closes });
-        Begun { listener, address: place.actual, terms, closed, is_shared: false }
+        BoundListener { listener, address: place.actual, terms, closed, is_shared: false }
     }
 
     /// Returns the sockets that are accepted on, now and later.
@@ -190,7 +193,7 @@ impl Listeners {
 
     /// Puts `prepared` in force: returns the listeners to accept on, closes those that are not wanted any more, and
     /// replaces the TLS of those that stay. Clients that were accepted before keep what they have.
-    pub(crate) fn replace(&mut self, mut prepared: Prepared) -> Vec<Begun> {
+    pub(crate) fn replace(&mut self, mut prepared: Prepared) -> Vec<BoundListener> {
         for MissingFamily { listener, address, source } in &prepared.missing {
             let reason = in_words(source);
             warn!(%listener, missing = %address, reason, "listening on one loopback address only");

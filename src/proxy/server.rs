@@ -21,7 +21,7 @@ use crate::{
     client::{accepted::Accepted, session},
     io::keepalive,
     network::NetworkKeeper,
-    proxy::listeners::Begun,
+    proxy::listeners::BoundListener,
     state::shared::{Admission, Shared},
     system::workers::{WorkerSet, Workers},
     upstream::chain::ChainSpares,
@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// Starts to accept on a listener, until it is closed or the proxy drains.
-    pub(crate) fn begin(&self, begun: Begun) {
+    pub(crate) fn begin(&self, begun: BoundListener) {
         let tls = begun.terms.tls().is_some().then_some(true);
         info!(address = %begun.address, tls, "listening");
         // All workers accept from one queue, so the clients of a worker that can't take part go to the others.
@@ -118,13 +118,13 @@ impl Server {
 
     /// Logs the number of connections that are left, every few seconds if it has changed.
     async fn log_progress(&self) -> Infallible {
-        let mut told = self.shared.open();
+        let mut logged = self.shared.open();
         loop {
             time::sleep(PROGRESS).await;
             let open = self.shared.open();
-            if open != told {
+            if open != logged {
                 info!(open, "draining");
-                told = open;
+                logged = open;
             }
         }
     }

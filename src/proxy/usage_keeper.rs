@@ -50,23 +50,23 @@ struct KeeperWork {
 /// Whether writes fail, and when that was logged last.
 #[derive(Debug, Default)]
 struct Failing {
-    told: Option<Instant>,
+    logged: Option<Instant>,
 }
 
 impl Failing {
-    /// Notes a failure at `now`, and returns whether to log it. The first one of a row is logged, and later one each hour: the
+    /// Notes a failure at `now`, and returns whether to log it. The first one of a row is logged, and then one each hour: the
     /// log may be on the same full disk, which has lost the line then.
-    fn is_to_be_told(&mut self, now: Instant) -> bool {
-        let is_due = self.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+    fn begin(&mut self, now: Instant) -> bool {
+        let is_due = self.logged.is_none_or(|logged| now.duration_since(logged) >= LOG_EVERY);
         if is_due {
-            self.told = Some(now);
+            self.logged = Some(now);
         }
         is_due
     }
 
     /// Notes a success, and returns whether it ends a row of failures.
     fn end(&mut self) -> bool {
-        self.told.take().is_some()
+        self.logged.take().is_some()
     }
 }
 
@@ -196,7 +196,7 @@ impl KeeperWork {
         match &saved {
             Ok(()) if self.failing.end() => info!(%path, "usage is saved again"),
             Ok(()) => {}
-            Err(error) if !self.failing.is_to_be_told(Instant::now()) => {
+            Err(error) if !self.failing.begin(Instant::now()) => {
                 tracing::debug!(%path, %error, "usage can't be saved");
             }
             Err(error) => {
@@ -225,7 +225,7 @@ impl KeeperWork {
 /// How often bytes that move are folded into accounts, and budgets are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often failures are logged while writes fail.
-const TELL_EVERY: Duration = Duration::from_secs(60 * 60);
+const LOG_EVERY: Duration = Duration::from_secs(60 * 60);
 /// A crash loses what was counted in this time and a tick.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last save.
@@ -238,12 +238,12 @@ mod tests {
     #[test]
     fn a_failure_that_lasts_is_logged_each_hour() {
         let (mut failing, begin) = (Failing::default(), Instant::now());
-        let mut told = |seconds: u64| failing.is_to_be_told(begin + Duration::from_secs(seconds));
+        let mut is_logged = |seconds: u64| failing.begin(begin + Duration::from_secs(seconds));
         assert_eq!(
-            [0, 10, 3599, 3600, 3610, 7200].map(&mut told),
+            [0, 10, 3599, 3600, 3610, 7200].map(&mut is_logged),
             [true, false, false, true, false, true]
         );
         assert_eq!([failing.end(), failing.end()], [true, false]);
-        assert!(failing.is_to_be_told(begin + Duration::from_secs(7210)), "another row");
+        assert!(failing.begin(begin + Duration::from_secs(7210)), "another row");
     }
 }

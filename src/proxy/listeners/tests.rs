@@ -10,7 +10,7 @@ fn listeners(addresses: &[&str]) -> Vec<Listener> {
 }
 
 #[track_caller]
-fn replace(open: &mut Listeners, addresses: &[&str]) -> Vec<Begun> {
+fn replace(open: &mut Listeners, addresses: &[&str]) -> Vec<BoundListener> {
     let prepared = open.prepare(&listeners(addresses)).unwrap();
     let expected = open.addresses_after(&prepared);
     let begun = open.replace(prepared);
@@ -136,7 +136,7 @@ fn overlapping(old: &str, new: &[&str], bind_beside: BinderBeside) -> Result<(),
     let prepared = open.prepare(&listeners(&new))?;
     let began = open.replace(prepared);
     assert!(began.len() == 1 && begun[0].closed.is_cancelled(), "{old} to {new:?}");
-    let shares = |begun: &Begun| SockRef::from(&*begun.listener).reuse_port().unwrap();
+    let shares = |begun: &BoundListener| SockRef::from(&*begun.listener).reuse_port().unwrap();
     assert!(!began.iter().chain(&begun).any(shares), "{old} to {new:?}");
     // While both are open and after that, no other program can join, whatever it asks for.
     let joins = || {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     client::accepted::Accepted,
-    proxy::listeners::Begun,
+    proxy::listeners::BoundListener,
     state::{
         entrance::{Entrance, ListenerTerms},
         shared::Shared,
@@ -34,12 +34,12 @@ use crate::{
 /// Accepts on one listener until it is closed or the proxy drains.
 pub(super) async fn accept(
     server: Server,
-    begun: Begun,
+    begun: BoundListener,
     _counted: CountedAcceptor,
     worker: usize,
     pause: Pause,
 ) {
-    let Begun { listener, address, terms, closed, is_shared } = begun;
+    let BoundListener { listener, address, terms, closed, is_shared } = begun;
     let timer = EarlyTimer::default();
     let mut acceptor =
         Acceptor { server, worker, listener, is_shared, address, terms, pause, timer, fit: None };

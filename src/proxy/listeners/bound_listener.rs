@@ -14,7 +14,7 @@ use crate::state::entrance::ListenerTerms;
 
 /// A listener to accept on, and the token that ends it.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct BoundListener {
     /// The socket.
     pub listener: Arc<TcpListener>,
     /// The address it is bound to.
@@ -27,7 +27,7 @@ pub(crate) struct Begun {
     pub is_shared: bool,
 }
 
-impl Begun {
+impl BoundListener {
     /// Returns another listener for the same clients, whose events wake `runtime`.
     ///
     /// Both accept from the one queue of the system, so each client goes to a thread that is free, and none is lost if
