@@ -263,7 +263,7 @@ async fn reset_after_delivery(socket: TcpStream) {
             if row.unwrap()[4].starts_with("00000000:") {
                 return;
             }
-            sleep(Duration::from_millis(5)).await;
+            pause().await;
         }
     })
     .await;

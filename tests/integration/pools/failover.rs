@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{ANSWER, failures, plain, two_members};
-use crate::support::{Double, Proxy, Step, exchange, status, within};
+use crate::support::{Double, Proxy, Step, exchange, pause, status, within};
 
 /// Reads a head, and closes or breaks the connection.
 fn hangs_up(end: Step) -> [Step; 2] {
@@ -72,7 +72,7 @@ async fn a_slow_origin_does_not_make_a_pool_leave_a_member_that_answers_others()
     let slow = tokio::spawn(async move { exchange(address, request.as_bytes()).await });
     within("the slow request is sent", async {
         while first.record().now().is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            pause().await;
         }
     })
     .await;
