@@ -1,5 +1,8 @@
 //! The program under test.
 
+#[cfg(target_os = "linux")]
+mod limited;
+
 use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader, Read},
@@ -130,92 +133,6 @@ impl Proxy {
     #[cfg(unix)]
     pub(crate) async fn activated(config: ConfigDir, socket: &impl std::os::fd::AsFd) -> Self {
         Self::run(config, None, &[], super::activated(socket)).await
-    }
-
-    /// As [`on`](Self::on), with at most `descriptors` open files. Returns `None` if the program that limits them is missing.
-    #[cfg(target_os = "linux")]
-    pub(crate) async fn limited(config: ConfigDir, descriptors: u64) -> Option<Self> {
-        let prlimit = super::Program::find_or_skip("prlimit")?;
-        let mut command = command(prlimit.path());
-        command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(PROGRAM);
-        Some(Self::run(config, None, &[], command).await)
-    }
-
-    /// As [`on`](Self::on), with a state directory on a full file system, in which removing the file `fill` makes room. Returns
-    /// `None` if this user may not mount anything.
-    #[cfg(target_os = "linux")]
-    pub(crate) async fn on_full_disk(config: ConfigDir) -> Option<Self> {
-        const MOUNT: &str = "mount -t tmpfs -o size=16k none \"$XDG_STATE_HOME\"";
-        let state = config.path().join(".state");
-        std::fs::create_dir(&state).unwrap();
-        let unshared = |program: &str| {
-            let mut command = command("unshare");
-            command.args(["--mount", "sh", "-c", program, PROGRAM]).env("XDG_STATE_HOME", &state);
-            command
-        };
-        let tried = unshared(MOUNT).stderr(Stdio::null()).status();
-        if !tried.is_ok_and(|status| status.success()) {
-            super::skip("mounting a file system");
-            return None;
-        }
-        let fill = "cat /dev/zero >\"$XDG_STATE_HOME/fill\" 2>/dev/null; exec \"$0\" \"$@\"";
-        let command = unshared(&format!("{MOUNT} && {fill}"));
-        Some(Self::run(config, None, &[], command).await)
-    }
-
-    /// Runs the program on the configuration at `root`, with the directory `lower` mounted at `volume`. Returns `None` if this user
-    /// may not mount anything.
-    #[cfg(target_os = "linux")]
-    pub(crate) async fn on_mount(lower: &Path, volume: &Path, root: &Path) -> Option<Self> {
-        const MOUNT: &str = "mount --bind \"$LOWER\" \"$VOLUME\"";
-        let unshared = |program: &str| {
-            let mut command = command("unshare");
-            command.args(["--mount", "sh", "-c", program, PROGRAM]);
-            command.env("LOWER", lower).env("VOLUME", volume);
-            command
-        };
-        let tried = unshared(MOUNT).stderr(Stdio::null()).status();
-        if !tried.is_ok_and(|status| status.success()) {
-            super::skip("mounting a file system");
-            return None;
-        }
-        let command = unshared(&format!("{MOUNT} && exec \"$0\" \"$@\""));
-        Some(Self::run(ConfigDir::new(""), Some(root), &[], command).await)
-    }
-
-    /// As [`on`](Self::on), with a limit of the system by which no file may have even one byte. The log goes through a pipe.
-    #[cfg(target_os = "linux")]
-    pub(crate) async fn without_file_size(config: ConfigDir) -> Self {
-        let mut command = command("sh");
-        command.args(["-c", "ulimit -c 0; ulimit -f 0; exec \"$0\" \"$@\"", PROGRAM]);
-        Self::run(config, None, &[], command).await
-    }
-
-    /// As [`on`](Self::on), on a system that allows it to watch only one directory. Returns `None` if this user may not set such
-    /// a limit.
-    #[cfg(target_os = "linux")]
-    pub(crate) async fn with_one_watch(config: ConfigDir) -> Option<Self> {
-        const LIMIT: &str = "echo 1 >/proc/sys/user/max_inotify_watches";
-        let unshared = |program: &str| {
-            let mut command = command("unshare");
-            command.args(["--user", "--map-root-user", "sh", "-c", program, PROGRAM]);
-            command
-        };
-        let tried = unshared(LIMIT).stderr(Stdio::null()).status();
-        if !tried.is_ok_and(|status| status.success()) {
-            super::skip("a limit of watches");
-            return None;
-        }
-        let command = unshared(&format!("{LIMIT} && exec \"$0\" \"$@\""));
-        Some(Self::run(config, None, &[], command).await)
-    }
-
-    /// Returns its state directory, as it is mounted for the program.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn state(&mut self) -> std::path::PathBuf {
-        let root = format!("/proc/{}/root", self.pid());
-        let state = self.config.path().join(".state");
-        Path::new(&root).join(state.strip_prefix("/").unwrap())
     }
 
     /// Runs the program on the file or directory at `path`.
