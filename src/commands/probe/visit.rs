@@ -85,8 +85,12 @@ impl Visit<'_, '_> {
         let request = Request::new(target, preferences);
         // Only a plain request may end at a hop that forwards it. For everything else the tunnel must reach
         // the target.
-        let connected = match &self.probe_request.work {
-            Work::Http(head) if let Target::Resource(resource) = head.target() => {
+        let plain = match &self.probe_request.work {
+            Work::Http(head) => Some((head, head.target())),
+            Work::Tunnel | Work::Https(_) => None,
+        };
+        let connected = match plain {
+            Some((head, Target::Resource(resource))) => {
                 let uri = AbsoluteTarget(head, resource);
                 let line = RequestLine { method: head.method(), uri: &uri };
                 let plain = PlainRequest::new(line, target);

@@ -80,26 +80,26 @@ pub(super) fn missing_credentials(
     let (summary, advice) = (&diagnosis.summary, diagnosis.advice_for(sign_on));
     // The library says only that there is no ticket. If there is a keytab, its keys got none.
     let shown = |path: &Path| sign_on.without_username(&path.display().to_string());
-    let (summary, advice) = match (reason, sign_on.keytab()) {
-        (Reason::NoTicket, Some((path, principal))) => (
+    let (summary, advice) = match (reason, sign_on.keytab(), canonical) {
+        (Reason::NoTicket, Some((path, principal)), _) => (
             "no usable key in the keytab",
             no_key(&shown(path), &sign_on.without_username(principal)),
         ),
         // The password of the account was changed after the keytab was made, so its keys are those of the old one.
-        (Reason::WrongPassword, Some((path, principal))) => {
+        (Reason::WrongPassword, Some((path, principal)), _) => {
             ("keytab is out of date", old_keys(&shown(path), &sign_on.without_username(principal)))
         }
-        (Reason::UnknownUser, Some(_)) => (*summary, WRONG_PRINCIPAL.to_owned()),
+        (Reason::UnknownUser, Some(_), _) => (*summary, WRONG_PRINCIPAL.to_owned()),
         // The name is only advised. To use it without asking would let anyone who can forge answers of the DNS choose
         // the service that a ticket is for.
-        (Reason::UnknownService, _) if let Some(name) = canonical => (
+        (Reason::UnknownService, _, Some(name)) => (
             *summary,
             format!("{advice} The canonical name of this host is `{name}`: try `HTTP/{name}`."),
         ),
         // A broken file shows in several ways, and which one is read depends on a variable.
         (
             Reason::BadSettings | Reason::UnknownRealm | Reason::KdcUnreachable | Reason::Other,
-            _,
+            ..,
         ) if cfg!(unix) => {
             (*summary, format!("{advice} {}", settings_file(std::env::var_os(KRB5_CONFIG))))
         }
