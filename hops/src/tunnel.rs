@@ -75,12 +75,12 @@ struct Extras {
 }
 
 impl Tunnel {
-    /// A tunnel over a connected socket.
+    /// Creates a tunnel over a connected socket.
     pub fn socket(socket: TcpStream) -> Self {
         Self::over(Io::Socket(socket))
     }
 
-    /// A tunnel over a layer, such as TLS, that wraps another one.
+    /// Creates a tunnel over a layer, such as TLS, that wraps another one.
     pub fn layered(stream: impl Stream + 'static) -> Self {
         Self::over(Io::Layered(Box::new(stream)))
     }

@@ -278,7 +278,7 @@ impl TunnelProtocol for SocksTunnel {
         self.server.success().into()
     }
 
-    /// A reply code has no room for words, so [`RequestLog::log`] has written them to the log.
+    /// Returns a reply code. It has no room for words, so [`RequestLog::log`] has written them to the log.
     fn denied(&self, denial: Denial, _client: &Client) -> Vec<u8> {
         self.server.refusal(reply_code::of_denial(&denial))
     }

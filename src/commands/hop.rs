@@ -5,7 +5,7 @@
 //! switch of this hop and nothing else. Then the file is replaced in one step, and the proxy is asked for its verdict.
 //! If it rejects the new file anyway, the old one comes back.
 //!
-//! Other programs may save the same file at any time, and other `hop` commands may run. The latter take turns from the
+//! Other programs may save the same file at any time, and other `hop` commands may run. Those take turns from the
 //! reading to the replacing. A save of another program is never overwritten, neither by the edit nor by its undoing.
 
 mod effect;

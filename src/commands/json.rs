@@ -116,7 +116,7 @@ pub(super) struct ShownPlace<'a> {
 }
 
 impl<'a> ShownHop<'a> {
-    /// `schemes` are those of the hop, unless it is disabled.
+    /// Shows `hop`. `schemes` are its own, unless it is disabled.
     pub(super) fn new(hop: &'a NamedHop, schemes: &[Readiness], network: &Network) -> Self {
         // A disabled hop with unset variables was not built and has no address.
         let address = hop.hop.as_ref();

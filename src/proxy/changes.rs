@@ -12,7 +12,8 @@ pub(super) fn with_new_value(path: &str, config: &Config) -> String {
     }
 }
 
-/// Only values that were read into a type that can hold no secret are shown: switches, names of levels, numbers.
+/// Returns the new value of the setting at `path`, if it was read into a type that can hold no secret: a switch, the name of a
+/// level, a number.
 fn new_value(path: &str, config: &Config) -> Option<String> {
     // A list of what is shown and not of what is hidden, so that a new setting is hidden until it is added here.
     let Config { timeouts, limits, log, hops, .. } = config;

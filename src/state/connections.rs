@@ -137,7 +137,7 @@ impl Connections {
 }
 
 impl Registration {
-    /// The row.
+    /// Returns the row.
     pub(crate) fn row(&self) -> &Arc<OpenConnection> {
         &self.row
     }

@@ -119,7 +119,7 @@ impl Generation {
         self.number
     }
 
-    /// The counts of this and all other generations.
+    /// Returns the counts of this and all other generations.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
@@ -141,17 +141,17 @@ impl Generation {
         self.options.iter().find(|(hop, _)| **hop == *name).map(|(_, option)| *option)
     }
 
-    /// The facts about the network.
+    /// Returns the facts about the network.
     pub(crate) fn network(&self) -> &Arc<Network> {
         &self.network
     }
 
-    /// The hops that are built, with their names.
+    /// Returns the hops that are built, with their names.
     pub(crate) fn built_hops(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<dyn Hop>)> {
         self.hops.iter().filter_map(|named| Some((&named.name, named.hop.as_ref()?)))
     }
 
-    /// The chains that keep spare tunnels, with those.
+    /// Returns the chains that keep spare tunnels, with those.
     pub(crate) fn warm_chains(&self) -> impl Iterator<Item = (&Arc<Chain>, &Arc<Warm>)> {
         self.chains.iter().filter_map(|chain| Some((chain, chain.warm()?)))
     }
@@ -198,12 +198,12 @@ impl Generation {
         &self.hops
     }
 
-    /// Whether clients may state preferences to a hop of any chain.
+    /// Returns whether clients may state preferences to a hop of any chain.
     pub(crate) fn takes_preferences(&self) -> bool {
         self.takes_preferences
     }
 
-    /// Whether a chain that a route leads to refuses clients that name no session.
+    /// Returns whether a chain that a route leads to refuses clients that name no session.
     pub(crate) fn requires_session(&self) -> bool {
         self.chains_led_to().any(|chain| chain.requires_session())
     }
@@ -266,7 +266,7 @@ impl Generation {
     }
 }
 
-/// The conditions of the network, each with the outcome that `hops` were built with.
+/// Returns the conditions of the network, each with the outcome that `hops` were built with.
 fn outcomes(hops: &[NamedHop]) -> impl Iterator<Item = (Arc<NetworkCondition>, bool)> {
     hops.iter().filter_map(|hop| Some((hop.condition.clone()?, hop.is_enabled)))
 }

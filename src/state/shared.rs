@@ -114,7 +114,7 @@ impl Shared {
         })
     }
 
-    /// The generation in force.
+    /// Returns the generation in force.
     pub(crate) fn live(&self) -> &Live {
         &self.live
     }
@@ -175,12 +175,12 @@ impl Shared {
         self.control_socket_error.load_full()
     }
 
-    /// The lines that clients caused, of which only some are logged.
+    /// Returns the lines that clients caused. Only some of them are logged.
     pub(crate) fn denials(&self) -> &Denials {
         &self.denials
     }
 
-    /// The requests and tunnels that are under way.
+    /// Returns the requests and tunnels that are under way.
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
@@ -206,7 +206,7 @@ impl Shared {
         self.rounds.begin(asked, limits).await.map(Some)
     }
 
-    /// The steps of the proxy's end.
+    /// Returns the steps of the proxy's end.
     pub(crate) fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
@@ -240,7 +240,7 @@ impl Shared {
         self.live.current().warm_chains().map(|(_, warm)| warm.limit()).sum()
     }
 
-    /// The descriptors that are not for clients.
+    /// Returns the descriptors that are not for clients.
     pub(crate) fn reserved(&self) -> &open_files::Reserved {
         &self.reserved
     }

@@ -69,7 +69,7 @@ mod activation {
         socket.is_listener()
     }
 
-    /// Not every system says whether a socket listens. A connection has a peer, and a listener has none.
+    /// Returns whether `socket` listens. Not every system says so. But a connection has a peer, and a listener has none.
     #[cfg(not(target_os = "linux"))]
     fn listens(socket: &SockRef<'_>) -> io::Result<bool> {
         Ok(socket.peer_addr().is_err())

@@ -129,8 +129,8 @@ pub trait Selection: fmt::Debug + Send + Sync {
         self.reached();
     }
 
-    /// Returns whether the chosen link is left out for a refusal, of which an answer of `status` to a plain request may be a
-    /// repetition. Such an answer does not show that the link works, though the target may have sent it.
+    /// Returns whether the chosen link is left out for a refusal that an answer of `status` to a plain request may repeat.
+    /// Such an answer does not show that the link works, though the target may have sent it.
     fn may_repeat_refusal(&self, _status: u16) -> bool {
         false
     }
@@ -212,7 +212,7 @@ pub enum ChooseError {
 }
 
 impl ChooseError {
-    /// Returns the error of a hop that chooses among others, of which one failed with this error and the next one with
+    /// Returns the error of a hop that chooses among others, if one of them failed with this error and the next one with
     /// `other`.
     pub(crate) fn joined(self, other: Self) -> Self {
         use HopError::AskedToWait;

@@ -39,7 +39,7 @@ enum WriteIo<'a> {
 }
 
 impl Tunnel {
-    /// Both directions at once. Those of a bare socket share no lock.
+    /// Returns both directions, which can be used at once. Those of a bare socket share no lock.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         let (read, write) = match &mut self.io {
             Io::Socket(socket) => {

@@ -204,7 +204,7 @@ where
         self.to_client.sent()
     }
 
-    /// When the client left, if that was noticed only by a quiet time after it.
+    /// Returns when the client left, if that was noticed only by a quiet time after it.
     pub(super) fn left(&self) -> Option<Instant> {
         self.left
     }

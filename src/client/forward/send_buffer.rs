@@ -35,7 +35,7 @@ impl SendBuffer {
         self.sent
     }
 
-    /// Since when the connection has taken nothing of what waits for it.
+    /// Returns since when the connection has taken nothing of what waits for it.
     pub(super) fn blocked_since(&self) -> Option<Instant> {
         self.blocked.map(|(since, _)| since)
     }

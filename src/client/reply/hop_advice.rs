@@ -58,7 +58,7 @@ pub(crate) fn waited(error: &ChainError) -> Option<String> {
     })
 }
 
-/// Advice for a hop that says nothing while it is asked for the next stop.
+/// Returns advice for a hop that says nothing while it is asked for the next stop.
 pub(super) fn silent(stage: &Stage) -> String {
     let guess = silent_protocol(stage).map_or_else(String::new, |guess| format!("{guess} "));
     format!(
@@ -68,7 +68,7 @@ pub(super) fn silent(stage: &Stage) -> String {
     )
 }
 
-/// Advice for a hop that says nothing to the beginning of TLS.
+/// Returns advice for a hop that says nothing to the beginning of TLS.
 pub(super) fn silent_at_tls(stage: &Stage) -> String {
     format!(
         "It accepted the connection but did not answer. {} Otherwise check that it is up, or raise `timeouts.connect`{}.",
@@ -87,7 +87,7 @@ fn may_be_plain(stage: &Stage) -> String {
     format!("This port may not speak TLS: then {}.", write(stage, Wanted::NoTls))
 }
 
-/// Advice for a hop that closed the connection instead of answering.
+/// Returns advice for a hop that closed the connection instead of answering.
 pub(super) fn hung_up(stage: &Stage) -> String {
     let protocol = perhaps_other_protocol(stage);
     // Many proxies have no answer for a stop that they can't reach.
@@ -111,7 +111,7 @@ pub(super) fn hung_up(stage: &Stage) -> String {
     )
 }
 
-/// Advice for a hop that closed the connection instead of answering a plain request.
+/// Returns advice for a hop that closed the connection instead of answering a plain request.
 pub(super) fn cut_plain_request(stage: &Stage) -> String {
     let stop = &stage.stop;
     // TLS servers close a connection on which they read a request that is not TLS.
@@ -136,7 +136,7 @@ pub(super) fn cut_plain_request(stage: &Stage) -> String {
     )
 }
 
-/// Advice for a hop that sends the request elsewhere, as a captive portal does before a login.
+/// Returns advice for a hop that sends the request elsewhere, as a captive portal does before a login.
 pub(super) fn redirected_to_portal(stage: &Stage, refusal: &Refusal) -> String {
     let location = refusal.field("Location").and_then(origin_of);
     let (to, page) = match location {
@@ -150,7 +150,7 @@ pub(super) fn redirected_to_portal(stage: &Stage, refusal: &Refusal) -> String {
     )
 }
 
-/// Advice for a hop that is a captive portal, which asks for a login to the network (RFC 6585 §6).
+/// Returns advice for a hop that is a captive portal, which asks for a login to the network (RFC 6585 §6).
 pub(super) fn captive_portal(stage: &Stage) -> String {
     format!(
         "This network has a captive portal: open any `http://` page in a browser without this proxy, and log in. If \
@@ -159,7 +159,7 @@ pub(super) fn captive_portal(stage: &Stage) -> String {
     )
 }
 
-/// Advice for a hop that answers a status that no standard has.
+/// Returns advice for a hop that answers a status that no standard has.
 pub(super) fn own_status(stage: &Stage, status: u16) -> String {
     let hop = stage.hop_name().unwrap_or_default();
     format!(
@@ -175,7 +175,7 @@ fn origin_of(url: &str) -> Option<String> {
     (["http", "https"].contains(&scheme) && !host.is_empty()).then(|| format!("{scheme}://{host}/"))
 }
 
-/// Advice for a hop whose answer is not understood.
+/// Returns advice for a hop whose answer is not understood.
 pub(super) fn not_a_proxy(stage: &Stage) -> String {
     let sort = if stage.settings.is_socks { "a SOCKS5" } else { "an HTTP" };
     let tls = match (stage.listed(), stage.settings.has_tls_key) {
@@ -186,7 +186,7 @@ pub(super) fn not_a_proxy(stage: &Stage) -> String {
     format!("Check that {} points to {sort} proxy{tls}.", place(stage))
 }
 
-/// Advice for a hop that answers with more than the head of any proxy.
+/// Returns advice for a hop that answers with more than the head of any proxy.
 pub(super) fn large_head(stage: &Stage) -> String {
     format!(
         "No HTTP proxy sends a head that large. Check that {} points to an HTTP proxy.",
@@ -194,7 +194,7 @@ pub(super) fn large_head(stage: &Stage) -> String {
     )
 }
 
-/// Advice for a hop whose answer to CONNECT says little. Web servers answer like this.
+/// Returns advice for a hop whose answer to CONNECT says little. Web servers answer like this.
 pub(super) fn perhaps_a_web_server(stage: &Stage) -> String {
     format!(
         "Check that this hop is an HTTP proxy that allows CONNECT. If it refuses every host, this port may belong to \

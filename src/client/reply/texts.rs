@@ -154,7 +154,7 @@ pub(super) fn bad_response(
     }
 }
 
-/// Advice about an answer that can't be passed on. It came from the hop of `stage`, or from the origin if there is none.
+/// Returns advice about an answer that can't be passed on. It came from the hop of `stage`, or from the origin if there is none.
 pub(super) fn on_bad_response(stage: Option<&Stage>, error: ProxyError) -> Cow<'static, str> {
     match (error, stage) {
         (ProxyError::HttpResponseTimeout, Some(stage)) => format!(

@@ -87,8 +87,8 @@ impl From<&ChainError> for FailureVerdict {
     fn from(error: &ChainError) -> Self {
         let verdict = Self::of(error);
         let advice = match (texts::note_on_near_target(error), &error.cause) {
-            // A hop that answered knew the target. One that says nothing may have another fault, of which its own advice
-            // tells.
+            // A hop that answered knew the target. One that says nothing may have another fault, and its own advice says
+            // so.
             (Some(note), Cause::Hop(HopError::Refused(_))) => {
                 ReplyText::from(note).words(" ").text(verdict.advice)
             }

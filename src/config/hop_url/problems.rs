@@ -59,7 +59,7 @@ pub(crate) fn url_in_words(name: &str, text: &str) -> String {
     }
 }
 
-/// Each hop has one line with its name, and those lines alone are indented by two.
+/// Returns whether `line` has the name of a hop. Each hop has one such line, and those lines alone are indented by two.
 fn is_name(line: &&str) -> bool {
     line.starts_with("  ") && !line.starts_with("   ")
 }

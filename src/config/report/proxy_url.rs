@@ -74,8 +74,8 @@ pub(crate) fn listed_instead(text: &str, is_hidden: bool) -> Option<String> {
     })
 }
 
-/// Returns the settings to write in place of `text`, if that is several proxies, of which other programs use the next one if
-/// one fails.
+/// Returns the settings to write in place of `text`, if that is several proxies. Other programs use the next one if one
+/// fails.
 pub(crate) fn several_instead(text: &str) -> Option<&'static str> {
     let parts: Vec<_> = text.split([',', ';', ' ', '|']).filter(|part| !part.is_empty()).collect();
     let is_proxy = |part: &&str| proxy_address(part).is_some();

@@ -40,7 +40,7 @@ impl Delivery {
         }
     }
 
-    /// Ready once the peer of `socket` has everything, or has taken nothing for `patience`.
+    /// Becomes ready once the peer of `socket` has everything, or has taken nothing for `patience`.
     ///
     /// If the system does not tell, the peer is given a fixed time.
     pub(super) fn poll(

@@ -22,7 +22,7 @@ use crate::io::turn::TURN_BYTES;
 const TIMEOUTS: RelayTimeouts =
     RelayTimeouts { idle: None, rotate_after: None, half_closed: Duration::from_secs(300) };
 
-/// A relay between two pipes that hold `room` bytes, and their far ends.
+/// Creates a relay between two pipes that hold `room` bytes, and their far ends.
 fn piped(room: usize, timeouts: RelayTimeouts) -> (Relay, DuplexStream, DuplexStream) {
     let (client, client_far) = duplex(room);
     let (upstream, upstream_far) = duplex(room);
@@ -33,12 +33,12 @@ fn piped(room: usize, timeouts: RelayTimeouts) -> (Relay, DuplexStream, DuplexSt
     )
 }
 
-/// Two ends of a connection.
+/// Creates two ends of a connection.
 async fn sockets() -> (TcpStream, TcpStream) {
     sockets_with(|_| ()).await
 }
 
-/// Two ends of a connection, the second with the options that `set` sets.
+/// Creates two ends of a connection, the second with the options that `set` sets.
 async fn sockets_with(set: impl FnOnce(&TcpSocket)) -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = TcpSocket::new_v4().unwrap();
@@ -47,7 +47,7 @@ async fn sockets_with(set: impl FnOnce(&TcpSocket)) -> (TcpStream, TcpStream) {
     (near.unwrap().0, far.unwrap())
 }
 
-/// A relay between two sockets that already runs, and their far ends.
+/// Creates a relay between two sockets that already runs, and their far ends.
 async fn running() -> (JoinHandle<End>, TcpStream, TcpStream) {
     let ((client, client_far), (upstream, upstream_far)) = (sockets().await, sockets().await);
     let mut relay = Relay::new(Tunnel::socket(client), Tunnel::socket(upstream), TIMEOUTS);

@@ -135,7 +135,7 @@ impl Relay {
         }
     }
 
-    /// Whether both peers have taken everything that was read for them, as far as the system tells.
+    /// Returns whether both peers have taken everything that was read for them, as far as the system tells.
     fn is_drained(&self) -> bool {
         let is_taken =
             |tunnel: &Tunnel| tunnel.bottom().and_then(queued).is_none_or(|left| left == 0);

@@ -1,4 +1,4 @@
-//! Holds back a configuration of which something is missing.
+//! Holds back a configuration that lacks something.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

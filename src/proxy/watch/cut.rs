@@ -2,7 +2,7 @@
 //! several steps.
 //!
 //! The beginning of a configuration may be valid and mean the opposite: without its chains everything goes direct. So may the
-//! rest of a directory of which one file is missing for a moment: `git checkout` removes a file before the filter runs that
+//! rest of a directory while one file is missing for a moment: `git checkout` removes a file before the filter runs that
 //! writes it. So the watch remembers which files there were when they were last taken, and how each of them began. It keeps
 //! a hash for each line end, and nothing of the text, which may hold secrets.
 
@@ -47,7 +47,7 @@ pub(crate) struct FilesTaken {
     files: Arc<Mutex<Files>>,
 }
 
-/// The files of which something seems to be missing.
+/// The files that seem to lack something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LackingFiles {
     /// Files that have only a beginning of what they had, or no settings any more.
@@ -89,7 +89,7 @@ impl KnownFiles {
         Self { hasher, files: known, names: names.collect() }
     }
 
-    /// Returns the files of which something is missing, compared with what they were.
+    /// Returns the files that lack something, compared with what they were.
     fn lacking(&self, root: &Path) -> LackingFiles {
         let is_cut = |(path, known): &(&PathBuf, &Beginnings)| {
             read(path).is_some_and(|text| known.is_cut(&text, &self.hasher))

@@ -23,8 +23,9 @@ pub(super) struct WatchedDirectories {
     /// The way to the files by which events are judged.
     trail: Arc<ArcSwap<Trail>>,
     watched: BTreeMap<PathBuf, Identity>,
-    /// Directories of files that can't be watched, and those of them of which the log does not say so yet.
+    /// Directories of files that can't be watched.
     unwatchable: BTreeSet<PathBuf>,
+    /// Those of them that the log does not name yet.
     untold: Vec<(PathBuf, notify::Error)>,
 }
 
@@ -51,7 +52,7 @@ impl WatchedDirectories {
         }
     }
 
-    /// Returns whether the system reports every change in every one of the directories, of which there should be `count`.
+    /// Returns whether the system reports every change in every one of the directories. There should be `count` of them.
     pub(super) fn report_all(&self, count: usize) -> bool {
         // Without a watcher, the look alone tells of changes.
         self.watcher.is_ok()

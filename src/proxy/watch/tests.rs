@@ -101,7 +101,7 @@ async fn a_write_by_a_second_name_is_a_change() {
     check(&mut watch, || fs::write(&second, "abcd").unwrap()).await;
 }
 
-/// A watch that no event reaches.
+/// Creates a watch that no event reaches.
 fn blind(root: &Path) -> Watch {
     let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));
     let deaf = Err(notify::Error::generic("deaf"));
@@ -132,7 +132,7 @@ async fn where_no_event_comes_the_files_are_looked_at() {
     assert!(nothing.is_err(), "without a change there is no event");
 }
 
-/// A watch that looks soon after each change, and never again unless it is blind.
+/// Creates a watch that looks soon after each change, and never again unless it is blind.
 #[cfg(target_os = "linux")]
 fn impatient(root: &Path) -> Watch {
     let trail = Arc::new(ArcSwap::from_pointee(Trail::default()));

@@ -74,7 +74,7 @@ pub(super) fn find<'a>(files: impl Iterator<Item = &'a Path>) -> FoundWriters {
     FoundWriters { first: first_of(&doubtful), closed }
 }
 
-/// Returns a writer of one of the files, each of which has one for certain, or may have one.
+/// Returns a writer of one of the files. Each file has one for certain, or may have one.
 #[cfg(target_os = "linux")]
 fn first_of(doubtful: &[(&Path, bool)]) -> Option<Writer> {
     let seen = find_process(&doubtful.iter().map(|(path, _)| *path).collect::<Vec<_>>());

@@ -35,7 +35,7 @@ impl Live {
         Self { current, alive, replaced: Notify::new() }
     }
 
-    /// The generation in force.
+    /// Returns the generation in force.
     pub(crate) fn current(&self) -> Arc<Generation> {
         self.current.load_full()
     }
@@ -105,7 +105,7 @@ impl Live {
         }
     }
 
-    /// The generations that are in use, the one in force last.
+    /// Returns the generations that are in use, the one in force last.
     pub(crate) fn alive(&self) -> Vec<Arc<Generation>> {
         self.known().iter().filter_map(Weak::upgrade).collect()
     }

@@ -40,7 +40,7 @@ impl Admission {
         self
     }
 
-    /// The number of the connection, which no other connection of this process has.
+    /// Returns the number of the connection, which no other connection of this process has.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }

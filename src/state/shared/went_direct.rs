@@ -23,7 +23,7 @@ pub(crate) struct DirectTarget {
 }
 
 impl DirectTarget {
-    /// Returns `targets` in words, of which a line has room for the first ones.
+    /// Returns the first of the `targets` in words, as many as a line has room for.
     pub(crate) fn in_words(targets: &[Self]) -> Vec<String> {
         let mut shown: Vec<_> =
             targets.iter().take(SHOWN_MAX).map(|target| target.shown.clone()).collect();

@@ -191,7 +191,7 @@ impl Stage {
         }
     }
 
-    /// The TLS handshake with the target, which the user of the tunnel makes at its end.
+    /// Creates the stage of the TLS handshake with the target, which the user of the tunnel makes at its end.
     pub fn at_target(target: &Authority) -> Self {
         let stage = Self::new(None, None, Step::Enter, target.clone());
         Self { protocol: Some(tls::PROTOCOL), ..stage }

@@ -49,7 +49,7 @@ pub(crate) struct HopsTaken<'a> {
 }
 
 impl From<Duration> for ConnectTime {
-    /// Keeps `time`, of which more than 71 minutes count as 71.
+    /// Keeps `time`. More than 71 minutes count as 71.
     fn from(time: Duration) -> Self {
         let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         Self { micros: NonZeroU32::new(micros.saturating_add(1)) }

@@ -179,7 +179,7 @@ mod tests {
         vec![(format!("hop.test:{port}").parse().unwrap(), None)]
     }
 
-    /// A stock of a chain that a connection has passed.
+    /// Creates a stock of a chain that a connection has passed.
     fn used(limit: usize) -> Stock {
         let mut stock = Stock::new(limit);
         stock.reached_last(&target());

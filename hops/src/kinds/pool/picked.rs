@@ -70,7 +70,7 @@ impl Picked {
         !self.is_settled.swap(true, Ordering::Relaxed)
     }
 
-    /// The member failed, with all hops that it may hold: takes another one.
+    /// Takes another member in place of this one, which failed with all hops that it may hold.
     fn next_member(self) -> Eventual<'static, Option<Chosen>> {
         if self.refused_target {
             if self.settle() {

@@ -59,7 +59,7 @@ where
         self.deadline.poll_until(cx, due).map(|()| wait)
     }
 
-    /// When the head of the answer is late. Never while an interim answer is on its way to the client, for another
+    /// Returns when the head of the answer is late. It is never late while an interim answer is on its way to the client, for another
     /// answer would begin in the middle of it.
     fn head_due(&self) -> Option<Instant> {
         if !matches!(self.answer, Answer::Head { .. }) || self.to_client.blocked_since().is_some() {
@@ -86,7 +86,7 @@ where
         }
     }
 
-    /// When nothing has moved for too long.
+    /// Returns when nothing has moved for too long.
     ///
     /// A client that has ended its direction may wait for its answer or be gone; nothing tells the two apart, except that
     /// writing to one that is gone fails. So what is on its way to the client is waited for, and beyond that only for as

@@ -232,7 +232,7 @@ impl<'a> Plan<'a> {
         self.head.fields().values("Authorization").any(is_of_connection)
     }
 
-    /// Many proxies drop `Upgrade`; through a tunnel it reaches the origin.
+    /// Returns whether a hop may forward the request. Many proxies drop `Upgrade`, which reaches the origin through a tunnel.
     fn may_be_forwarded(&self) -> bool {
         self.upgrade.is_none()
     }

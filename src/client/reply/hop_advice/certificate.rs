@@ -6,7 +6,7 @@ use mooltiroute_hops::tls::{GivenAuthorities, RejectedCertificate, RejectionReas
 
 use crate::{timestamp::rfc_3339, upstream::chain::Stage};
 
-/// Advice for a hop whose certificate is not accepted.
+/// Returns advice for a hop whose certificate is not accepted.
 pub(in crate::client::reply) fn certificate(
     stage: &Stage,
     rejected: &RejectedCertificate,
@@ -95,7 +95,7 @@ fn file_of(given: &GivenAuthorities) -> String {
     }
 }
 
-/// Advice about a certificate of `owner` whose time has not come, or is over.
+/// Returns advice about a certificate of `owner` whose time has not come, or is over.
 pub(in crate::client::reply) fn expired_certificate(owner: &str) -> String {
     let now = rfc_3339(SystemTime::now());
     format!(

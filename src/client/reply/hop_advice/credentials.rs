@@ -5,7 +5,7 @@ use mooltiroute_hops::{HttpRefusal, Refusal};
 use super::{place, this_hop};
 use crate::upstream::chain::Stage;
 
-/// Advice for a hop that wants other credentials than it got.
+/// Returns advice for a hop that wants other credentials than it got.
 pub(in crate::client::reply) fn credentials(stage: &Stage, refusal: &Refusal) -> String {
     let advice = credentials_in_words(stage, refusal);
     // Some proxies answer 401 too, so the credentials come first.
@@ -65,8 +65,8 @@ fn credentials_in_words(stage: &Stage, refusal: &Refusal) -> String {
     }
 }
 
-/// Advice for a hop of the command line that wants other credentials than those in `url`. `other` offers other schemes than
-/// Basic.
+/// Returns advice for a hop of the command line that wants other credentials than those in `url`. `other` offers other
+/// schemes than Basic.
 fn credentials_of_url(url: &str, stage: &Stage, other: Option<&HttpRefusal>) -> String {
     let scheme = if stage.settings.is_socks { "socks5" } else { "http" };
     match (other, stage.settings.has_credentials) {

@@ -3,13 +3,13 @@
 use super::lower_first;
 use crate::upstream::chain::Stage;
 
-/// Advice for a hop that did not reach the next stop.
+/// Returns advice for a hop that did not reach the next stop.
 pub(in crate::client::reply) fn not_reached(stage: &Stage) -> String {
     let check = next_address(stage).unwrap_or_else(|| look_at_log(stage));
     format!("It could not reach the address that it was asked for. {check}")
 }
 
-/// Advice for a hop that can't look up the name of the next stop.
+/// Returns advice for a hop that can't look up the name of the next stop.
 pub(in crate::client::reply) fn unknown_name(stage: &Stage) -> String {
     match next_address(stage) {
         Some(check) => format!("It can't look up the name. {check}"),
@@ -21,13 +21,13 @@ pub(in crate::client::reply) fn unknown_name(stage: &Stage) -> String {
     }
 }
 
-/// Advice for a hop that reached the next stop, which refused.
+/// Returns advice for a hop that reached the next stop, which refused.
 pub(in crate::client::reply) fn target_refused(stage: &Stage) -> String {
     let check = next_address(stage).unwrap_or_else(|| "Check that something listens there.".into());
     format!("It reached the address that it was asked for, which refused the connection. {check}")
 }
 
-/// Advice for a failure that only the hop itself can explain.
+/// Returns advice for a failure that only the hop itself can explain.
 fn look_at_log(stage: &Stage) -> String {
     match stage.hop_name() {
         Some(hop) => format!(

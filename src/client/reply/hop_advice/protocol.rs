@@ -5,7 +5,7 @@ use mooltiroute_hops::{LinkSettings, Spoken};
 use super::{place, this_hop};
 use crate::upstream::chain::{Stage, Step};
 
-/// Advice for a hop whose first bytes are those of another protocol.
+/// Returns advice for a hop whose first bytes are those of another protocol.
 pub(in crate::client::reply) fn other_protocol(stage: &Stage, spoken: Spoken) -> String {
     let settings = &stage.settings;
     match (spoken, stage.listed()) {
@@ -60,7 +60,7 @@ pub(super) fn perhaps_other_protocol(stage: &Stage) -> String {
     }
 }
 
-/// Advice for a hop with which TLS failed.
+/// Returns advice for a hop with which TLS failed.
 pub(in crate::client::reply) fn tls_failed(stage: &Stage) -> String {
     let (plain, socks) = (write(stage, Wanted::NoTls), write(stage, Wanted::Socks5));
     match stage.settings.is_socks {

@@ -47,7 +47,7 @@ pub(in crate::client::reply) fn refused_port(
     )
 }
 
-/// Advice about a hop that wants fewer connections, or fewer requests in a given time (429, RFC 6585 §4).
+/// Returns advice about a hop that wants fewer connections, or fewer requests in a given time (429, RFC 6585 §4).
 pub(in crate::client::reply) fn busy(refusal: &Refusal) -> String {
     let wait = refusal.retry_after.map_or_else(String::new, has_to_pass);
     match refusal.http.as_ref().map(|http| http.status) {
@@ -59,7 +59,7 @@ pub(in crate::client::reply) fn busy(refusal: &Refusal) -> String {
     }
 }
 
-/// Advice about a hop that can't serve for a time that it names (503 with `Retry-After`, RFC 9110 §15.6.4).
+/// Returns advice about a hop that can't serve for a time that it names (503 with `Retry-After`, RFC 9110 §15.6.4).
 pub(in crate::client::reply) fn out_of_service(wait: Duration) -> String {
     format!("It is overloaded or being maintained.{}", has_to_pass(wait))
 }
@@ -76,7 +76,7 @@ pub(in crate::client::reply) fn after_own_words(refusal: &Refusal, advice: &str)
     }
 }
 
-/// Advice about a hop that refused a request with the login for which it had asked.
+/// Returns advice about a hop that refused a request with the login for which it had asked.
 pub(in crate::client::reply) fn refused_after_login(stage: &Stage) -> String {
     let hop = stage.hop_name().unwrap_or_default();
     let stop = &stage.stop;
@@ -88,7 +88,7 @@ pub(in crate::client::reply) fn refused_after_login(stage: &Stage) -> String {
     )
 }
 
-/// Advice about a hop that refused a request with credentials for which it had not asked.
+/// Returns advice about a hop that refused a request with credentials for which it had not asked.
 pub(in crate::client::reply) fn refused_with_credentials(stage: &Stage) -> String {
     let hop = stage.hop_name().unwrap_or_default();
     let stop = &stage.stop;

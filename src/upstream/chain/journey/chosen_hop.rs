@@ -51,7 +51,7 @@ impl ChosenHop {
         }
     }
 
-    /// Returns whether the link is left out for a refusal, of which an answer of `status` may be a repetition.
+    /// Returns whether the link is left out for a refusal that an answer of `status` may repeat.
     pub(super) fn may_repeat_refusal(&self, status: u16) -> bool {
         self.selection.as_ref().is_some_and(|selection| selection.may_repeat_refusal(status))
     }

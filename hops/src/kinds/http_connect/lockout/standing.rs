@@ -26,7 +26,7 @@ pub(super) struct Standing {
 /// The proof that was rejected.
 #[derive(Clone, Debug)]
 pub(in crate::kinds::http_connect) enum Tried {
-    /// A password, or the keys of a keytab. Its rejection is a failed logon, of which a few lock the account.
+    /// A password, or the keys of a keytab. Its rejection is a failed logon, and a few of these lock the account.
     Logon,
     /// A ticket, if it is known which. The domain has already accepted its user, so no account is locked.
     Ticket(Option<Ticket>),

@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{HopError, Meaning, Party, Refusal};
 
-/// A lockout, whose requests go to `a.example` unless a test names another target.
+/// Creates a lockout, whose requests go to `a.example` unless a test names another target.
 fn lockout() -> Arc<Lockout> {
     Arc::new(Lockout::new(Duration::from_secs(30)))
 }

@@ -234,7 +234,7 @@ mod tests {
         for (meaning, status, is_last, cause) in [
             (Meaning::Unreachable, 502, true, RefusalCause::UnknownName),
             (Meaning::Unclear, 503, true, RefusalCause::UnknownName),
-            // The name is that of the next hop, of which other advice tells.
+            // The name is that of the next hop, for which there is other advice.
             (Meaning::Unreachable, 502, false, RefusalCause::NotReached),
             (Meaning::Unclear, 404, true, RefusalCause::Unclear),
             (Meaning::Policy, 403, true, RefusalCause::Policy),

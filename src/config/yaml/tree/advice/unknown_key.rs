@@ -155,7 +155,7 @@ impl Tree {
     }
 }
 
-/// Returns how to write `name`, several keys with dots between them, of which the first is in `known`.
+/// Returns how to write `name` if it is several keys with dots between them, and the first of them is in `known`.
 fn dotted(name: &str, known: &[&str]) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     let is_clear =
