@@ -91,7 +91,7 @@ impl Upstream {
         &self.passage
     }
 
-    /// Counts another request. Returns whether it is the one from which on the client should hear that it keeps its exit.
+    /// Counts another request. Returns whether the client should be told now that it keeps its exit.
     pub(super) fn is_reused(&mut self) -> bool {
         self.reused = self.reused.saturating_add(1);
         self.reused == REQUESTS_WITH_ONE_EXIT - 1
@@ -186,8 +186,8 @@ impl Upstream {
     }
 }
 
-/// The number of requests over one connection from which on a client probably wants to keep the connection, and may not
-/// know that it keeps its exit too.
+/// After this many requests over one connection, the client probably wants to keep the connection, and may not know that it
+/// keeps its exit too.
 const REQUESTS_WITH_ONE_EXIT: u32 = 10;
 
 impl UpstreamEnd {
