@@ -29,6 +29,17 @@ impl<'a, T> Eventual<'a, T> {
         Self::Pending(Box::pin(work))
     }
 
+    /// Returns the value that `change` makes of this one, when that is there.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U + Send + 'a) -> Eventual<'a, U>
+    where
+        T: 'a,
+    {
+        match self {
+            Self::Ready(value) => Eventual::Ready(change(value)),
+            Self::Pending(work) => Eventual::later(async { change(work.await) }),
+        }
+    }
+
     /// Waits for the value.
     pub async fn wait(self) -> T {
         match self {

@@ -40,7 +40,8 @@ pub trait Link: fmt::Debug + Send + Sync {
     /// Returns the address that the previous stop connects to.
     fn address(&self) -> &Authority;
 
-    /// Returns fallback addresses, which are tried in their order if the previous hop's policy forbids [`address`](Self::address).
+    /// Returns fallback addresses. They are tried in order if the previous hop's policy forbids
+    /// [`address`](Self::address).
     fn alternatives(&self) -> &[Authority] {
         &[]
     }

@@ -283,7 +283,7 @@ fn check(directory: &Path) -> Result<(), UnsafeDirectory> {
 
 /// Locks `directory` until the file is dropped. Waits up to a second for another process.
 fn lock(directory: &Path) -> io::Result<File> {
-    file_lock::lock(File::create(directory.join("lock"))?)
+    file_lock::lock(file_lock::open(&directory.join("lock"))?)
 }
 
 /// Makes the file called `name`, or opens it, in the first of the [`directories`] that only this user can enter. Returns `None` if
@@ -294,7 +294,7 @@ fn lock(directory: &Path) -> io::Result<File> {
 pub(crate) fn private_file(environment: &Environment, name: &str) -> Option<File> {
     let open = |directory: &PathBuf| {
         prepare(directory).ok()?;
-        File::create(directory.join(name)).ok()
+        file_lock::open(&directory.join(name)).ok()
     };
     directories(environment).iter().find_map(open)
 }

@@ -15,7 +15,7 @@ use std::{
 use thiserror::Error;
 use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
 
-use crate::config::Environment;
+use crate::{config::Environment, system::file_lock};
 
 /// The advice to an operator whose proxy can't make its pipe.
 pub(crate) const NO_SOCKET_ADVICE: &str =
@@ -84,8 +84,7 @@ pub(crate) fn path_of(begin: &Path, name: &str) -> PathBuf {
 pub(crate) fn private_file(environment: &Environment, name: &str) -> Option<File> {
     let directory = environment.state_directory()?;
     fs::create_dir_all(&directory).ok()?;
-    // Not truncated: another process may have the file locked, which on this system means its content too.
-    OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(name)).ok()
+    file_lock::open(&directory.join(name)).ok()
 }
 
 /// Connects to the proxy at `path`. Once open, a pipe that is used as a file has no timeouts.

@@ -2,9 +2,18 @@
 
 use std::{
     fs::{File, TryLockError},
-    io, thread,
+    io,
+    path::Path,
+    thread,
     time::Duration,
 };
+
+/// Opens the file at `path` to lock it, or makes it.
+///
+/// It is not emptied: on Windows, the lock of another process protects its content too.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(false).open(path)
+}
 
 /// Locks `file` until it is dropped. Waits up to a second for another process.
 ///

@@ -254,10 +254,7 @@ fn lock_directory(directory: &Path) -> io::Result<File> {
 /// Keeps other proxies from the files in `directory` until the lock is dropped. Windows locks files only, so there is one for it.
 #[cfg(not(unix))]
 fn lock_directory(directory: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    file_lock::lock(
-        options.write(true).create(true).truncate(false).open(directory.join("usage.lock"))?,
-    )
+    file_lock::lock(file_lock::open(&directory.join("usage.lock"))?)
 }
 
 const VERSION: u32 = 1;

@@ -79,7 +79,7 @@ fn auto_brings_back_what_a_switch_replaced() {
 #[test]
 fn only_a_switch_that_replaces_a_condition_needs_the_state_directory() {
     let config = config();
-    // A file where the directory would be can't be read as one, or made one.
+    // There is a file in place of the directory, so nothing in it can be read or made.
     fs::write(config.runtime().join("state"), "").unwrap();
     let (code, _, error) = hop(&config, &["corporate", "off"]);
     assert_eq!(code, Some(0), "{error}");

@@ -85,18 +85,15 @@ impl Visit<'_, '_> {
         let request = Request::new(target, preferences);
         // Only a plain request may end at a hop that forwards it. For everything else the tunnel must reach
         // the target.
-        let plain = match &self.probe_request.work {
-            Work::Http(head) => Some((head, head.target())),
-            Work::Tunnel | Work::Https(_) => None,
-        };
-        let connected = match plain {
-            Some((head, Target::Resource(resource))) => {
-                let uri = AbsoluteTarget(head, resource);
-                let line = RequestLine { method: head.method(), uri: &uri };
-                let plain = PlainRequest::new(line, target);
-                self.chain.travel(&request, Destination::Forwarder(plain), self.steps).await
-            }
-            _ => self.chain.travel(&request, Destination::Target, self.steps).await,
+        let connected = if let Work::Http(head) = &self.probe_request.work
+            && let Target::Resource(resource) = head.target()
+        {
+            let uri = AbsoluteTarget(head, resource);
+            let line = RequestLine { method: head.method(), uri: &uri };
+            let plain = PlainRequest::new(line, target);
+            self.chain.travel(&request, Destination::Forwarder(plain), self.steps).await
+        } else {
+            self.chain.travel(&request, Destination::Target, self.steps).await
         };
         let connected = connected.map_err(|error| Reply::unreachable(&error))?;
         // A client of the proxy speaks TLS with the target by itself, inside the tunnel, so the chain knows

@@ -110,8 +110,8 @@ impl DigestSession {
     /// Stores the nonce of a 407, and returns whether to answer it. `sent` is the answer that the request carried.
     ///
     /// A request without an answer gets one. So does a request whose nonce is too old: the proxy sends another nonce, and says
-    /// `stale=true` or had accepted the old nonce before, as after a restart in which it forgot its nonces. A restart can't
-    /// happen twice in a row, since the new nonce has not been accepted yet. Anything else is a rejection.
+    /// `stale=true` or had accepted the old nonce before, as after a restart in which it forgot its nonces. The second
+    /// reason can't hold twice in a row, since the new nonce has not been accepted yet. Anything else is a rejection.
     pub fn challenged(
         &self,
         challenge: DigestChallenge,
@@ -125,8 +125,8 @@ impl DigestSession {
             if sent.nonce == challenge.nonce || !(challenge.is_stale() || sent.was_proven) {
                 return DigestVerdict::Rejected;
             }
-            // The proxy has forgotten all nonces, or the password has changed. If it has, each proven nonce would cost one
-            // more failed logon.
+            // The proxy has forgotten all nonces, or the password has changed. After a change of the password, each proven
+            // nonce would cost one more failed logon.
             if !challenge.is_stale() {
                 nonces.known.clear();
             }

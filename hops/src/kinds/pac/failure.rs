@@ -36,7 +36,7 @@ impl Failure {
         }
     }
 
-    /// Describes that all hops which the file chose are `off`.
+    /// Describes a choice of hops that are all `off`.
     pub(super) fn all_off(text: &str, off: &[Arc<str>]) -> Self {
         Self {
             summary: format!("the PAC file's choice is off: {}", off.join(", ")),
@@ -52,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// Describes that `entry`, which is due by `plan`, matches no pattern. The pattern `other_port` has its host and another
+    /// Describes an `entry` that is due by `plan` and matches no pattern. The pattern `other_port` has its host and another
     /// port. The entry may be due because the hops of other entries are switched off.
     pub(super) fn unknown_entry(
         entry: &Authority,
@@ -101,7 +101,7 @@ impl Failure {
         }
     }
 
-    /// Describes that the file at `url` can't be used. A request after `retry` asks for it again.
+    /// Describes a file at `url` that can't be used. A request after `retry` asks for it again.
     pub(super) fn not_loaded(url: &str, problem: &LoadProblem, retry: Duration) -> Self {
         let LoadProblem { words, cause } = problem;
         let next = next_fetch(retry);

@@ -74,10 +74,7 @@ impl Way {
             member.counts.failed();
         }
         self.leave_out();
-        match self.given_up().next() {
-            Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
-            Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
-        }
+        self.given_up().next().map(Result::ok)
     }
 }
 

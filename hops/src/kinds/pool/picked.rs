@@ -95,10 +95,7 @@ impl Picked {
     /// Takes one of the members that the connection has not tried.
     fn other_member(mut self) -> Eventual<'static, Option<Chosen>> {
         let others = std::mem::take(&mut self.others);
-        match Arc::clone(&self.roster).pick(others, Arc::clone(&self.wish)) {
-            Eventual::Ready(chosen) => Eventual::Ready(chosen.ok()),
-            Eventual::Pending(chosen) => Eventual::later(async { chosen.await.ok() }),
-        }
+        Arc::clone(&self.roster).pick(others, Arc::clone(&self.wish)).map(Result::ok)
     }
 }
 

@@ -59,8 +59,8 @@ where
         self.deadline.poll_until(cx, due).map(|()| wait)
     }
 
-    /// Returns when the head of the answer is late. It is never late while an interim answer is on its way to the client, for another
-    /// answer would begin in the middle of it.
+    /// Returns when the head of the answer is late. It is never late while an interim answer is on its way to the client,
+    /// since another answer would begin in the middle of it.
     fn head_due(&self) -> Option<Instant> {
         if !matches!(self.answer, Answer::Head { .. }) || self.to_client.blocked_since().is_some() {
             return None;

@@ -153,7 +153,7 @@ const ANSWERS: [(&str, &str, bool); 6] = [
 /// The bytes that a client may send behind its request.
 const NEXT: &str = "GET http://o.test/next HTTP/1.1\r\n";
 
-/// Creates a message without the borders of its chunks, which depend on how its bytes came.
+/// Returns `message` without the borders of its chunks, which depend on how its bytes came.
 fn unchunked(message: &[u8]) -> String {
     let text = str::from_utf8(message).unwrap();
     let Some(framing) = text.find("chunked\r\n") else { return text.to_owned() };

@@ -122,13 +122,12 @@ impl Authenticator {
             needs_new_nonce: has_body && takes_rounds && !is_again,
         };
         let opening = if is_exempt { Attempt::None } else { self.opening(purpose).await? };
-        let opening = match opening {
-            opening if takes_rounds || opening.is_last() => opening,
-            _ => Attempt::None,
-        };
-        let opening = match opening {
-            Attempt::None if !is_exempt && !takes_rounds => self.without_rounds(),
-            opening => opening,
+        let opening = if takes_rounds || opening.is_last() {
+            opening
+        } else if is_exempt {
+            Attempt::None
+        } else {
+            self.without_rounds()
         };
         // Without a body, the request itself can ask for the challenge. After a rejection it does not: the answer must show
         // whether these credentials are good.
